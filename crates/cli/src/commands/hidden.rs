@@ -1,0 +1,66 @@
+//! Commands that bulkhead starts itself: no help, no flags of ours; the arguments go to the engine as they are.
+
+use std::ffi::OsString;
+
+use crate::error::CliError;
+use crate::wire;
+
+/// An entry point.
+pub type Run = fn(&[OsString]) -> Result<u8, CliError>;
+
+/// The hidden command of this name.
+pub fn find(name: &str) -> Option<Run> {
+    Some(match name {
+        "monitor" => monitor,
+        "joiner" => joiner,
+        "worker" => worker,
+        "init" => init,
+        "cleanup" => cleanup,
+        _ => return None,
+    })
+}
+
+/// The process that waits for a container.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn monitor(args: &[OsString]) -> Result<u8, CliError> {
+    wire::monitor(args)
+}
+
+/// The process that joins a container.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn joiner(args: &[OsString]) -> Result<u8, CliError> {
+    wire::joiner(args)
+}
+
+/// The confined process that reads archives.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn worker(args: &[OsString]) -> Result<u8, CliError> {
+    wire::worker(args)
+}
+
+/// The first process of a container with `--init`.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn init(args: &[OsString]) -> Result<u8, CliError> {
+    wire::init(args)
+}
+
+/// Removes what killed commands left.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn cleanup(args: &[OsString]) -> Result<u8, CliError> {
+    wire::cleanup(args)
+}

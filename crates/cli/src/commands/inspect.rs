@@ -1,0 +1,120 @@
+//! `bulkhead inspect`.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{Entry, flags_of};
+use crate::error::{self, CliError, FAILED};
+use crate::line::Flags;
+use crate::output::{self, template::Format};
+use crate::{flags, wire};
+
+/// The command.
+pub const ENTRY: Entry = Entry {
+    name: "inspect",
+    about: "Show everything about containers and images, as JSON",
+    footer: "Examples:\n  bulkhead inspect web\n  bulkhead inspect -f '{{.State.Status}}' web",
+    flags: Flags::Anywhere,
+    build: InspectFlags::augment_args,
+    run: |matches| execute(&flags_of::<InspectFlags>(matches)?.into_request()?),
+};
+
+#[derive(Debug, Args)]
+struct InspectFlags {
+    /// "json", or a template like '{{.State.Pid}}' [default: indented JSON]
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Look for this only: container or image [default: a container, then an image]
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Names, references, ids or starts of ids
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+}
+
+/// What to look for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Containers first, then images.
+    Any,
+    /// Containers only.
+    Container,
+    /// Images only.
+    Image,
+}
+
+/// What to show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InspectRequest {
+    /// Names as written.
+    pub names: Vec<String>,
+    /// What to look for.
+    pub kind: Kind,
+    /// How to print; `None`: a JSON list.
+    pub format: Option<Format>,
+}
+
+impl InspectFlags {
+    fn into_request(self) -> Result<InspectRequest, CliError> {
+        let kind = flags::optional("--type", self.kind.as_deref(), |text| match text {
+            "container" => Ok(Kind::Container),
+            "image" => Ok(Kind::Image),
+            _ => Err("container or image is needed".into()),
+        })?;
+        let format = self.format.as_deref().map(Format::parse).transpose()?;
+        Ok(InspectRequest { names: self.names, kind: kind.unwrap_or(Kind::Any), format })
+    }
+}
+
+/// Prints what was found, and an error for each name that was not; returns 1 for those.
+///
+/// # Errors
+///
+/// A template field that does not exist, and those of standard output.
+pub fn execute(request: &InspectRequest) -> Result<u8, CliError> {
+    let mut code = 0;
+    let mut found = Vec::new();
+    for name in &request.names {
+        match look(name, request.kind) {
+            Ok(value) => found.push(value),
+            Err(error) => {
+                error::print(&error);
+                code = FAILED;
+            }
+        }
+    }
+    match &request.format {
+        // The list is printed when it is empty too: a program that reads it gets JSON in every case.
+        None => {
+            let text = serde_json::to_string_pretty(&Value::Array(found))
+                .map_err(|error| CliError::failed(format!("cannot write JSON: {error}")))?;
+            output::line(&text)?;
+        }
+        Some(Format::Json) => output::line(&Value::Array(found).to_string())?,
+        Some(format) => {
+            let text = format.render(&found, str::to_owned)?;
+            if !found.is_empty() {
+                output::line(text.strip_suffix('\n').unwrap_or(&text))?;
+            }
+        }
+    }
+    Ok(code)
+}
+
+fn look(name: &str, kind: Kind) -> Result<Value, CliError> {
+    if kind != Kind::Image
+        && let Some(value) = wire::inspect_container(name)?
+    {
+        return Ok(value);
+    }
+    if kind != Kind::Container
+        && let Some(value) = wire::inspect_image(name)?
+    {
+        return Ok(value);
+    }
+    Err(CliError::failed(match kind {
+        Kind::Any => format!("No such object: {name}"),
+        Kind::Container => format!("No such container: {name}"),
+        Kind::Image => format!("No such image: {name}"),
+    }))
+}

@@ -1,0 +1,117 @@
+//! One file for each command: its flags, the request made of them, and what is printed.
+
+pub mod completion;
+pub mod exec;
+pub mod explain;
+pub mod hidden;
+pub mod images;
+pub mod import;
+pub mod info;
+pub mod inspect;
+pub mod kill;
+pub mod load;
+pub mod logs;
+pub mod ps;
+pub mod rm;
+pub mod rmi;
+pub mod run;
+pub mod session;
+pub mod stop;
+pub mod version;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use crate::error::{self, CliError, FAILED};
+use crate::line::Flags;
+use crate::output;
+
+/// A command of the command line.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The word that chooses it.
+    pub name: &'static str,
+    /// One line for the list of commands.
+    pub about: &'static str,
+    /// Examples, shown below the flags.
+    pub footer: &'static str,
+    /// Where its flags may stand.
+    pub flags: Flags,
+    /// Adds its flags and words.
+    pub build: fn(Command) -> Command,
+    /// Runs it.
+    pub run: fn(&ArgMatches) -> Result<u8, CliError>,
+}
+
+impl Entry {
+    /// Its parser.
+    pub fn command(&self) -> Command {
+        let command = (self.build)(Command::new(self.name));
+        let mut help = Arg::new("help").long("help").action(ArgAction::Help).help("Print this help");
+        // For `run`, `-h` is the host name, as for Docker.
+        if !command.get_arguments().any(|arg| arg.get_short() == Some('h')) {
+            help = help.short('h');
+        }
+        command
+            .about(self.about)
+            .after_help(self.footer)
+            .bin_name(format!("bulkhead {}", self.name))
+            .disable_help_flag(true)
+            .arg(help)
+    }
+}
+
+/// The commands, in the order of the help.
+pub const ALL: &[Entry] = &[
+    run::ENTRY,
+    exec::ENTRY,
+    ps::ENTRY,
+    logs::ENTRY,
+    stop::ENTRY,
+    kill::ENTRY,
+    rm::ENTRY,
+    inspect::ENTRY,
+    explain::ENTRY,
+    images::ENTRY,
+    rmi::ENTRY,
+    import::ENTRY,
+    load::ENTRY,
+    info::ENTRY,
+    version::ENTRY,
+];
+
+/// The command of this name.
+pub fn find(name: &str) -> Option<&'static Entry> {
+    ALL.iter().find(|entry| entry.name == name)
+}
+
+/// The words of a command line, parsed as by the dispatch; for tests.
+#[cfg(test)]
+fn parsed(entry: &Entry, words: &[&str]) -> Result<ArgMatches, CliError> {
+    let words = words.iter().map(|word| (*word).to_owned()).collect();
+    crate::line::parse(entry.command(), words, entry.flags).map(|matches| matches.expect("no --help"))
+}
+
+/// The flags of a command out of what clap matched.
+fn flags_of<T: Args + FromArgMatches>(matches: &ArgMatches) -> Result<T, CliError> {
+    T::from_arg_matches(matches).map_err(|error| CliError::usage(error.to_string()))
+}
+
+/// Does `act` for every name and prints what it returns (the name, mostly); errors are printed as they come, and the
+/// rest is still done, as Docker does.
+fn for_each(names: &[String], mut act: impl FnMut(&str) -> Result<Vec<String>, CliError>) -> Result<u8, CliError> {
+    let mut code = 0;
+    for name in names {
+        match act(name) {
+            Ok(lines) => {
+                for line in lines {
+                    output::line(&line)?;
+                }
+            }
+            Err(error) => {
+                error::print(&error);
+                code = FAILED;
+            }
+        }
+    }
+    Ok(code)
+}

@@ -1,0 +1,195 @@
+use bulkhead_engine::request::SeccompChoice;
+
+use super::*;
+
+fn parsed(words: &[&str]) -> Result<(ContainerRequest, RunOptions), CliError> {
+    let place = Place { cwd: "/work".into(), home: Some("/home/a".into()) };
+    request(&crate::commands::parsed(&ENTRY, words)?, &place)
+}
+
+fn made(words: &[&str]) -> ContainerRequest {
+    parsed(words).unwrap().0
+}
+
+#[test]
+fn nothing_asked_is_the_default_request() {
+    let (request, options) = parsed(&["alpine"]).unwrap();
+    assert_eq!(request, ContainerRequest { image: "alpine".into(), ..ContainerRequest::default() });
+    assert_eq!(options, RunOptions::default());
+}
+
+#[test]
+fn everything_after_the_image_belongs_to_the_container() {
+    let request = made(&["-it", "--rm", "alpine", "sh", "-c", "--rm=false", "--", "--help", "-x"]);
+    assert_eq!(request.args, ["sh", "-c", "--rm=false", "--", "--help", "-x"]);
+    assert!(request.stdin && request.tty && request.auto_remove && !request.detach);
+    assert_eq!(made(&["--", "alpine", "-it"]).args, ["-it"]);
+    assert_eq!(made(&["alpine", "--", "x"]).args, ["--", "x"]);
+}
+
+#[test]
+fn every_flag_reaches_its_field() {
+    let request = made(&[
+        "-d",
+        "--name=web",
+        "-eA=1",
+        "--env",
+        "B=",
+        "-l",
+        "k=v",
+        "-u",
+        "1000:1000",
+        "--group-add",
+        "audio",
+        "-w/srv",
+        "-h",
+        "box",
+        "--read-only",
+        "--cap-add=NET_ADMIN",
+        "--cap-drop",
+        "ALL",
+        "--security-opt",
+        "seccomp=unconfined",
+        "--entrypoint",
+        "",
+        "--profile=strict",
+        "--privileged",
+        "--init",
+        "--sysctl",
+        "net.core.somaxconn=5",
+        "--net",
+        "none",
+        "-p",
+        "8080:80",
+        "-p",
+        "9090:90/udp",
+        "--stop-signal",
+        "SIGINT",
+        "--stop-timeout=3",
+        "alpine",
+    ]);
+    assert_eq!(request.name.as_deref(), Some("web"));
+    assert_eq!(request.env, ["A=1", "B="]);
+    assert_eq!(request.labels, [("k".to_owned(), "v".to_owned())]);
+    assert_eq!(request.user.as_deref(), Some("1000:1000"));
+    assert_eq!(request.group_add, ["audio"]);
+    assert_eq!((request.workdir.as_deref(), request.hostname.as_deref()), (Some("/srv"), Some("box")));
+    assert!(request.detach && request.read_only && request.privileged && request.init);
+    assert_eq!((request.cap_add, request.cap_drop), (vec!["NET_ADMIN".to_owned()], vec!["ALL".to_owned()]));
+    assert_eq!(request.security.seccomp, SeccompChoice::Unconfined);
+    assert_eq!((request.entrypoint, request.profile), (Some(Vec::new()), ProfileName::Strict));
+    assert_eq!(request.sysctls, [("net.core.somaxconn".to_owned(), "5".to_owned())]);
+    assert_eq!(request.network.as_deref(), Some("none"));
+    assert_eq!(request.publish, ["8080:80", "9090:90/udp"]);
+    assert_eq!((request.stop_signal.as_deref(), request.stop_timeout), (Some("SIGINT"), Some(3)));
+}
+
+#[test]
+fn limits_are_in_the_units_of_the_kernel() {
+    let limits = made(&[
+        "-m512m",
+        "--memory-swap",
+        "-1",
+        "--memory-reservation=256m",
+        "--cpus",
+        "1.5",
+        "-c",
+        "512",
+        "--cpuset-cpus=0-1",
+        "--cpuset-mems",
+        "0",
+        "--pids-limit",
+        "-1",
+        "--blkio-weight=100",
+        "--device-read-bps=/dev/sda:1m",
+        "--device-write-iops",
+        "/dev/sda:10",
+        "--shm-size=32m",
+        "--ulimit",
+        "nofile=10:20",
+        "--oom-score-adj",
+        "-5",
+        "--cgroup-conf",
+        "memory.high=1",
+        "alpine",
+    ])
+    .limits;
+    assert_eq!(
+        (limits.memory, limits.memory_swap, limits.memory_reservation),
+        (Some(512 << 20), Some(-1), Some(256 << 20))
+    );
+    assert_eq!((limits.milli_cpus, limits.cpu_shares), (Some(1500), Some(512)));
+    assert_eq!((limits.cpuset_cpus.as_deref(), limits.cpuset_mems.as_deref()), (Some("0-1"), Some("0")));
+    assert_eq!((limits.pids, limits.blkio_weight, limits.shm_size), (Some(-1), Some(100), Some(32 << 20)));
+    assert_eq!(limits.device_rates.len(), 2);
+    assert_eq!(limits.ulimits, [("nofile".to_owned(), 10, 20)]);
+    assert_eq!((limits.oom_score_adj, limits.unified.len()), (Some(-5), 1));
+}
+
+#[test]
+fn mounts_keep_their_order() {
+    let request = made(&["--tmpfs", "/a", "-v", "./x:/b", "--mount", "type=volume,dst=/c", "-v", "d:/d", "alpine"]);
+    let target = |mount: &MountRequest| match mount {
+        MountRequest::Bind { target, .. }
+        | MountRequest::Tmpfs { target, .. }
+        | MountRequest::Volume { target, .. } => target.display().to_string(),
+    };
+    assert_eq!(request.mounts.iter().map(target).collect::<Vec<_>>(), ["/a", "/b", "/c", "/d"]);
+}
+
+#[test]
+fn the_last_word_counts() {
+    assert_eq!(made(&["-m", "10m", "-m", "20m", "alpine"]).limits.memory, Some(20 << 20));
+    assert!(!made(&["--rm", "--rm=false", "alpine"]).auto_remove);
+    assert_eq!(
+        parsed(&["--pull", "never", "--dry-run", "alpine"]).unwrap().1,
+        RunOptions { dry_run: true, pull: Pull::Never }
+    );
+}
+
+#[test]
+fn every_wrong_value_is_named_once_with_what_is_needed() {
+    for (flag, value) in [
+        ("--memory", "12q"),
+        ("--memory-swap", "-5"),
+        ("--memory-reservation", "0"),
+        ("--cpus", "0"),
+        ("--cpu-shares", "1"),
+        ("--cpuset-cpus", "x"),
+        ("--cpuset-mems", "1-0"),
+        ("--pids-limit", "0"),
+        ("--blkio-weight", "5"),
+        ("--device-read-bps", "/dev/sda"),
+        ("--device-write-bps", "sda:1m"),
+        ("--device-read-iops", "/dev/sda:1m"),
+        ("--device-write-iops", "/dev/sda:-1"),
+        ("--shm-size", "big"),
+        ("--ulimit", "files=1"),
+        ("--oom-score-adj", "2000"),
+        ("--cgroup-conf", "../x=1"),
+        ("--volume", "a/b:/c"),
+        ("--mount", "type=nfs,dst=/a"),
+        ("--tmpfs", "relative"),
+        ("--env", "=x"),
+        ("--env-file", "/nonexistent"),
+        ("--label", "=x"),
+        ("--sysctl", "x"),
+        ("--security-opt", "nonsense"),
+        ("--profile", "loose"),
+        ("--pull", "sometimes"),
+        ("--name", "-web"),
+        ("--workdir", "srv"),
+        ("--hostname", "a b"),
+        ("--stop-signal", "SIGFOO"),
+        ("--stop-timeout", "-1"),
+        ("--user", ""),
+        ("--network", ""),
+    ] {
+        let error = parsed(&[flag, value, "alpine"]).unwrap_err();
+        let start = format!("invalid value {value:?} for {flag}: ");
+        assert!(error.message.starts_with(&start) && error.message.len() > start.len(), "{error}");
+        assert!(!error.message.contains('\n') && error.code == 125, "{error}");
+    }
+    let error = parsed(&["-m", "12q", "alpine"]).unwrap_err();
+    assert_eq!(error.message, "invalid value \"12q\" for --memory: a size like 512m or 2g is needed");
+}

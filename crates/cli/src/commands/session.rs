@@ -1,0 +1,63 @@
+//! What `run` and `exec` share: an attached program, from the first byte to the exit code.
+
+use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
+
+use crate::attach::{self, PumpEnd, PumpOptions};
+use crate::error::{BROKEN_PIPE, CliError, FAILED, USAGE};
+
+/// Refuses `-it` without a terminal before anything is started, as Docker does.
+///
+/// # Errors
+///
+/// Standard input is no terminal.
+pub fn check_terminal(stdin: bool, tty: bool, detach: bool) -> Result<(), CliError> {
+    if stdin && tty && !detach && !std::io::stdin().is_terminal() {
+        let message = "cannot attach standard input to a container with a terminal (-t): it is not a terminal";
+        return Err(CliError::usage(message).with_code(FAILED).with_hint("leave out -t, or leave out -i"));
+    }
+    Ok(())
+}
+
+/// How an attached program was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It ended with this code.
+    Exited(u8),
+    /// We went, it stays; with the exit code of our command.
+    Left(u8),
+}
+
+impl End {
+    /// Exit code of the command.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            End::Exited(code) | End::Left(code) => code,
+        }
+    }
+}
+
+/// Connects our streams with the program behind `socket`; returns the exit code of the program.
+///
+/// # Errors
+///
+/// The program could not be started (125, 126, 127), or the connection broke (125).
+pub fn attach(socket: OwnedFd, stdin: bool, tty: bool, what: &str) -> Result<End, CliError> {
+    let options = PumpOptions { stdin, tty, forward_signals: true, detach_keys: PumpOptions::DETACH_KEYS.to_vec() };
+    let end = attach::pump(socket, &options).map_err(|error| CliError::chain(&error).with_code(USAGE))?;
+    match end {
+        // Exit codes of programs are 0 to 255; a larger number would be a fault of the monitor.
+        PumpEnd::Exited(code) => Ok(End::Exited(u8::try_from(code).unwrap_or(u8::MAX))),
+        PumpEnd::Detached => Ok(End::Left(0)),
+        PumpEnd::Failed(failure) => {
+            Err(CliError { message: failure.message, hint: failure.hint, code: failure.exit.max(1) })
+        }
+        PumpEnd::Lost => {
+            let message = format!("the connection to the monitor of {what} ended before {what} did");
+            Err(CliError::usage(message).with_hint("'bulkhead ps -a' shows whether it still runs"))
+        }
+        PumpEnd::Interrupted(signal) => Ok(End::Left(u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX))),
+        PumpEnd::OutputClosed => Ok(End::Left(BROKEN_PIPE)),
+    }
+}

@@ -1,0 +1,164 @@
+//! `-v SOURCE:TARGET[:OPTIONS]` and `--tmpfs TARGET[:OPTIONS]`.
+
+use bulkhead_engine::request::MountRequest;
+
+use super::mount::Place;
+use super::{Needed, path, size};
+
+const FORM: &str = "[SOURCE:]TARGET[:OPTIONS] is needed, like ./data:/data:ro";
+
+/// A `-v`: a source that starts with `/`, `.` or `~` is a directory of the host, any other a volume's name; without a
+/// source it is an anonymous volume.
+///
+/// # Errors
+///
+/// What is wrong, and what would be accepted.
+pub fn parse(text: &str, place: &Place) -> Result<MountRequest, Needed> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, options) = match parts.as_slice() {
+        [target] => (None, *target, ""),
+        [source, target] => (Some(*source), *target, ""),
+        [source, target, options] => (Some(*source), *target, *options),
+        _ => return Err(FORM.into()),
+    };
+    let target = path::target(target)?;
+    let (mut read_only, mut exec) = (false, false);
+    let listed = parts.len() == 3;
+    for option in options.split(',').filter(|_| listed) {
+        match option {
+            "ro" => read_only = true,
+            "rw" => read_only = false,
+            "exec" => exec = true,
+            "noexec" => exec = false,
+            // What is so without a word: private propagation, and no set-user-id programs and devices. SELinux labels
+            // and macOS caching do nothing here; files that people share with other machines carry them.
+            "z" | "Z" | "private" | "rprivate" | "nosuid" | "nodev" | "cached" | "delegated" | "consistent" => {}
+            other => {
+                return Err(format!("the option {other:?} is unknown; ro, rw, exec, noexec, z and Z are known").into());
+            }
+        }
+    }
+    match source {
+        None => Ok(MountRequest::Volume { name: None, target, read_only, exec }),
+        Some("") => Err(FORM.into()),
+        Some(source) if source.starts_with(['/', '.', '~']) => {
+            let source = path::source(source, &place.cwd, place.home.as_deref())?;
+            Ok(MountRequest::Bind { source, target, read_only, exec, create_source: true })
+        }
+        Some(name) => Ok(MountRequest::Volume { name: Some(path::volume_name(name)?), target, read_only, exec }),
+    }
+}
+
+/// A `--tmpfs`.
+///
+/// # Errors
+///
+/// What is wrong, and what would be accepted.
+pub fn tmpfs(text: &str) -> Result<MountRequest, Needed> {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    let target = path::target(target)?;
+    let (mut bytes, mut mode, mut exec, mut read_only) = (None, None, false, false);
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            Some(("size", value)) => bytes = Some(size::positive(value)?),
+            Some(("mode", value)) => mode = Some(octal_mode(value)?),
+            None if option == "ro" => read_only = true,
+            None if option == "rw" => read_only = false,
+            None if option == "exec" => exec = true,
+            None if option == "noexec" => exec = false,
+            None if matches!(option, "nosuid" | "nodev") => {}
+            _ => {
+                return Err(format!(
+                    "the option {option:?} is unknown; size=, mode=, ro, rw, exec and noexec are known"
+                )
+                .into());
+            }
+        }
+    }
+    Ok(MountRequest::Tmpfs { target, size: bytes, mode, exec, read_only })
+}
+
+/// Permission bits in octal.
+pub(super) fn octal_mode(text: &str) -> Result<u32, Needed> {
+    let octal = !text.is_empty() && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o7777);
+    mode.ok_or_else(|| "an octal mode like 1777 or 0700 is needed".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place {
+        Place { cwd: "/work".into(), home: Some("/home/a".into()) }
+    }
+
+    fn bind(source: &str, target: &str, read_only: bool, exec: bool) -> MountRequest {
+        let (source, target) = (source.into(), target.into());
+        MountRequest::Bind { source, target, read_only, exec, create_source: true }
+    }
+
+    fn volume(name: Option<&str>, target: &str, read_only: bool, exec: bool) -> MountRequest {
+        MountRequest::Volume { name: name.map(str::to_owned), target: target.into(), read_only, exec }
+    }
+
+    #[test]
+    fn sources_decide_the_kind() {
+        let parse = |text| parse(text, &place()).unwrap();
+        assert_eq!(parse("/a:/b"), bind("/a", "/b", false, false));
+        assert_eq!(parse("./a:/b:ro"), bind("/work/a", "/b", true, false));
+        assert_eq!(parse(".:/b:exec,ro,z"), bind("/work", "/b", true, true));
+        assert_eq!(parse("~/a:/b:rw,noexec"), bind("/home/a/a", "/b", false, false));
+        assert_eq!(parse("data:/b"), volume(Some("data"), "/b", false, false));
+        assert_eq!(parse("/b"), volume(None, "/b", false, false));
+    }
+
+    #[test]
+    fn wrong_specifications() {
+        for text in [
+            "",
+            ":",
+            "/a:",
+            ":/b",
+            "/a:b",
+            "/a:/",
+            "/a:/b:",
+            "/a:/b:rx",
+            "/a:/b:ro:z",
+            "a/b:/c",
+            "/a:/b/../c",
+            "/a:/b:shared",
+        ] {
+            assert!(parse(text, &place()).is_err(), "{text}");
+        }
+        assert!(parse("a/b:/c", &place()).unwrap_err().contains("./"));
+    }
+
+    #[test]
+    fn tmpfs_options() {
+        let plain = MountRequest::Tmpfs { target: "/t".into(), size: None, mode: None, exec: false, read_only: false };
+        assert_eq!(tmpfs("/t"), Ok(plain));
+        let full = MountRequest::Tmpfs {
+            target: "/t".into(),
+            size: Some(1 << 20),
+            mode: Some(0o1770),
+            exec: true,
+            read_only: true,
+        };
+        assert_eq!(tmpfs("/t:size=1m,mode=1770,exec,ro,nosuid"), Ok(full));
+        for text in [
+            "",
+            "t",
+            "/",
+            "/t:size=0",
+            "/t:size=50%",
+            "/t:mode=8",
+            "/t:mode=",
+            "/t:mode=17777",
+            "/t:suid",
+            "/t:mode=+7",
+        ] {
+            assert!(tmpfs(text).is_err(), "{text}");
+        }
+    }
+}

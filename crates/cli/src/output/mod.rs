@@ -1,0 +1,39 @@
+//! What commands print: columns, templates, JSON, and words for people.
+
+pub mod columns;
+pub mod escape;
+pub mod human;
+pub mod template;
+
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use crate::error::{BROKEN_PIPE, CliError};
+
+/// Writes `text` to standard output as it is.
+///
+/// # Errors
+///
+/// A quiet one when the reader went away; the system's answer otherwise.
+pub fn raw(bytes: &[u8]) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| failed(&error))
+}
+
+/// Writes one piece of text and a line end; on a terminal, control characters in it are made visible.
+///
+/// # Errors
+///
+/// As [`raw`].
+pub fn line(text: &str) -> Result<(), CliError> {
+    let mut text = if std::io::stdout().is_terminal() { escape::lines(text).into_owned() } else { text.to_owned() };
+    text.push('\n');
+    raw(text.as_bytes())
+}
+
+/// What a failed write to standard output means.
+pub(crate) fn failed(error: &std::io::Error) -> CliError {
+    match error.kind() {
+        ErrorKind::BrokenPipe => CliError::quiet(BROKEN_PIPE),
+        _ => CliError::failed(format!("cannot write to standard output: {error}")),
+    }
+}

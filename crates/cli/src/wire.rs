@@ -1,0 +1,528 @@
+//! The seam between the command line and the engine: plain types for what is asked and answered, and one function for
+//! each call. Only this file knows the engine's functions.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use bulkhead_engine::request::{ContainerRequest, ExecRequest, MountRequest, ProfileName};
+use bulkhead_engine::{
+    Engine, EngineError, containers as engine_containers, images as engine_images, monitor as engine_monitor,
+};
+
+use crate::error::CliError;
+
+/// When `run` asks a registry for the image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// When the image is not in the store.
+    #[default]
+    Missing,
+    /// Never.
+    Never,
+    /// Always.
+    Always,
+}
+
+/// What `run` was told beside the request itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Print the plan and change nothing.
+    pub dry_run: bool,
+    /// When to ask a registry.
+    pub pull: Pull,
+}
+
+/// What became of a `run` or `exec`.
+#[derive(Debug)]
+pub enum Started {
+    /// `--dry-run`: the plan as text.
+    Plan(String),
+    /// It runs on its own; the text is the full container id (empty for `exec -d`).
+    Detached(String),
+    /// The stream socket to the monitor, which speaks the frames of [`crate::attach`]; the program may not have been
+    /// started yet. With the full container id (empty for `exec`).
+    Attached(OwnedFd, String),
+}
+
+/// State of a container; times are nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Recorded and never started.
+    Created,
+    /// Running.
+    Running {
+        /// Since when.
+        since: i64,
+    },
+    /// Frozen.
+    Paused {
+        /// Running since.
+        since: i64,
+    },
+    /// Ended.
+    Exited {
+        /// Exit code; 128 + signal when a signal ended it.
+        code: u32,
+        /// When.
+        at: i64,
+    },
+    /// Its monitor is gone without a word.
+    Dead,
+}
+
+/// One line of `ps`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerSummary {
+    /// 64 hex digits.
+    pub id: String,
+    /// Name.
+    pub name: String,
+    /// Image as it was written.
+    pub image: String,
+    /// Image id: 64 hex digits, without `sha256:`.
+    pub image_id: Option<String>,
+    /// Program and arguments, entry point included.
+    pub command: Vec<String>,
+    /// Nanoseconds since 1970.
+    pub created: i64,
+    /// State.
+    pub state: State,
+    /// Published ports as Docker writes them: `127.0.0.1:8080->80/tcp`.
+    pub ports: Vec<String>,
+    /// Labels.
+    pub labels: Vec<(String, String)>,
+    /// Networks.
+    pub networks: Vec<String>,
+    /// Volume names and bind sources.
+    pub mounts: Vec<String>,
+    /// Named loosenings of the defaults.
+    pub grants: Vec<String>,
+    /// (bytes of its own, bytes with the image); only when sizes were asked for.
+    pub size: Option<(u64, u64)>,
+}
+
+/// One image of `images`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageSummary {
+    /// 64 hex digits.
+    pub id: String,
+    /// Canonical references (`docker.io/library/alpine:3.20`); empty for an image without a name.
+    pub references: Vec<String>,
+    /// Nanoseconds since 1970.
+    pub created: i64,
+    /// Unpacked bytes.
+    pub size: u64,
+    /// Labels of its configuration.
+    pub labels: Vec<(String, String)>,
+}
+
+/// What `logs` shall show.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogsRequest {
+    /// Name, id or unique start of an id.
+    pub container: String,
+    /// Go on until the container ends.
+    pub follow: bool,
+    /// Only the last lines; `None` for all.
+    pub tail: Option<u64>,
+    /// Nothing older: nanoseconds since 1970.
+    pub since: Option<i64>,
+}
+
+/// A piece of a container's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogEntry<'a> {
+    /// Written to stderr instead of stdout.
+    pub stderr: bool,
+    /// Nanoseconds since 1970.
+    pub time: i64,
+    /// The bytes, with their line end.
+    pub bytes: &'a [u8],
+}
+
+/// What `rmi` did, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageRemoval {
+    /// This reference is gone.
+    Untagged(String),
+    /// This image or layer (hex) is gone.
+    Deleted(String),
+}
+
+/// What `import` shall make an image of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImportRequest {
+    /// A tar archive; `None` for standard input.
+    pub file: Option<PathBuf>,
+    /// Reference as written.
+    pub reference: Option<String>,
+    /// Dockerfile instructions (`CMD ["sh"]`), as written.
+    pub changes: Vec<String>,
+    /// Comment.
+    pub message: Option<String>,
+}
+
+fn told(error: &EngineError, code: u8) -> CliError {
+    CliError { message: error.chain(), hint: error.hint(), code }
+}
+
+/// An error of a command that starts nothing.
+fn failed(error: EngineError) -> CliError {
+    told(&error, crate::error::FAILED)
+}
+
+/// An error of a command that starts something.
+fn unstarted(error: EngineError) -> CliError {
+    told(&error, error.exit_code())
+}
+
+fn engine() -> Result<Engine, CliError> {
+    Engine::new().map_err(failed)
+}
+
+/// Starts a container, or prints its plan. Errors carry exit code 125, 126 or 127.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn run(request: &ContainerRequest, options: &RunOptions) -> Result<Started, CliError> {
+    let engine = engine()?;
+    if options.pull == Pull::Always {
+        let message = "--pull always needs a registry, and this build has none yet";
+        return Err(
+            CliError::usage(message).with_hint("load the image from a file with 'bulkhead load' and leave --pull out")
+        );
+    }
+    let no_image = |error: EngineError| {
+        match &error {
+        EngineError::Image(_) => unstarted(error)
+            .with_hint("'bulkhead images' lists what is here; 'bulkhead load' and 'bulkhead import' bring more; 'host' is built in"),
+        _ => unstarted(error),
+    }
+    };
+    if options.dry_run {
+        let plan = engine_containers::dry_run(&engine, request).map_err(no_image)?;
+        return Ok(Started::Plan(plan.describe()));
+    }
+    let started = engine_containers::run(&engine, request).map_err(no_image)?;
+    Ok(match started.socket {
+        Some(socket) => Started::Attached(socket, started.id),
+        None => Started::Detached(started.id),
+    })
+}
+
+/// Ends what [`run`] began, after an attached program has ended (`started`) or could not be started.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn finish_run(id: &str, request: &ContainerRequest, started: bool) -> Result<(), CliError> {
+    if !started || request.auto_remove {
+        engine_containers::remove_by_id(&engine()?, id).map_err(unstarted)?;
+    }
+    Ok(())
+}
+
+/// Starts a program in a running container. Errors carry exit code 125, 126 or 127.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn exec(request: &ExecRequest) -> Result<Started, CliError> {
+    match engine_containers::exec(&engine()?, request).map_err(unstarted)? {
+        Some(socket) => Ok(Started::Attached(socket, String::new())),
+        None => Ok(Started::Detached(String::new())),
+    }
+}
+
+fn mount_name(mount: &MountRequest) -> Option<String> {
+    match mount {
+        MountRequest::Bind { source, .. } => Some(source.display().to_string()),
+        MountRequest::Volume { name, .. } => name.clone(),
+        MountRequest::Tmpfs { .. } => None,
+    }
+}
+
+fn profile_name(profile: ProfileName) -> Option<String> {
+    (profile == ProfileName::Strict).then(|| "strict".to_owned())
+}
+
+/// Every container, the newest first; `sizes` fills [`ContainerSummary::size`].
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn containers(sizes: bool) -> Result<Vec<ContainerSummary>, CliError> {
+    let engine = engine()?;
+    let all = engine_containers::list(&engine).map_err(failed)?;
+    let images = if sizes { images()? } else { Vec::new() };
+    let summary = |one: engine_containers::Summary| {
+        let request = &one.record.request;
+        let command = match &one.spec {
+            Some(spec) => spec.process.args.clone(),
+            None => request.args.clone(),
+        };
+        let mut grants: Vec<String> =
+            one.spec.as_ref().map(|s| s.grants.iter().map(ToString::to_string).collect()).unwrap_or_default();
+        grants.extend(profile_name(request.profile));
+        let size = sizes.then(|| {
+            let own = engine_containers::writable_size(&engine, &one.record.id);
+            let image = images.iter().find(|i| Some(&i.id) == one.record.image_id.as_ref()).map_or(0, |i| i.size);
+            (own, own.saturating_add(image))
+        });
+        ContainerSummary {
+            id: one.record.id.clone(),
+            name: one.record.name.clone(),
+            image: request.image.clone(),
+            image_id: one.record.image_id.clone(),
+            command,
+            created: one.record.created,
+            state: match one.state {
+                engine_containers::State::Created => State::Created,
+                engine_containers::State::Running { since } => State::Running { since },
+                engine_containers::State::Exited { code, at } => State::Exited { code, at },
+            },
+            ports: Vec::new(),
+            labels: request.labels.clone(),
+            networks: vec!["none".to_owned()],
+            mounts: request.mounts.iter().filter_map(mount_name).collect(),
+            grants,
+            size,
+        }
+    };
+    Ok(all.into_iter().map(summary).collect())
+}
+
+/// Hands the log to `sink`, piece by piece; an error of `sink` ends it.
+///
+/// # Errors
+///
+/// What the engine or `sink` says.
+pub fn logs(request: &LogsRequest, sink: &mut dyn FnMut(LogEntry<'_>) -> Result<(), CliError>) -> Result<(), CliError> {
+    let wanted = engine_containers::LogsRequest {
+        container: request.container.clone(),
+        follow: request.follow,
+        tail: request.tail,
+        since: request.since,
+    };
+    let mut stopped = None;
+    let mut show = |piece: engine_containers::Piece<'_>| match sink(LogEntry {
+        stderr: piece.stderr,
+        time: piece.time,
+        bytes: piece.bytes,
+    }) {
+        Ok(()) => true,
+        Err(error) => {
+            stopped = Some(error);
+            false
+        }
+    };
+    engine_containers::logs(&engine()?, &wanted, &mut show).map_err(failed)?;
+    stopped.map_or(Ok(()), Err)
+}
+
+/// Stops a container: `signal` (`None`: its own stop signal), and after `timeout` seconds (`None`: its own; -1: never)
+/// SIGKILL. Returns when it has ended; one that does not run is no error.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn stop(container: &str, signal: Option<i32>, timeout: Option<i64>) -> Result<(), CliError> {
+    engine_containers::stop(&engine()?, container, signal, timeout).map_err(failed)
+}
+
+/// Sends a signal to the first process of a running container.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn kill(container: &str, signal: i32) -> Result<(), CliError> {
+    engine_containers::kill(&engine()?, container, signal).map_err(failed)
+}
+
+/// Removes a container; `force` kills it first. There are no anonymous volumes yet that `volumes` could take along.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn remove(container: &str, force: bool, _volumes: bool) -> Result<(), CliError> {
+    engine_containers::remove(&engine()?, container, force).map_err(failed)
+}
+
+/// A container in the form of Docker's `inspect`; `None` when there is none of that name.
+///
+/// # Errors
+///
+/// What the engine says; a prefix that fits several containers is an error.
+pub fn inspect_container(name: &str) -> Result<Option<serde_json::Value>, CliError> {
+    engine_containers::inspect(&engine()?, name).map_err(failed)
+}
+
+/// An image in the form of Docker's `inspect`; `None` when there is none of that name.
+///
+/// # Errors
+///
+/// What the engine says; a prefix that fits several images is an error.
+pub fn inspect_image(name: &str) -> Result<Option<serde_json::Value>, CliError> {
+    engine_images::inspect(&engine()?, name).map_err(failed)
+}
+
+/// Every image, the newest first.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn images() -> Result<Vec<ImageSummary>, CliError> {
+    let engine = engine()?;
+    let records = engine.store().and_then(|s| Ok(s.list_images()?)).map_err(failed)?;
+    let labels = |json: &str| -> Vec<(String, String)> {
+        let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+        let labels = value.pointer("/config/Labels").and_then(|l| l.as_object()).cloned().unwrap_or_default();
+        labels.into_iter().filter_map(|(k, v)| Some((k, v.as_str()?.to_owned()))).collect()
+    };
+    Ok(records
+        .into_iter()
+        .map(|r| ImageSummary {
+            labels: labels(&r.config_json),
+            id: r.id,
+            references: r.references,
+            created: r.created,
+            size: r.size,
+        })
+        .collect())
+}
+
+/// Takes a reference or an image away.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn remove_image(image: &str, force: bool) -> Result<Vec<ImageRemoval>, CliError> {
+    let removed = engine_images::remove(&engine()?, image, force).map_err(failed)?;
+    let mut all: Vec<ImageRemoval> = removed.untagged.into_iter().map(ImageRemoval::Untagged).collect();
+    all.extend(removed.deleted.into_iter().chain(removed.free_layers).map(ImageRemoval::Deleted));
+    Ok(all)
+}
+
+/// Makes an image of a root file system archive; returns its id (64 hex digits).
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn import(request: &ImportRequest) -> Result<String, CliError> {
+    let wanted = engine_images::ImportRequest {
+        file: request.file.clone(),
+        reference: request.reference.clone(),
+        changes: request.changes.clone(),
+        message: request.message.clone(),
+    };
+    engine_images::import(&engine()?, &wanted).map_err(unstarted)
+}
+
+/// Loads an image archive (`docker save`, OCI layout) from a file, or from standard input; returns the references that
+/// were loaded, or `sha256:…` for an image without one.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn load(input: Option<&std::path::Path>) -> Result<Vec<String>, CliError> {
+    engine_images::load(&engine()?, input).map_err(unstarted)
+}
+
+/// What holds a container in, and which defaults were loosened: as text, or as JSON.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn explain(container: &str, json: bool) -> Result<String, CliError> {
+    let explanation = engine_containers::explain(&engine()?, container).map_err(failed)?;
+    if json {
+        return serde_json::to_string_pretty(&explanation).map_err(|e| CliError::chain(&e));
+    }
+    Ok(explanation.to_string())
+}
+
+/// Facts about this bulkhead and its host, as a JSON object.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn info() -> Result<serde_json::Value, CliError> {
+    let engine = engine()?;
+    let facts = engine.facts().map_err(failed)?;
+    Ok(serde_json::json!({
+        "Version": env!("CARGO_PKG_VERSION"),
+        "Root": engine.paths.root,
+        "Run": engine.paths.run,
+        "Rootless": !facts.privileged,
+        "Host": facts,
+    }))
+}
+
+/// The number of a descriptor in the arguments of a hidden command.
+fn number(args: &[OsString], index: usize) -> Result<i32, CliError> {
+    let word = args.get(index).and_then(|a| a.to_str()).and_then(|a| a.parse().ok());
+    word.ok_or_else(|| CliError::usage("this hidden command is started by bulkhead itself"))
+}
+
+/// Entry of a container's monitor (hidden command); the arguments are the engine's own.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn monitor(args: &[OsString]) -> Result<u8, CliError> {
+    let fds = engine_monitor::MonitorFds {
+        order: number(args, 0)?,
+        client: number(args, 1)?,
+        lock: number(args, 2)?,
+        binary: number(args, 3)?,
+    };
+    engine_monitor::monitor(fds).map_err(failed).map(|()| 0)
+}
+
+/// Entry of the process that joins a container (hidden command).
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn joiner(args: &[OsString]) -> Result<u8, CliError> {
+    engine_monitor::joiner(number(args, 0)?, number(args, 1)?).map_err(failed).map(|()| 0)
+}
+
+/// Entry of the confined unpacking process (hidden command).
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn worker(args: &[OsString]) -> Result<u8, CliError> {
+    match args.first().and_then(|a| a.to_str()) {
+        Some(task) => Ok(engine_images::worker::main(task)),
+        None => Err(CliError::usage("this hidden command is started by bulkhead itself")),
+    }
+}
+
+/// Entry of the small first process of `run --init` (hidden command).
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn init(args: &[OsString]) -> Result<u8, CliError> {
+    use std::os::unix::ffi::OsStrExt;
+    let words = args.iter().filter_map(|a| std::ffi::CString::new(a.as_bytes()).ok());
+    let words: Vec<_> = words.skip_while(|w| w.as_bytes() == b"--").collect();
+    Ok(bulkhead_engine::init(&words))
+}
+
+/// Entry that removes a container whose command has gone, and what killed commands left behind (hidden command).
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn cleanup(args: &[OsString]) -> Result<u8, CliError> {
+    let engine = engine()?;
+    for id in args.iter().filter_map(|a| a.to_str()) {
+        engine_containers::remove_by_id(&engine, id).map_err(failed)?;
+    }
+    engine.recover().map_err(failed).map(|()| 0)
+}

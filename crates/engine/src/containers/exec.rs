@@ -1,0 +1,55 @@
+//! `exec`: one more program in a running container.
+
+use std::os::fd::OwnedFd;
+
+use bulkhead_sandbox::join::{Target, plan_join};
+use bulkhead_sandbox::spec::outside;
+
+use super::run::await_start;
+use super::spawn::spawn;
+use super::spec_of;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::layout::Layout;
+use crate::monitor::JoinOrder;
+use crate::request::ExecRequest;
+use crate::resolve;
+
+/// Starts a program in a running container; the socket is `None` when it was detached.
+///
+/// # Errors
+/// A container that does not run; a program that cannot be started.
+pub fn exec(engine: &Engine, request: &ExecRequest) -> Result<Option<OwnedFd>, EngineError> {
+    engine.recover()?;
+    let record = engine.store()?.find_container(&request.container)?;
+    let layout = Layout::new(&engine.paths, &record.id);
+    let state = layout.read_state().ok_or_else(|| EngineError::State {
+        name: record.name.clone(),
+        state: "not running".to_owned(),
+        hint: "see 'bulkhead ps -a' for what happened to it".to_owned(),
+    })?;
+    let facts = engine.facts()?;
+    let spec = spec_of(&record)?;
+    let image = crate::images::find(engine, &record.request.image)?;
+    let user = record.request.user.clone().unwrap_or_else(|| image.config.user.clone());
+    let process = resolve::resolve_exec(request, &spec, &user, &image.lookup_dirs(&layout))?;
+    let target =
+        Target { pid: state.pid, started: state.started, namespaces: state.namespaces, cgroups: state.cgroups };
+    let plan = plan_join(&spec, &process, &target, facts)?;
+    let identity = &process.identity;
+    let order = JoinOrder {
+        plan,
+        terminal: request.tty,
+        stdin: request.stdin && !request.detach,
+        pipe_owner: outside(&spec.ids.uids, identity.uid)
+            .zip(outside(&spec.ids.gids, identity.gid))
+            .filter(|_| facts.privileged),
+        detach: request.detach,
+    };
+    let socket = spawn(engine, "joiner", &order, &[])?;
+    if request.detach {
+        await_start(&socket)?;
+        return Ok(None);
+    }
+    Ok(Some(socket))
+}

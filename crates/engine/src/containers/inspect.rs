@@ -1,0 +1,173 @@
+//! `inspect`: a container in the form that Docker's clients know, and beside it what only we have.
+
+use bulkhead_sandbox::spec::{Caps, Mount, SandboxSpec, Seccomp};
+use serde_json::{Value, json};
+
+use super::list::{State, state_of};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::layout::Layout;
+use crate::resolve::show_identity;
+use crate::store::{ContainerRecord, StoreError};
+
+/// A time as Docker writes it.
+fn time(nanoseconds: i64) -> String {
+    let seconds = nanoseconds.div_euclid(1_000_000_000);
+    let rest = nanoseconds.rem_euclid(1_000_000_000);
+    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    // Howard Hinnant's days-to-civil, for the proleptic Gregorian calendar.
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{rest:09}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+fn state(engine: &Engine, record: &ContainerRecord) -> Value {
+    let layout = Layout::new(&engine.paths, &record.id);
+    let run = layout.read_state();
+    let exit = layout.read_exit();
+    let (status, running) = match state_of(&layout) {
+        State::Created => ("created", false),
+        State::Running { .. } => ("running", true),
+        State::Exited { .. } => ("exited", false),
+    };
+    let zero = "0001-01-01T00:00:00Z".to_owned();
+    let since = run.as_ref().map(|r| r.since).or(exit.as_ref().map(|e| e.since)).filter(|t| *t > 0);
+    json!({
+        "Status": status,
+        "Running": running,
+        "Paused": false,
+        "Restarting": false,
+        "Dead": false,
+        "OOMKilled": exit.as_ref().is_some_and(|e| e.out_of_memory),
+        "Pid": run.as_ref().filter(|_| running).map_or(0, |r| r.pid),
+        "ExitCode": exit.as_ref().filter(|_| !running).map_or(0, |e| e.code),
+        "Error": exit.as_ref().and_then(|e| e.error.clone()).unwrap_or_default(),
+        "StartedAt": since.map_or_else(|| zero.clone(), time),
+        "FinishedAt": exit.as_ref().filter(|_| !running).map_or(zero, |e| time(e.at)),
+        "PidsRefused": exit.as_ref().map_or(0, |e| e.pids_refused),
+    })
+}
+
+fn mounts(spec: &SandboxSpec) -> Vec<Value> {
+    let shown = |m: &Mount| match m {
+        Mount::Bind { source, target, flags, .. } => json!({
+            "Type": "bind", "Source": source, "Destination": target, "RW": !flags.read_only,
+            "Mode": if flags.exec { "exec" } else { "noexec" },
+        }),
+        Mount::Tmpfs { target, size, flags, .. } => json!({
+            "Type": "tmpfs", "Destination": target, "RW": !flags.read_only, "Size": size,
+        }),
+    };
+    spec.mounts.iter().map(shown).collect()
+}
+
+fn security(spec: &SandboxSpec) -> Value {
+    let filter = match &spec.seccomp {
+        Seccomp::Unconfined => "unconfined",
+        Seccomp::Filter { name, .. } => name,
+    };
+    json!({
+        "UserNamespace": spec.ids,
+        "Identity": show_identity(&spec.process.identity),
+        "Capabilities": spec.process.caps.names(),
+        "BoundingSet": spec.process.bounding.names(),
+        "NoNewPrivileges": spec.process.no_new_privileges,
+        "Seccomp": filter,
+        "MaskedPaths": spec.masked_paths,
+        "ReadonlyPaths": spec.read_only_paths,
+        "Grants": spec.grants.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+/// A container as JSON; `None` when there is none of that name.
+///
+/// # Errors
+/// A prefix that fits several containers; what the store says.
+pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineError> {
+    engine.recover()?;
+    let record = match engine.store()?.find_container(query) {
+        Ok(record) => record,
+        Err(StoreError::NoSuchContainer { .. }) => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    let spec = record.spec.as_deref().and_then(|s| serde_json::from_slice::<SandboxSpec>(s).ok());
+    let layout = Layout::new(&engine.paths, &record.id);
+    let request = &record.request;
+    let process = spec.as_ref().map(|s| &s.process);
+    let resources = spec.as_ref().map(|s| &s.resources);
+    let args = process.map(|p| p.args.clone()).unwrap_or_default();
+    let caps_added: Vec<&str> = process.map(|p| p.bounding.without(Caps::DEFAULT).names()).unwrap_or_default();
+    Ok(Some(json!({
+        "Id": record.id,
+        "Created": time(record.created),
+        "Path": args.first().cloned().unwrap_or_default(),
+        "Args": args.get(1..).unwrap_or_default(),
+        "State": state(engine, &record),
+        "Image": record.image_id.as_ref().map_or_else(String::new, |i| format!("sha256:{i}")),
+        "LogPath": crate::monitor::log::current(&layout.log()),
+        "Name": format!("/{}", record.name),
+        "RestartCount": 0,
+        "Driver": "overlay",
+        "Platform": "linux",
+        "HostConfig": {
+            "Binds": request.mounts.iter().filter_map(|m| match m {
+                crate::request::MountRequest::Bind { source, target, read_only, .. } =>
+                    Some(format!("{}:{}:{}", source.display(), target.display(), if *read_only { "ro" } else { "rw" })),
+                _ => None,
+            }).collect::<Vec<_>>(),
+            "AutoRemove": record.auto_remove,
+            "Privileged": request.privileged,
+            "ReadonlyRootfs": spec.as_ref().is_some_and(|s| s.read_only_root),
+            "CapAdd": caps_added,
+            "CapDrop": request.cap_drop,
+            "NetworkMode": "none",
+            "Memory": resources.and_then(|r| r.memory).unwrap_or(0),
+            "MemoryReservation": resources.and_then(|r| r.memory_reservation).unwrap_or(0),
+            "NanoCpus": resources.and_then(|r| r.milli_cpus).unwrap_or(0) * 1_000_000,
+            "CpuShares": resources.and_then(|r| r.cpu_shares).unwrap_or(0),
+            "CpusetCpus": resources.and_then(|r| r.cpuset_cpus.clone()).unwrap_or_default(),
+            "PidsLimit": resources.and_then(|r| r.pids).unwrap_or(0),
+            "ShmSize": spec.as_ref().map_or(0, |s| s.shm_size),
+            "OomScoreAdj": process.map_or(0, |p| p.oom_score_adj),
+            "Init": request.init,
+            "LogConfig": { "Type": "json-file", "Config": { "max-size": "10m", "max-file": "3" } },
+        },
+        "Mounts": spec.as_ref().map(mounts).unwrap_or_default(),
+        "Config": {
+            "Hostname": spec.as_ref().map(|s| s.hostname.clone()).unwrap_or_default(),
+            "User": request.user.clone().unwrap_or_default(),
+            "Tty": request.tty,
+            "OpenStdin": request.stdin,
+            "Env": process.map(|p| p.env.clone()).unwrap_or_default(),
+            "Cmd": request.args,
+            "Image": request.image,
+            "WorkingDir": process.map(|p| p.cwd.clone()).unwrap_or_default(),
+            "Entrypoint": request.entrypoint,
+            "Labels": request.labels.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
+        },
+        "NetworkSettings": { "Networks": {}, "Ports": {} },
+        "Bulkhead": {
+            "Profile": request.profile,
+            "Security": spec.as_ref().map(security),
+            "Range": record.range,
+        },
+    })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time;
+
+    #[test]
+    fn times_are_written_as_docker_writes_them() {
+        assert_eq!(time(0), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(time(1_709_210_096_000_000_001), "2024-02-29T12:34:56.000000001Z");
+        assert_eq!(time(1_798_761_599_999_999_999), "2026-12-31T23:59:59.999999999Z");
+    }
+}

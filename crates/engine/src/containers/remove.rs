@@ -1,0 +1,73 @@
+//! `rm`, and the removal of containers that never came to be.
+
+use std::path::PathBuf;
+
+use bulkhead_sandbox::cgroup::{CgroupHandle, CgroupPlan, plan};
+use bulkhead_sandbox::spec::Resources;
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::images::worker::remove_tree;
+use crate::layout::Layout;
+use crate::store::StoreError;
+
+/// Every directory that the control groups of container `id` can have, also of one that was killed half-way.
+pub(super) fn cgroup_directories(engine: &Engine, id: &str) -> Result<Vec<PathBuf>, EngineError> {
+    let facts = engine.facts()?;
+    // All of them: also those that only an asked-for limit makes.
+    let mut directories = match plan(id, &Resources::default(), facts) {
+        Ok(CgroupPlan::V1 { directories, .. }) => directories,
+        Ok(CgroupPlan::V2 { directory, .. }) => vec![directory],
+        Ok(CgroupPlan::None) | Err(_) => Vec::new(),
+    };
+    if let bulkhead_sandbox::facts::CgroupLayout::V1 { controllers } = &facts.cgroup {
+        for name in ["cpuset", "hugetlb"] {
+            directories.extend(controllers.get(name).map(|m| m.join("bulkhead").join(id)));
+        }
+    }
+    Ok(directories)
+}
+
+/// Removes all of a container that does not run: processes and control groups, files, record and id range, in this
+/// order, so that a range is never free while a file of it exists.
+pub(super) fn discard(engine: &Engine, id: &str) -> Result<(), EngineError> {
+    let layout = Layout::new(&engine.paths, id);
+    CgroupHandle::remove_all(&cgroup_directories(engine, id)?).map_err(|e| EngineError::Start(e.into()))?;
+    remove_tree(engine, &layout.dir)?;
+    match engine.store()?.remove_container(id) {
+        Ok(()) | Err(StoreError::NoSuchContainer { .. }) => {}
+        Err(e) => return Err(e.into()),
+    }
+    layout.clear_run();
+    Ok(())
+}
+
+/// Removes a container; `force` kills a running one first. Returns its name.
+///
+/// # Errors
+/// A container that runs, without `force`.
+pub fn remove(engine: &Engine, query: &str, force: bool) -> Result<(), EngineError> {
+    engine.recover()?;
+    let record = engine.store()?.find_container(query)?;
+    let layout = Layout::new(&engine.paths, &record.id);
+    if layout.read_state().is_some() {
+        if !force {
+            return Err(EngineError::State {
+                name: record.name.clone(),
+                state: "running".to_owned(),
+                hint: format!("stop it with 'bulkhead stop {0}', or use 'bulkhead rm -f {0}'", record.name),
+            });
+        }
+        super::stop::end(engine, &record, 9, Some(0))?;
+    }
+    discard(engine, &record.id)
+}
+
+/// Removes the container with this full id after its end; one that is gone already is no error.
+///
+/// # Errors
+/// What could not be removed.
+pub fn remove_by_id(engine: &Engine, id: &str) -> Result<(), EngineError> {
+    Layout::new(&engine.paths, id).wait_unlocked()?;
+    discard(engine, id)
+}

@@ -1,0 +1,69 @@
+//! What every operation of the engine starts from.
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+
+use bulkhead_sandbox::facts::HostFacts;
+
+use crate::error::EngineError;
+use crate::store::{Paths, Store};
+
+/// The engine of one user on this host. Nothing is opened before it is needed.
+#[derive(Debug)]
+pub struct Engine {
+    /// Where its files are.
+    pub paths: Paths,
+    facts: OnceCell<HostFacts>,
+    store: OnceCell<Store>,
+}
+
+impl Engine {
+    /// For the calling user.
+    ///
+    /// # Errors
+    /// When it is not known where his files are.
+    pub fn new() -> Result<Self, EngineError> {
+        let paths = Paths::discover(rustix::process::geteuid().as_raw())?;
+        Ok(Self { paths, facts: OnceCell::new(), store: OnceCell::new() })
+    }
+
+    /// What the host offers.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn facts(&self) -> Result<&HostFacts, EngineError> {
+        if let Some(facts) = self.facts.get() {
+            return Ok(facts);
+        }
+        let facts = HostFacts::gather()?;
+        Ok(self.facts.get_or_init(|| facts))
+    }
+
+    /// The store.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn store(&self) -> Result<&Store, EngineError> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let store = Store::open(&self.paths)?;
+        Ok(self.store.get_or_init(|| store))
+    }
+
+    /// Removes what commands and monitors that were killed have left behind.
+    ///
+    /// # Errors
+    /// What could not be removed.
+    pub fn recover(&self) -> Result<(), EngineError> {
+        // Makes the directories on first use.
+        self.store()?;
+        crate::containers::recover(self)?;
+        crate::images::recover(self)
+    }
+
+    /// Directories that no container is given.
+    pub(crate) fn own_places(&self) -> Vec<PathBuf> {
+        [&self.paths.root, &self.paths.run].into_iter().filter_map(|p| std::fs::canonicalize(p).ok()).collect()
+    }
+}

@@ -1,0 +1,233 @@
+//! `load` and `import`: from a file to the store, through the confined process.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use bulkhead_image::LayerReport;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+
+use super::worker::{self, Answer, Task};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::layout::now;
+use crate::store::{NewImage, NewLayer, new_id};
+
+/// What `import` makes an image of.
+#[derive(Debug, Clone, Default)]
+pub struct ImportRequest {
+    /// A tar archive; `None` for standard input.
+    pub file: Option<PathBuf>,
+    /// Reference as written.
+    pub reference: Option<String>,
+    /// Dockerfile instructions.
+    pub changes: Vec<String>,
+    /// Comment.
+    pub message: Option<String>,
+}
+
+/// A staging directory, locked as long as its command lives and removed with it.
+#[derive(Debug)]
+struct Staging<'a> {
+    engine: &'a Engine,
+    path: PathBuf,
+    lock: PathBuf,
+    _lock: OwnedFd,
+}
+
+impl<'a> Staging<'a> {
+    fn new(engine: &'a Engine) -> Result<Self, EngineError> {
+        let name: String = new_id()?.chars().take(16).collect();
+        let path = engine.paths.staging().join(&name);
+        let lock = engine.paths.staging().join(format!("{name}.lock"));
+        let fd = rustix::fs::open(
+            &lock,
+            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC,
+            Mode::from_raw_mode(0o600),
+        )
+        .map_err(EngineError::io("make", &lock))?;
+        rustix::fs::flock(&fd, FlockOperation::LockExclusive).map_err(EngineError::io("lock", &lock))?;
+        rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755)).map_err(EngineError::io("make", &path))?;
+        Ok(Self { engine, path, lock, _lock: fd })
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        // What stays is found by the next command.
+        drop(worker::remove_tree(self.engine, &self.path));
+        drop(std::fs::remove_file(&self.lock));
+    }
+}
+
+/// Removes what killed commands left in the staging directory, and layers that no image has.
+///
+/// # Errors
+/// The file operation that failed.
+pub(crate) fn recover(engine: &Engine) -> Result<(), EngineError> {
+    let staging = engine.paths.staging();
+    let entries = match std::fs::read_dir(&staging) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(EngineError::io("read", &staging)(e)),
+    };
+    let mut found = false;
+    for entry in entries.flatten() {
+        let lock = entry.path();
+        if lock.extension().is_none_or(|e| e != "lock") {
+            continue;
+        }
+        let Ok(fd) = rustix::fs::open(&lock, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) else {
+            continue;
+        };
+        if rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
+        }
+        found = true;
+        worker::remove_tree(engine, &lock.with_extension(""))?;
+        std::fs::remove_file(&lock).map_err(EngineError::io("remove", &lock))?;
+    }
+    if found {
+        let known = engine.store()?.known_layers()?;
+        for entry in std::fs::read_dir(engine.paths.layers()).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !known.contains(&name) {
+                worker::remove_tree(engine, &entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open_archive(path: &Path) -> Result<OwnedFd, EngineError> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
+        .map_err(EngineError::io("open the archive", path))
+}
+
+fn stdin() -> Result<OwnedFd, EngineError> {
+    let stdin = std::io::stdin();
+    if rustix::termios::isatty(&stdin) {
+        return Err(EngineError::invalid("input", "a terminal", "give a file, or pipe an archive in"));
+    }
+    rustix::io::fcntl_dupfd_cloexec(&stdin, 3).map_err(EngineError::io("use", Path::new("standard input")))
+}
+
+/// Puts the layers of an image in place and records it.
+fn record(engine: &Engine, staging: &Path, image: &NewImage) -> Result<(), EngineError> {
+    let layers = engine.paths.layers();
+    engine.store()?.add_image_with(image, |chain| {
+        let from = staging.join("layers").join(chain);
+        let to = layers.join(chain);
+        match std::fs::rename(&from, &to) {
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::AlreadyExists) => {
+                // Left by a command that was killed after this very step: the same digest, the same content.
+                worker::remove_tree(engine, &to).map_err(|e| std::io::Error::other(e.chain()))?;
+                std::fs::rename(&from, &to)
+            }
+            other => other,
+        }
+    })?;
+    Ok(())
+}
+
+fn new_layer(layer: &LayerReport) -> NewLayer {
+    NewLayer {
+        chain_id: layer.chain_id.to_string(),
+        diff_id: layer.diff_id.to_string(),
+        bytes: layer.bytes_unpacked,
+        entries: layer.entries,
+    }
+}
+
+/// Loads all images of an archive or layout; returns their references, or ids for those without one.
+///
+/// # Errors
+/// What is wrong with it; nothing was kept.
+pub fn load(engine: &Engine, input: Option<&Path>) -> Result<Vec<String>, EngineError> {
+    engine.recover()?;
+    let layout = match input {
+        Some(path) if path.is_dir() => Some(std::fs::canonicalize(path).map_err(EngineError::io("open", path))?),
+        _ => None,
+    };
+    let archive = match (input, &layout) {
+        (_, Some(_)) => None,
+        (Some(path), None) => Some(open_archive(path)?),
+        (None, None) => Some(stdin()?),
+    };
+    let known = engine.store()?.known_layers()?.into_iter().map(|k| format!("sha256:{k}")).collect();
+    let staging = Staging::new(engine)?;
+    let is_layout = layout.is_some();
+    let answer = worker::run(engine, &staging.path, archive, layout, |single_id| Task::Load {
+        known,
+        layout: is_layout,
+        single_id,
+    })?;
+    let Answer::Loaded(report) = answer else {
+        return Err(EngineError::Image("the unpacking process answered something else".to_owned()));
+    };
+    let mut loaded = Vec::new();
+    for image in &report.images {
+        let id = image.config_digest.to_string();
+        let references: Vec<String> = image.references.iter().map(ToString::to_string).collect();
+        record(
+            engine,
+            &staging.path,
+            &NewImage {
+                id: id.clone(),
+                config_json: image.config_json.clone(),
+                created: now(),
+                size: image.size,
+                layers: image.layers.iter().map(new_layer).collect(),
+                references: references.clone(),
+            },
+        )?;
+        if references.is_empty() {
+            loaded.push(id);
+        } else {
+            loaded.extend(references);
+        }
+    }
+    Ok(loaded)
+}
+
+/// Makes an image of a root file system archive; returns its id (64 hex digits).
+///
+/// # Errors
+/// What is wrong with it; nothing was kept.
+pub fn import(engine: &Engine, request: &ImportRequest) -> Result<String, EngineError> {
+    engine.recover()?;
+    let reference = match &request.reference {
+        Some(written) => Some(
+            super::canonical(written)
+                .ok_or_else(|| EngineError::invalid("reference", written, "a name like shop/web:1.2 is needed"))?,
+        ),
+        None => None,
+    };
+    let archive = match &request.file {
+        Some(path) => open_archive(path)?,
+        None => stdin()?,
+    };
+    let staging = Staging::new(engine)?;
+    let (changes, message) = (request.changes.clone(), request.message.clone().unwrap_or_default());
+    let answer = worker::run(engine, &staging.path, Some(archive), None, |single_id| Task::Import {
+        changes,
+        message,
+        single_id,
+    })?;
+    let Answer::Imported(report) = answer else {
+        return Err(EngineError::Image("the unpacking process answered something else".to_owned()));
+    };
+    let id = report.image.config_digest.to_string();
+    record(
+        engine,
+        &staging.path,
+        &NewImage {
+            id: id.clone(),
+            config_json: report.image.config_json.clone(),
+            created: now(),
+            size: report.image.size,
+            layers: report.image.layers.iter().map(new_layer).collect(),
+            references: reference.into_iter().collect(),
+        },
+    )?;
+    Ok(id.trim_start_matches("sha256:").to_owned())
+}

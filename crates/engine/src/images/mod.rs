@@ -1,0 +1,113 @@
+//! Images of the store, the embedded one, and the confined process that reads archives.
+
+mod builtin;
+mod load;
+pub mod worker;
+
+use std::path::PathBuf;
+
+use bulkhead_image::{ImageConfig, Reference};
+
+pub use self::builtin::HOST;
+pub(crate) use self::load::recover;
+pub use self::load::{ImportRequest, import, load};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::layout::Layout;
+use crate::store::{ImageRecord, StoreError};
+
+/// An image that a container starts from.
+#[derive(Debug, Clone)]
+pub struct ImageRef {
+    /// Id in the store; `None` for the embedded image.
+    pub id: Option<String>,
+    /// As written by the user.
+    pub reference: String,
+    /// Its configuration.
+    pub config: ImageConfig,
+    /// Unpacked layers, lowest first.
+    pub layers: Vec<PathBuf>,
+    /// Directories of the host that the embedded image shows.
+    pub host_binds: Vec<PathBuf>,
+}
+
+impl ImageRef {
+    /// Where files of the container are looked up without mounting it: its writable layer, then the layers from the top.
+    #[must_use]
+    pub fn lookup_dirs(&self, layout: &Layout) -> Vec<PathBuf> {
+        std::iter::once(layout.writable().join("upper")).chain(self.layers.iter().rev().cloned()).collect()
+    }
+}
+
+/// The canonical form of a reference as written, if it is one.
+pub(crate) fn canonical(written: &str) -> Option<String> {
+    written.parse::<Reference>().ok().map(|r| r.to_string())
+}
+
+/// Finds an image.
+///
+/// # Errors
+/// `NoSuchImage` with the way to get one.
+pub fn find(engine: &Engine, written: &str) -> Result<ImageRef, EngineError> {
+    if written == HOST {
+        return builtin::host(engine);
+    }
+    let record = engine.store()?.resolve_image(written, canonical(written).as_deref()).map_err(|e| match e {
+        StoreError::NoSuchImage { query } => EngineError::Image(format!("no such image: {query:?}")),
+        other => other.into(),
+    })?;
+    from_record(engine, &record, written)
+}
+
+fn from_record(engine: &Engine, record: &ImageRecord, written: &str) -> Result<ImageRef, EngineError> {
+    let document = bulkhead_image::config::ImageDocument::parse(written, record.config_json.as_bytes())
+        .map_err(|e| EngineError::Image(format!("the configuration of image {written:?} cannot be used: {e}")))?;
+    Ok(ImageRef {
+        id: Some(record.id.clone()),
+        reference: written.to_owned(),
+        config: document.config,
+        layers: record.layers.iter().map(|chain| engine.paths.layer(chain)).collect(),
+        host_binds: Vec::new(),
+    })
+}
+
+/// Removes a reference or an image, and the layers that no image needs any more.
+///
+/// # Errors
+/// What the store says; the file operation that failed.
+pub fn remove(engine: &Engine, written: &str, force: bool) -> Result<crate::store::RemovedImage, EngineError> {
+    if written == HOST {
+        return Err(EngineError::refused("removing the image host", "it is built in"));
+    }
+    let removed = engine.store()?.remove_image(written, canonical(written).as_deref(), force)?;
+    for chain in &removed.free_layers {
+        worker::remove_tree(engine, &engine.paths.layer(chain))?;
+    }
+    Ok(removed)
+}
+
+/// An image in the form of Docker's `inspect`; `None` when there is none of that name.
+///
+/// # Errors
+/// A prefix that fits several images; what the store says.
+pub fn inspect(engine: &Engine, written: &str) -> Result<Option<serde_json::Value>, EngineError> {
+    let record = match engine.store()?.resolve_image(written, canonical(written).as_deref()) {
+        Ok(record) => record,
+        Err(StoreError::NoSuchImage { .. }) => return Ok(None),
+        Err(e) => return Err(e.into()),
+    };
+    let mut value: serde_json::Value = serde_json::from_str(&record.config_json).unwrap_or_default();
+    let take =
+        |value: &mut serde_json::Value, key: &str| value.get_mut(key).map(serde_json::Value::take).unwrap_or_default();
+    let config = take(&mut value, "config");
+    Ok(Some(serde_json::json!({
+        "Id": format!("sha256:{}", record.id),
+        "RepoTags": record.references,
+        "Created": take(&mut value, "created"),
+        "Architecture": take(&mut value, "architecture"),
+        "Os": take(&mut value, "os"),
+        "Size": record.size,
+        "Config": config,
+        "RootFS": { "Type": "layers", "Layers": value.pointer("/rootfs/diff_ids").cloned().unwrap_or_default() },
+    })))
+}

@@ -1,0 +1,207 @@
+//! The confined process that reads archives and removes trees that belong to other ids.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use bulkhead_image::{Budget, Digest, ImportOptions, ImportReport, LoadOptions, LoadReport, OwnIds};
+use bulkhead_sandbox::spec::{IdMaps, IdRange, MapWriter};
+use bulkhead_sandbox::supervise;
+use bulkhead_sandbox::worker::{WorkerSpec, plan_worker};
+use bulkhead_sandbox::{StartError, Stdio};
+use bulkhead_seccomp::{Context, compile, defaults::strict_profile};
+use rustix::fs::{Mode, OFlags};
+use rustix::pipe::{PipeFlags, pipe_with};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::ids;
+use crate::protect::protected_binary;
+use crate::store::{RangePool, new_id};
+
+/// What a worker is asked to do; travels as one argument.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Task {
+    /// Load images of the archive on standard input, or of the layout at `/input`.
+    Load {
+        /// Chain ids that the store has.
+        known: Vec<String>,
+        /// Standard input is nothing, and `/input` is a layout.
+        layout: bool,
+        /// Only one id is mapped.
+        single_id: bool,
+    },
+    /// Import the root file system archive on standard input.
+    Import {
+        /// `--change`.
+        changes: Vec<String>,
+        /// `--message`.
+        message: String,
+        /// Only one id is mapped.
+        single_id: bool,
+    },
+    /// Remove everything in the directory.
+    Empty,
+}
+
+/// What a worker answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// Images were loaded.
+    Loaded(LoadReport),
+    /// A root file system was imported.
+    Imported(ImportReport),
+    /// The directory is empty.
+    Emptied,
+    /// It did not work.
+    Failed(String),
+}
+
+/// Most bytes of an answer: configurations and layer lists of many images.
+const ANSWER_LIMIT: u64 = 64 << 20;
+
+/// Ids of workers: the slot below those of containers.
+fn worker_ids(engine: &Engine) -> Result<IdMaps, EngineError> {
+    if !engine.facts()?.privileged {
+        return Ok(ids::of_user(engine.facts()?));
+    }
+    let outside = RangePool::default().start - ids::SLOT;
+    let range = vec![IdRange { inside: 0, outside, count: ids::SLOT }];
+    Ok(IdMaps { uids: range.clone(), gids: range, writer: MapWriter::Direct })
+}
+
+/// Runs a task in a confined process whose root is `directory`.
+///
+/// # Errors
+/// What kept it from starting, or what it reported.
+pub(super) fn run(
+    engine: &Engine,
+    directory: &Path,
+    input: Option<OwnedFd>,
+    layout: Option<PathBuf>,
+    task: impl FnOnce(bool) -> Task,
+) -> Result<Answer, EngineError> {
+    let facts = engine.facts()?;
+    let ids = worker_ids(engine)?;
+    let task = task(ids.writer == MapWriter::Single);
+    // Marks of deleted files are character devices with number 0:0, which need no right but the call.
+    let context = Context { arch: crate::resolve::native_arch()?, caps: 1 << 27, kernel: facts.kernel };
+    let internal =
+        |e: &dyn std::error::Error| EngineError::refused("unpacking", format!("the worker's filter is broken: {e}"));
+    let filter = strict_profile().resolve(&context).map_err(|e| internal(&e))?;
+    let program = compile(&filter).map_err(|e| internal(&e))?;
+    let order = serde_json::to_string(&task).map_err(|e| internal(&e))?;
+    let spec = WorkerSpec {
+        id: format!("worker-{}", new_id()?.chars().take(16).collect::<String>()),
+        ids,
+        directory: directory.to_path_buf(),
+        input: layout,
+        args: vec!["bulkhead".to_owned(), "worker".to_owned(), order],
+        filter: program.insns().to_vec(),
+    };
+    let plan = plan_worker(&spec, facts)?;
+    let binary = protected_binary(&engine.paths, facts.privileged)?;
+    let null = |flags| rustix::fs::open(c"/dev/null", flags | OFlags::CLOEXEC, Mode::empty());
+    let opened = |e| {
+        EngineError::Start(StartError::Parent {
+            what: "open the streams of the unpacking process".to_owned(),
+            source: e,
+        })
+    };
+    let input = match input {
+        Some(input) => input,
+        None => null(OFlags::RDONLY).map_err(opened)?,
+    };
+    let (answer, theirs) = pipe_with(PipeFlags::CLOEXEC).map_err(opened)?;
+    let stdio = Stdio::Files([input, theirs, null(OFlags::WRONLY).map_err(opened)?]);
+    let running = supervise::prepare(&plan, stdio, Some(binary))?.exec()?;
+    let mut text = Vec::new();
+    let read = File::from(answer).take(ANSWER_LIMIT).read_to_end(&mut text);
+    let ended = supervise::wait(&running)?;
+    read.map_err(EngineError::io("read the answer of the unpacking process for", directory))?;
+    match serde_json::from_slice(&text) {
+        Ok(Answer::Failed(message)) => Err(EngineError::Image(message)),
+        Ok(answer) => Ok(answer),
+        Err(_) => Err(EngineError::Image(format!(
+            "the unpacking process ended without an answer (exit status {}); it may have run out of memory",
+            ended.code()
+        ))),
+    }
+}
+
+/// Entry of the confined process: the task is its one argument, its root is the directory.
+#[must_use]
+pub fn main(task: &str) -> u8 {
+    let answer = work(task).unwrap_or_else(Answer::Failed);
+    let text = serde_json::to_vec(&answer).unwrap_or_default();
+    match std::io::stdout().write_all(&text) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    }
+}
+
+fn work(task: &str) -> Result<Answer, String> {
+    let task: Task = serde_json::from_str(task).map_err(|e| e.to_string())?;
+    let open = |path: &str| {
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| format!("cannot open {path}: {e}"))
+    };
+    let root = open("/")?;
+    let budget = Budget::default();
+    let own = |single: bool| if single { OwnIds::Ignore } else { OwnIds::Apply };
+    match task {
+        Task::Load { known, layout, single_id } => {
+            let known = known.iter().filter_map(|k| k.parse::<Digest>().ok()).collect();
+            let options = LoadOptions { known, ids: own(single_id), ..LoadOptions::default() };
+            let report = if layout {
+                bulkhead_image::load_layout(open("/input")?.as_fd(), root.as_fd(), &budget, &options)
+            } else {
+                bulkhead_image::load(std::io::stdin(), root.as_fd(), &budget, &options)
+            };
+            report.map(Answer::Loaded).map_err(|e| chain(&e))
+        }
+        Task::Import { changes, message, single_id } => {
+            let options = ImportOptions { ids: own(single_id), changes, message, ..ImportOptions::default() };
+            bulkhead_image::import(std::io::stdin(), root.as_fd(), &budget, &options)
+                .map(Answer::Imported)
+                .map_err(|e| chain(&e))
+        }
+        Task::Empty => {
+            for entry in std::fs::read_dir("/").map_err(|e| e.to_string())? {
+                let path = entry.map_err(|e| e.to_string())?.path();
+                let is_dir = std::fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir());
+                let removed = if is_dir { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+                removed.map_err(|e| format!("cannot remove {path:?}: {e}"))?;
+            }
+            Ok(Answer::Emptied)
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Removes a directory with everything in it, also what belongs to ids that only a user namespace may touch.
+///
+/// # Errors
+/// What is left and why.
+pub(crate) fn remove_tree(engine: &Engine, directory: &Path) -> Result<(), EngineError> {
+    match std::fs::remove_dir_all(directory) {
+        Ok(()) => return Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied && !engine.facts()?.privileged => {}
+        Err(e) => return Err(EngineError::io("remove", directory)(e)),
+    }
+    run(engine, directory, None, None, |_| Task::Empty)?;
+    std::fs::remove_dir_all(directory).map_err(EngineError::io("remove", directory))
+}

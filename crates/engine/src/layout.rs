@@ -1,0 +1,183 @@
+//! Files of one container, on disk and in the run directory.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::error::EngineError;
+use crate::store::Paths;
+
+/// What a monitor writes when its container runs; it dies with the boot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunState {
+    /// First process, on the host.
+    pub pid: i32,
+    /// Its start time in clock ticks since boot.
+    pub started: u64,
+    /// The monitor.
+    pub monitor: i32,
+    /// Namespaces that were made for it (`CLONE_NEW*`).
+    pub namespaces: u64,
+    /// Directories of its control groups.
+    pub cgroups: Vec<PathBuf>,
+    /// When it started: nanoseconds since 1970.
+    pub since: i64,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitState {
+    /// Exit code; 128 + signal when a signal ended it.
+    pub code: u32,
+    /// When it started: nanoseconds since 1970; 0 when it never did.
+    pub since: i64,
+    /// When it ended: nanoseconds since 1970.
+    pub at: i64,
+    /// Memory ran out and the kernel killed a process of it.
+    pub out_of_memory: bool,
+    /// Times that the limit on processes refused one.
+    pub pids_refused: u64,
+    /// Why, when it was not the program that ended it.
+    pub error: Option<String>,
+}
+
+/// Paths of one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// On disk.
+    pub dir: PathBuf,
+    /// In the run directory.
+    pub run: PathBuf,
+}
+
+impl Layout {
+    /// Of container `id`.
+    #[must_use]
+    pub fn new(paths: &Paths, id: &str) -> Self {
+        Self { dir: paths.container(id), run: paths.run_container(id) }
+    }
+
+    /// Holds `upper` and `work`.
+    #[must_use]
+    pub fn writable(&self) -> PathBuf {
+        self.dir.join("fs")
+    }
+
+    /// Generated `/etc` files.
+    #[must_use]
+    pub fn etc(&self) -> PathBuf {
+        self.dir.join("etc")
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.run.join("state.json")
+    }
+
+    fn exit(&self) -> PathBuf {
+        self.dir.join("exit.json")
+    }
+
+    /// The state that the monitor wrote; nothing when the container does not run.
+    #[must_use]
+    pub fn read_state(&self) -> Option<RunState> {
+        read_json(&self.state())
+    }
+
+    /// How it ended; nothing when it did not.
+    #[must_use]
+    pub fn read_exit(&self) -> Option<ExitState> {
+        read_json(&self.exit())
+    }
+
+    /// Writes the running state, at once or not at all.
+    ///
+    /// # Errors
+    /// The file operation that failed.
+    pub fn write_state(&self, state: &RunState) -> Result<(), EngineError> {
+        write_json(&self.state(), state, false)
+    }
+
+    /// Writes how it ended, at once or not at all, to survive a crash of the machine.
+    ///
+    /// # Errors
+    /// The file operation that failed.
+    pub fn write_exit(&self, exit: &ExitState) -> Result<(), EngineError> {
+        write_json(&self.exit(), exit, true)
+    }
+
+    /// Takes the container's lock, which its command and then its monitor hold as long as they live. `None`: somebody
+    /// else holds it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened.
+    pub fn try_lock(&self) -> Result<Option<OwnedFd>, EngineError> {
+        let path = self.run.join("lock");
+        let fd = rustix::fs::open(
+            &path,
+            OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::from_raw_mode(0o600),
+        )
+        .map_err(EngineError::io("open", &path))?;
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(fd)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(e) => Err(EngineError::io("lock", &path)(e)),
+        }
+    }
+
+    /// Waits until nobody holds the lock any more.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened.
+    pub fn wait_unlocked(&self) -> Result<(), EngineError> {
+        let path = self.run.join("lock");
+        match rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) {
+            Ok(fd) => rustix::fs::flock(&fd, FlockOperation::LockExclusive).map_err(EngineError::io("lock", &path)),
+            // The monitor has removed its files: it is done.
+            Err(rustix::io::Errno::NOENT) => Ok(()),
+            Err(e) => Err(EngineError::io("open", &path)(e)),
+        }
+    }
+
+    /// Forgets what belongs to this run.
+    pub fn clear_run(&self) {
+        // What stays is found by the next command.
+        drop(std::fs::remove_dir_all(&self.run));
+    }
+}
+
+/// Reads a JSON file of ours; nothing when it is not there or was cut.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// Writes a JSON file under a temporary name and renames it into place.
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T, durable: bool) -> Result<(), EngineError> {
+    let temporary = path.with_extension("tmp");
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(&serde_json::to_vec(value)?)?;
+        if durable {
+            file.sync_data()?;
+        }
+        std::fs::rename(&temporary, path)
+    };
+    write().map_err(EngineError::io("write", path))
+}
+
+/// Nanoseconds since 1970.
+#[must_use]
+pub fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,20 @@
+//! The application: containers, images, the store and the monitor.
+
+pub mod containers;
+mod engine;
+mod error;
+pub mod frame;
+mod ids;
+pub mod images;
+mod init;
+mod layout;
+pub mod monitor;
+mod protect;
+pub mod request;
+mod resolve;
+pub mod store;
+
+pub use engine::Engine;
+pub use error::EngineError;
+pub use init::init;
+pub use layout::{ExitState, Layout, RunState, now};

@@ -1,0 +1,234 @@
+//! What a user asked for: one type for the flags of the command line and, later, for the API.
+//!
+//! A request holds words that were already parsed (sizes are bytes, paths are paths) and nothing that was decided:
+//! defaults, image configuration and policy meet it in [`crate::resolve`].
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// How strict the defaults are that the container starts from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProfileName {
+    /// Read-only root, a user other than root, no capability at all, `/proc` with processes only.
+    Strict,
+    /// The hardened defaults that ordinary images run with.
+    #[default]
+    Default,
+    /// Docker's own defaults for an image that needs them; the user namespace stays.
+    Compat,
+}
+
+/// Which seccomp profile `--security-opt seccomp=` chose.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SeccompChoice {
+    /// The profile that belongs to the named profile of the container.
+    #[default]
+    Builtin,
+    /// No filter: a grant.
+    Unconfined,
+    /// A profile in Docker's JSON format, read from this file by the command.
+    Json(String),
+}
+
+/// `--security-opt`, taken apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecurityOptions {
+    /// `no-new-privileges[=true|false]`; `None` when not written.
+    pub no_new_privileges: Option<bool>,
+    /// `seccomp=unconfined|builtin|FILE`.
+    pub seccomp: SeccompChoice,
+    /// `apparmor=PROFILE`.
+    pub apparmor: Option<String>,
+    /// `label=…` words (SELinux), in order.
+    pub selinux: Vec<String>,
+    /// `systempaths=unconfined`: no masked and no read-only kernel files; a grant.
+    pub unmask_kernel_paths: bool,
+}
+
+/// One `-v` or `--mount`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "type")]
+pub enum MountRequest {
+    /// A directory or file of the host.
+    Bind {
+        /// Absolute path on the host.
+        source: PathBuf,
+        /// Absolute path in the container.
+        target: PathBuf,
+        /// `ro`.
+        read_only: bool,
+        /// `exec`: programs may be started from it.
+        exec: bool,
+        /// `--mount` refuses a missing source; `-v` makes a directory, as Docker does.
+        create_source: bool,
+    },
+    /// `--tmpfs` or `--mount type=tmpfs`.
+    Tmpfs {
+        /// Absolute path in the container.
+        target: PathBuf,
+        /// Bytes; `None`: the default of 64 MiB.
+        size: Option<u64>,
+        /// Permission bits; `None`: 1777.
+        mode: Option<u32>,
+        /// `exec`.
+        exec: bool,
+        /// `ro`.
+        read_only: bool,
+    },
+    /// A named volume (`-v name:/path`).
+    Volume {
+        /// The volume's name; `None` for an anonymous one.
+        name: Option<String>,
+        /// Absolute path in the container.
+        target: PathBuf,
+        /// `ro`.
+        read_only: bool,
+        /// `exec`.
+        exec: bool,
+    },
+}
+
+/// Limits, in the units of the kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitRequest {
+    /// `-m`: bytes.
+    pub memory: Option<u64>,
+    /// `--memory-swap`: memory plus swap in bytes, `-1` for no limit.
+    pub memory_swap: Option<i64>,
+    /// `--memory-reservation`: bytes.
+    pub memory_reservation: Option<u64>,
+    /// `--cpus` in thousandths of a CPU.
+    pub milli_cpus: Option<u64>,
+    /// `--cpu-shares`, 2 to 262144.
+    pub cpu_shares: Option<u64>,
+    /// `--cpuset-cpus`, a list as the kernel writes it (`0-1,3`).
+    pub cpuset_cpus: Option<String>,
+    /// `--cpuset-mems`.
+    pub cpuset_mems: Option<String>,
+    /// `--pids-limit`; `-1` for none.
+    pub pids: Option<i64>,
+    /// `--blkio-weight`, 10 to 1000.
+    pub blkio_weight: Option<u16>,
+    /// `--device-read-bps` and its kin: (device path, kind, rate per second).
+    pub device_rates: Vec<DeviceRate>,
+    /// `--shm-size`: bytes.
+    pub shm_size: Option<u64>,
+    /// `--ulimit NAME=SOFT[:HARD]`; `u64::MAX` is unlimited.
+    pub ulimits: Vec<(String, u64, u64)>,
+    /// `--oom-score-adj`.
+    pub oom_score_adj: Option<i32>,
+    /// `--cgroup-conf KEY=VALUE`: cgroup v2 keys written as they are.
+    pub unified: Vec<(String, String)>,
+}
+
+/// Which rate of a block device is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RateKind {
+    /// Bytes read per second.
+    ReadBps,
+    /// Bytes written per second.
+    WriteBps,
+    /// Reads per second.
+    ReadIops,
+    /// Writes per second.
+    WriteIops,
+}
+
+/// One block device rate limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRate {
+    /// Path of the device on the host.
+    pub device: PathBuf,
+    /// What is limited.
+    pub kind: RateKind,
+    /// Bytes or operations per second.
+    pub rate: u64,
+}
+
+/// What `run` was asked to start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRequest {
+    /// The image as written.
+    pub image: String,
+    /// Words after the image; empty: the image's own command.
+    pub args: Vec<String>,
+    /// `--entrypoint`; `Some(vec![])` for the empty string, which clears the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// `--name`.
+    pub name: Option<String>,
+    /// `-e` after `--env-file`: `NAME=VALUE`; a bare `NAME` was already replaced by the caller's value or dropped.
+    pub env: Vec<String>,
+    /// `-l`.
+    pub labels: Vec<(String, String)>,
+    /// `-u` as written.
+    pub user: Option<String>,
+    /// `--group-add` as written.
+    pub group_add: Vec<String>,
+    /// `-w`.
+    pub workdir: Option<String>,
+    /// `--hostname`.
+    pub hostname: Option<String>,
+    /// `-i`.
+    pub stdin: bool,
+    /// `-t`.
+    pub tty: bool,
+    /// `-d`.
+    pub detach: bool,
+    /// `--rm`.
+    pub auto_remove: bool,
+    /// `--init`.
+    pub init: bool,
+    /// `--read-only`.
+    pub read_only: bool,
+    /// `--profile`.
+    pub profile: ProfileName,
+    /// `--privileged`: all capabilities inside the container's own user namespace.
+    pub privileged: bool,
+    /// `--cap-add` as written.
+    pub cap_add: Vec<String>,
+    /// `--cap-drop` as written.
+    pub cap_drop: Vec<String>,
+    /// `--security-opt`.
+    pub security: SecurityOptions,
+    /// `-v`, `--mount`, `--tmpfs`, in the order written.
+    pub mounts: Vec<MountRequest>,
+    /// `--sysctl NAME=VALUE`.
+    pub sysctls: Vec<(String, String)>,
+    /// Limits.
+    pub limits: LimitRequest,
+    /// `--network`; `None` is the default, which for now is an own stack with loopback only.
+    pub network: Option<String>,
+    /// `-p` as written.
+    pub publish: Vec<String>,
+    /// `--stop-signal` as written.
+    pub stop_signal: Option<String>,
+    /// `--stop-timeout`: seconds.
+    pub stop_timeout: Option<u32>,
+}
+
+/// What `exec` was asked to start in a running container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// Name, id or unique prefix of the container.
+    pub container: String,
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// `-e`.
+    pub env: Vec<String>,
+    /// `-u` as written.
+    pub user: Option<String>,
+    /// `-w`.
+    pub workdir: Option<String>,
+    /// `-i`.
+    pub stdin: bool,
+    /// `-t`.
+    pub tty: bool,
+    /// `-d`.
+    pub detach: bool,
+    /// `--privileged`: every capability the container's user namespace can give.
+    pub privileged: bool,
+}

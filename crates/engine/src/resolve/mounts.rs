@@ -1,0 +1,211 @@
+//! Mounts beside the root file system: generated files, memory where images expect to write, and what was asked.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use bulkhead_sandbox::spec::{Mount, MountFlags, TmpfsDirectory};
+
+use super::Context;
+use crate::error::EngineError;
+use crate::request::{MountRequest, ProfileName};
+
+/// Size of a tmpfs that nobody gave one, in bytes.
+const TMPFS: u64 = 64 << 20;
+/// More directories than this in an image's `/run` and it is left on the writable layer.
+const SKELETON: usize = 64;
+
+/// Directories that programs expect to be writable and empty at a start.
+const VOLATILE: [(&str, u32); 3] = [("/run", 0o755), ("/tmp", 0o1777), ("/var/tmp", 0o1777)];
+
+/// What every container gets.
+pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError> {
+    let mut mounts = Vec::new();
+    for bind in &context.image.host_binds {
+        mounts.push(Mount::Bind {
+            source: bind.clone(),
+            target: bind.to_string_lossy().into_owned(),
+            directory: true,
+            recursive: false,
+            shift_ids: true,
+            flags: MountFlags { read_only: true, exec: true },
+        });
+    }
+    for name in ["hosts", "hostname", "resolv.conf"] {
+        mounts.push(Mount::Bind {
+            source: context.layout.etc().join(name),
+            target: format!("/etc/{name}"),
+            directory: false,
+            recursive: false,
+            shift_ids: true,
+            flags: MountFlags { read_only: false, exec: false },
+        });
+    }
+    if context.request.profile == ProfileName::Compat {
+        return Ok(mounts);
+    }
+    for (target, mode) in VOLATILE {
+        let asked = context.request.mounts.iter().any(|m| covers(m, target));
+        if asked {
+            continue;
+        }
+        if let Some(directories) = skeleton(&context.image.layers, target) {
+            mounts.push(Mount::Tmpfs {
+                target: target.to_owned(),
+                size: TMPFS,
+                mode,
+                flags: MountFlags { read_only: false, exec: false },
+                directories,
+            });
+        }
+    }
+    Ok(mounts)
+}
+
+fn covers(mount: &MountRequest, target: &str) -> bool {
+    let (MountRequest::Bind { target: t, .. }
+    | MountRequest::Tmpfs { target: t, .. }
+    | MountRequest::Volume { target: t, .. }) = mount;
+    let asked = t.to_string_lossy();
+    let asked = asked.trim_end_matches('/');
+    asked == target || asked.starts_with(&format!("{target}/"))
+}
+
+/// The directories that an image has below `target`, to be made again in a fresh tmpfs. Nothing when the image keeps
+/// anything else there, or does not have the directory: then it stays what it is.
+fn skeleton(layers: &[PathBuf], target: &str) -> Option<Vec<TmpfsDirectory>> {
+    let below = target.trim_start_matches('/');
+    let mut found: Vec<TmpfsDirectory> = Vec::new();
+    let mut present = false;
+    for layer in layers {
+        let root = layer.join(below);
+        let Ok(meta) = std::fs::symlink_metadata(&root) else { continue };
+        if !meta.is_dir() {
+            return None;
+        }
+        present = true;
+        let mut stack = vec![PathBuf::new()];
+        while let Some(at) = stack.pop() {
+            for entry in std::fs::read_dir(root.join(&at)).ok()? {
+                let entry = entry.ok()?;
+                let meta = entry.metadata().ok()?;
+                let path = at.join(entry.file_name());
+                let text = path.to_str()?.to_owned();
+                if !meta.is_dir() || found.len() >= SKELETON {
+                    return None;
+                }
+                found.retain(|d| d.path != text);
+                found.push(TmpfsDirectory { path: text, mode: meta.mode() & 0o7777, uid: meta.uid(), gid: meta.gid() });
+                stack.push(path);
+            }
+        }
+    }
+    // Parents first.
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    present.then_some(found)
+}
+
+/// What was asked.
+pub(super) fn requested(context: &Context<'_>) -> Result<Vec<Mount>, EngineError> {
+    context.request.mounts.iter().map(|m| one(context, m)).collect()
+}
+
+fn target_text(target: &Path) -> Result<String, EngineError> {
+    target
+        .to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| EngineError::invalid("mount target", target.to_string_lossy(), "UTF-8 is needed"))
+}
+
+fn one(context: &Context<'_>, mount: &MountRequest) -> Result<Mount, EngineError> {
+    match mount {
+        MountRequest::Tmpfs { target, size, mode, exec, read_only } => Ok(Mount::Tmpfs {
+            target: target_text(target)?,
+            size: size.unwrap_or(TMPFS),
+            mode: mode.unwrap_or(0o1777),
+            flags: MountFlags { read_only: *read_only, exec: *exec },
+            directories: Vec::new(),
+        }),
+        MountRequest::Bind { source, target, read_only, exec, create_source } => {
+            let source = bind_source(source, *create_source)?;
+            refuse_sensitive(&source, &context.own_places)?;
+            let directory = std::fs::metadata(&source).map_err(EngineError::io("look at", &source))?.is_dir();
+            Ok(Mount::Bind {
+                source,
+                target: target_text(target)?,
+                directory,
+                recursive: false,
+                shift_ids: true,
+                flags: MountFlags { read_only: *read_only, exec: *exec },
+            })
+        }
+        MountRequest::Volume { name, target, .. } => Err(EngineError::refused(
+            format!("the volume {:?} on {:?}", name.as_deref().unwrap_or(""), target),
+            "named volumes do not exist yet; give a directory of the host, as in -v /srv/data:/data",
+        )),
+    }
+}
+
+/// The true path of a bind source, opened as the caller; `-v` makes a missing directory, as Docker does.
+fn bind_source(source: &Path, create: bool) -> Result<PathBuf, EngineError> {
+    match std::fs::canonicalize(source) {
+        Ok(path) => Ok(path),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && create => {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(source)
+                .map_err(EngineError::io("make", source))?;
+            std::fs::canonicalize(source).map_err(EngineError::io("open", source))
+        }
+        Err(e) => Err(EngineError::io("open the bind source", source)(e)),
+    }
+}
+
+/// Places that would hand the host, or the engine itself, to the container.
+fn refuse_sensitive(source: &Path, own: &[PathBuf]) -> Result<(), EngineError> {
+    const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
+    const SOCKETS: [&str; 6] =
+        ["docker.sock", "containerd.sock", "podman.sock", "crio.sock", "bulkhead.sock", "buildkitd.sock"];
+    let refuse = |reason: &str| Err(EngineError::refused(format!("binding {source:?}"), reason.to_owned()));
+    if source == Path::new("/") {
+        return refuse("the root of the host would be handed to the container; bind the directory that is needed");
+    }
+    if KERNEL.iter().any(|k| source.starts_with(k)) {
+        return refuse("files of the host's kernel are not shared with a container");
+    }
+    // The state itself, what is in it, and every directory that contains it.
+    if own.iter().any(|place| source.starts_with(place) || place.starts_with(source)) {
+        return refuse("the engine's own files are below it; bind the directory that is needed");
+    }
+    let name = source.file_name().unwrap_or_default().to_string_lossy();
+    if SOCKETS.contains(&name.as_ref()) {
+        return refuse("who reaches an engine's socket commands the engine");
+    }
+    let holds_a_socket = |dir: &Path| SOCKETS.iter().any(|s| dir.join(s).exists());
+    if source.is_dir() && holds_a_socket(source) {
+        return refuse("an engine's socket is in it, and who reaches that commands the engine");
+    }
+    Ok(())
+}
+
+/// Writes the generated `/etc` files of a container.
+///
+/// # Errors
+/// The file operation that failed.
+pub(crate) fn write_etc(dir: &Path, hostname: &str) -> Result<(), EngineError> {
+    std::fs::DirBuilder::new().mode(0o755).create(dir).map_err(EngineError::io("make", dir))?;
+    let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n");
+    for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", String::new())] {
+        let path = dir.join(name);
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&path)?;
+            file.write_all(text.as_bytes())?;
+            rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644))?;
+            Ok(())
+        };
+        write().map_err(EngineError::io("write", &path))?;
+    }
+    Ok(())
+}

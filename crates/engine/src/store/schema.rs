@@ -1,0 +1,106 @@
+//! Tables and their migrations.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+
+use super::StoreError;
+
+/// Step `n` brings the database from version `n` to `n + 1`. A step that was released is never changed.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE images (
+    id          TEXT PRIMARY KEY NOT NULL,
+    config_json TEXT NOT NULL,
+    created     INTEGER NOT NULL,
+    size        INTEGER NOT NULL
+) STRICT;
+CREATE TABLE image_refs (
+    reference TEXT PRIMARY KEY NOT NULL,
+    image_id  TEXT NOT NULL REFERENCES images(id)
+) STRICT;
+CREATE INDEX image_refs_by_image ON image_refs(image_id);
+CREATE TABLE layers (
+    chain_id TEXT PRIMARY KEY NOT NULL,
+    diff_id  TEXT NOT NULL,
+    bytes    INTEGER NOT NULL,
+    entries  INTEGER NOT NULL
+) STRICT;
+CREATE TABLE image_layers (
+    image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    chain_id TEXT NOT NULL REFERENCES layers(chain_id),
+    PRIMARY KEY (image_id, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX image_layers_by_chain ON image_layers(chain_id);
+CREATE TABLE containers (
+    id          TEXT PRIMARY KEY NOT NULL,
+    name        TEXT NOT NULL UNIQUE,
+    image_id    TEXT REFERENCES images(id),
+    created     INTEGER NOT NULL,
+    auto_remove INTEGER NOT NULL,
+    request     TEXT NOT NULL,
+    spec        BLOB
+) STRICT;
+CREATE INDEX containers_by_image ON containers(image_id);
+CREATE TABLE id_ranges (
+    start INTEGER PRIMARY KEY NOT NULL,
+    count INTEGER NOT NULL,
+    owner TEXT NOT NULL UNIQUE REFERENCES containers(id) ON DELETE CASCADE
+) STRICT;
+"];
+
+/// Settings of the connection, then the migrations that are missing.
+pub(super) fn prepare(conn: &Connection, db: &Path) -> Result<(), StoreError> {
+    let wrap = |source| StoreError::from_sqlite("open the database", db, source);
+    conn.pragma_update(None, "synchronous", "NORMAL").map_err(wrap)?;
+    conn.pragma_update(None, "foreign_keys", true).map_err(wrap)?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let found = version(conn).map_err(wrap)?;
+    // The journal mode is kept in the file and is set before the first migration, so an up to date file has it.
+    if found == known {
+        return Ok(());
+    }
+    if found < known {
+        set_wal(conn).map_err(wrap)?;
+        migrate(conn).map_err(wrap)?;
+    }
+    let found = version(conn).map_err(wrap)?;
+    if found > known {
+        return Err(StoreError::TooNew { path: db.to_owned(), found, known });
+    }
+    Ok(())
+}
+
+fn version(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// The change to WAL needs the file for itself, and SQLite may answer "busy" at once instead of waiting when two
+/// processes try it together.
+fn set_wal(conn: &Connection) -> rusqlite::Result<()> {
+    let mut left = 200;
+    loop {
+        match conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0)) {
+            Ok(_) => return Ok(()),
+            Err(error) if left > 0 && error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                left -= 1;
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn migrate(conn: &Connection) -> rusqlite::Result<()> {
+    let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    // Read again: another process may have been faster.
+    let found = version(&tx)?;
+    for (index, step) in MIGRATIONS.iter().enumerate() {
+        let from = i64::try_from(index).unwrap_or(i64::MAX);
+        if from >= found {
+            tx.execute_batch(step)?;
+            tx.pragma_update(None, "user_version", from + 1)?;
+        }
+    }
+    tx.commit()
+}

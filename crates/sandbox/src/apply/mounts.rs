@@ -1,0 +1,251 @@
+//! Steps that mount: all by descriptor, every target through the handle of the root file system.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
+use bulkhead_sys::proc::Proc;
+use bulkhead_sys::root::Root;
+use bulkhead_sys::{Errno, Result, mount, stdio};
+use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
+
+use super::State;
+use crate::arm::Armed;
+use crate::spec::Text;
+use crate::step::{Directory, Missing, TreeFrom};
+
+/// `DEVPTS_SUPER_MAGIC` of `statfs(2)`.
+const DEVPTS_MAGIC: i64 = 0x1cd1;
+
+fn open_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
+    rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn host_root() -> Result<OwnedFd> {
+    rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The tree, opened here or sent by the parent.
+fn with_tree<T>(armed: &Armed<'_>, from: &TreeFrom, use_it: impl FnOnce(BorrowedFd<'_>) -> Result<T>) -> Result<T> {
+    match from {
+        TreeFrom::Sent(index) => use_it(armed.trees.get(*index).ok_or(Errno::BADF)?.as_fd()),
+        TreeFrom::Path { path, recursive } => {
+            let tree = mount::copy_tree(rustix::fs::CWD, path.c(), *recursive)?;
+            use_it(tree.as_fd())
+        }
+    }
+}
+
+/// Mounts the scratch file system over the old root, where only its descriptor reaches it.
+pub(super) fn scratch(armed: &Armed<'_>, state: &mut State, layers: usize) -> Result<()> {
+    const OPTIONS: [(&CStr, Option<&CStr>); 2] = [(c"size", Some(c"64k")), (c"mode", Some(c"700"))];
+    let scratch = mount::new_filesystem(c"tmpfs", OPTIONS.into_iter(), NOSUID | NODEV | NOEXEC)?;
+    mount::attach(scratch.as_fd(), host_root()?.as_fd())?;
+    let directory = |name: &CStr, mode| rustix::fs::mkdirat(&scratch, name, Mode::from_raw_mode(mode));
+    for name in armed.layer_names.get(..layers).ok_or(Errno::BADF)? {
+        directory(name, 0o700)?;
+    }
+    directory(c"rw", 0o700)?;
+    directory(c"root", 0o755)?;
+    // What masked paths show instead.
+    directory(c"void", 0o555)?;
+    let empty = rustix::fs::openat(
+        &scratch,
+        c"empty",
+        OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC,
+        Mode::from_raw_mode(0o444),
+    )?;
+    drop(empty);
+    mount::set_attributes(scratch.as_fd(), RDONLY, false)?;
+    state.scratch = Some(scratch);
+    Ok(())
+}
+
+pub(super) fn on_scratch(armed: &Armed<'_>, state: &State, from: &TreeFrom, name: &CStr) -> Result<()> {
+    let scratch = state.scratch.as_ref().ok_or(Errno::BADF)?;
+    let target = open_at(scratch.as_fd(), name)?;
+    with_tree(armed, from, |tree| mount::attach(tree, target.as_fd()))
+}
+
+pub(super) fn layer(armed: &Armed<'_>, state: &State, index: usize, from: &TreeFrom) -> Result<()> {
+    on_scratch(armed, state, from, armed.layer_names.get(index).ok_or(Errno::BADF)?)
+}
+
+/// Options name layers relative to the scratch directory, so that a long path cannot be cut and no name can hold the
+/// separator.
+pub(super) fn overlay(
+    armed: &Armed<'_>,
+    state: &mut State,
+    layers: usize,
+    append: bool,
+    attributes: u64,
+) -> Result<()> {
+    let scratch = state.scratch.as_ref().ok_or(Errno::BADF)?;
+    rustix::process::fchdir(scratch)?;
+    let names = armed.layer_names.get(..layers).ok_or(Errno::BADF)?;
+    let appended = names.iter().rev().filter(|_| append).map(|name| (c"lowerdir+", Some(name.as_c_str())));
+    let single = (!append).then_some((c"lowerdir", Some(armed.lower_option.as_c_str())));
+    let rest: [(&CStr, Option<&CStr>); 3] =
+        [(c"upperdir", Some(c"rw/upper")), (c"workdir", Some(c"rw/work")), (c"userxattr", None)];
+    let root = mount::new_filesystem(c"overlay", single.into_iter().chain(appended).chain(rest), attributes)?;
+    attach_root(state, root)
+}
+
+pub(super) fn directory_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom, attributes: u64) -> Result<()> {
+    let root = match from {
+        TreeFrom::Sent(index) => rustix::io::dup(armed.trees.get(*index).ok_or(Errno::BADF)?)?,
+        TreeFrom::Path { path, recursive } => mount::copy_tree(rustix::fs::CWD, path.c(), *recursive)?,
+    };
+    mount::set_attributes(root.as_fd(), attributes, true)?;
+    attach_root(state, root)
+}
+
+/// `pivot_root(2)` takes a mount point that is attached somewhere.
+fn attach_root(state: &mut State, root: OwnedFd) -> Result<()> {
+    let scratch = state.scratch.as_ref().ok_or(Errno::BADF)?;
+    let target = open_at(scratch.as_fd(), c"root")?;
+    mount::attach(root.as_fd(), target.as_fd())?;
+    state.root = Some(Root::new(root));
+    Ok(())
+}
+
+pub(super) fn filesystem(
+    state: &mut State,
+    name: &CStr,
+    target: &CStr,
+    options: &[(Text, Option<Text>)],
+    attributes: u64,
+    missing: Missing,
+    directories: &[Directory],
+) -> Result<()> {
+    let root = state.root()?;
+    let place = match missing {
+        Missing::Make => root.directory(target, 0o755)?,
+        Missing::Fail => root.handle(target)?,
+        Missing::Skip => match root.handle(target) {
+            Ok(place) => place,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(e) => return Err(e),
+        },
+    };
+    refuse_link_target(root, target, &place)?;
+    let options = options.iter().map(|(k, v)| (k.c(), v.as_ref().map(Text::c)));
+    let made = mount::new_filesystem(name, options, attributes)?;
+    for d in directories {
+        let mode = Mode::from_raw_mode(d.mode);
+        rustix::fs::mkdirat(&made, d.path.c(), mode)?;
+        rustix::fs::chownat(
+            &made,
+            d.path.c(),
+            Some(Uid::from_raw(d.uid)),
+            Some(Gid::from_raw(d.gid)),
+            rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
+        )?;
+        // The mask of the caller has cut the mode, and a change of owner clears bits.
+        rustix::fs::chmodat(&made, d.path.c(), mode, rustix::fs::AtFlags::empty())?;
+    }
+    mount::attach(made.as_fd(), place.as_fd())?;
+    match name.to_bytes() {
+        b"proc" => state.proc = Some(Proc::verified(made)?),
+        b"devpts" => state.devpts = Some(made),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// `/proc`, `/sys` and `/dev` must be what their names say: an image that makes one a link would have its labels and
+/// devices written elsewhere (CVE-2019-19921, CVE-2026-41579).
+fn refuse_link_target(root: &Root, target: &CStr, place: &OwnedFd) -> Result<()> {
+    if !matches!(target.to_bytes(), b"/proc" | b"/sys" | b"/dev") {
+        return Ok(());
+    }
+    let plain = root.open(target, OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY, Mode::empty())?;
+    let (a, b) = (rustix::fs::fstat(&plain)?, rustix::fs::fstat(place)?);
+    if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) { Ok(()) } else { Err(Errno::LOOP) }
+}
+
+pub(super) fn bind(
+    armed: &Armed<'_>,
+    state: &State,
+    from: &TreeFrom,
+    target: &CStr,
+    directory: bool,
+    attributes: u64,
+) -> Result<()> {
+    let root = state.root()?;
+    let place = if directory { root.directory(target, 0o755)? } else { root.file(target)? };
+    with_tree(armed, from, |tree| {
+        // Before it is attached, so that no moment is writable (CVE-2026-115521).
+        mount::set_attributes(tree, attributes, true)?;
+        mount::attach(tree, place.as_fd())
+    })
+}
+
+/// Binds a device of the host, after a look at what it really is (CVE-2025-31133).
+pub(super) fn device(state: &State, source: &CStr, target: &CStr, major: u32, minor: u32) -> Result<()> {
+    let device = mount::copy_tree(rustix::fs::CWD, source, false)?;
+    let stat = rustix::fs::fstat(&device)?;
+    let is_char = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    if !is_char || (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) != (major, minor) {
+        return Err(Errno::NODEV);
+    }
+    mount::set_attributes(device.as_fd(), NOSUID | NOEXEC, false)?;
+    let place = state.root()?.file(target)?;
+    mount::attach(device.as_fd(), place.as_fd())
+}
+
+pub(super) fn symlink(state: &State, content: &CStr, path: &CStr) -> Result<()> {
+    let bytes = path.to_bytes_with_nul();
+    let slash = bytes.iter().rposition(|b| *b == b'/').ok_or(Errno::INVAL)?;
+    let name = CStr::from_bytes_with_nul(bytes.get(slash + 1..).unwrap_or_default()).map_err(|_| Errno::INVAL)?;
+    // Links are made in /dev only, which is one level deep.
+    if bytes.get(..=slash) != Some(b"/dev/") {
+        return Err(Errno::INVAL);
+    }
+    let parent = state.root()?.open(c"/dev", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+    rustix::fs::symlinkat(content, parent, name)
+}
+
+pub(super) fn terminal(state: &mut State, console: bool) -> Result<()> {
+    let devpts = match state.devpts.take() {
+        Some(devpts) => devpts,
+        None => state.root()?.open(c"/dev/pts", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?,
+    };
+    if i128::from(rustix::fs::fstatfs(&devpts)?.f_type) != i128::from(DEVPTS_MAGIC) {
+        return Err(Errno::NOTSUP);
+    }
+    let (master, slave) = stdio::new_terminal(devpts.as_fd())?;
+    if console {
+        let tree = mount::copy_tree(slave.as_fd(), c"", false)?;
+        let place = state.root()?.file(c"/dev/console")?;
+        mount::attach(tree.as_fd(), place.as_fd())?;
+    }
+    state.master = Some(master);
+    state.slave = Some(slave);
+    Ok(())
+}
+
+/// Covers a path by an empty read-only file or directory of the scratch file system. Nothing of the container takes part.
+pub(super) fn mask(state: &State, target: &CStr) -> Result<()> {
+    let place = match state.root()?.handle(target) {
+        Ok(place) => place,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    let is_dir = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
+    let scratch = state.scratch.as_ref().ok_or(Errno::BADF)?;
+    // A copy has the attributes of its origin: read-only, nosuid, nodev, noexec.
+    let cover = mount::copy_tree(scratch.as_fd(), if is_dir { c"void" } else { c"empty" }, false)?;
+    mount::attach(cover.as_fd(), place.as_fd())
+}
+
+pub(super) fn read_only(state: &State, target: &CStr) -> Result<()> {
+    let place = match state.root()?.handle(target) {
+        Ok(place) => place,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    let copy = mount::copy_tree(place.as_fd(), c"", true)?;
+    mount::set_attributes(copy.as_fd(), RDONLY | NOSUID | NODEV | NOEXEC, true)?;
+    mount::attach(copy.as_fd(), place.as_fd())
+}

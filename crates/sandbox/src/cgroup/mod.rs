@@ -1,0 +1,160 @@
+//! Control groups: limits as pure lists of writes, one dialect for each version (`cgroups(7)`).
+//!
+//! All sandboxes live below one parent group, which cannot take the last of the machine's memory, processes or CPU:
+//! the host reserve.
+
+mod devices;
+mod handle;
+mod v1;
+mod v2;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use self::devices::device_program;
+pub use self::handle::{CgroupError, CgroupHandle, Usage, usage};
+use crate::facts::{CgroupLayout, HostFacts};
+use crate::spec::Resources;
+
+/// Name of the parent group.
+const PARENT: &str = "bulkhead";
+
+/// One value for one file of a control group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Write {
+    /// Absolute path.
+    pub file: PathBuf,
+    /// What is written, in one write.
+    pub value: String,
+}
+
+/// The control group of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CgroupPlan {
+    /// The host gives this user none.
+    None,
+    /// One directory in each v1 hierarchy that is used; the child enters them.
+    V1 {
+        /// The parent group's directories.
+        parents: Vec<PathBuf>,
+        /// The parent group's limits.
+        reserve: Vec<Write>,
+        /// The sandbox's directories.
+        directories: Vec<PathBuf>,
+        /// The sandbox's limits.
+        writes: Vec<Write>,
+        /// The parent group's directory in the devices hierarchy; its members inherit its list.
+        devices: Option<PathBuf>,
+        /// Hierarchies whose view is mounted inside, by controller.
+        visible: Vec<String>,
+    },
+    /// One directory; the child is cloned into it.
+    V2 {
+        /// The parent group's directory.
+        parent: PathBuf,
+        /// Controllers that are switched on on the way, then the parent's limits.
+        reserve: Vec<Write>,
+        /// The sandbox's directory.
+        directory: PathBuf,
+        /// The sandbox's limits.
+        writes: Vec<Write>,
+        /// Attach the device filter (needs root).
+        device_filter: bool,
+    },
+}
+
+/// A limit that this host cannot enforce.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the limit {limit} cannot be enforced: {reason}")]
+pub struct LimitError {
+    /// The option as the user knows it.
+    pub limit: String,
+    /// Why, and what would help.
+    pub reason: String,
+}
+
+impl LimitError {
+    fn new(limit: &str, reason: impl Into<String>) -> Self {
+        Self { limit: limit.to_owned(), reason: reason.into() }
+    }
+}
+
+/// Plans the group of sandbox `id`.
+///
+/// # Errors
+/// When a limit was asked for that the host cannot enforce.
+pub fn plan(id: &str, wanted: &Resources, facts: &HostFacts) -> Result<CgroupPlan, LimitError> {
+    match &facts.cgroup {
+        CgroupLayout::None => {
+            refuse_all(wanted)?;
+            Ok(CgroupPlan::None)
+        }
+        CgroupLayout::V1 { controllers } => v1::plan(id, wanted, facts, controllers),
+        CgroupLayout::V2 { base, controllers } => v2::plan(id, wanted, facts, base, controllers),
+    }
+}
+
+/// Without any group, each limit that was asked for is an error.
+fn refuse_all(wanted: &Resources) -> Result<(), LimitError> {
+    let Resources {
+        memory,
+        swap: _,
+        memory_reservation,
+        milli_cpus,
+        cpu_shares,
+        cpuset_cpus,
+        cpuset_mems,
+        pids: _,
+        pids_required: _,
+        blkio_weight,
+        device_rates,
+        hugetlb,
+        unified,
+    } = wanted;
+    let asked = [
+        ("--memory", memory.is_some()),
+        ("--memory-reservation", memory_reservation.is_some()),
+        ("--cpus", milli_cpus.is_some()),
+        ("--cpu-shares", cpu_shares.is_some()),
+        ("--cpuset-cpus", cpuset_cpus.is_some()),
+        ("--cpuset-mems", cpuset_mems.is_some()),
+        ("--blkio-weight", blkio_weight.is_some()),
+        ("--device-read-bps and its kin", !device_rates.is_empty()),
+        ("hugetlb", !hugetlb.is_empty()),
+        ("--cgroup-conf", !unified.is_empty()),
+    ];
+    for (name, is_asked) in asked {
+        if is_asked {
+            return Err(LimitError::new(
+                name,
+                "no control group is delegated to this user; run as root, or log in on a host with cgroup v2 and systemd",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// How many processes the parent group may hold: half of what the host can have.
+fn parent_pids(facts: &HostFacts) -> u64 {
+    (facts.pid_max / 2).max(64)
+}
+
+/// How much memory the parent group may hold: four fifths of the host's.
+fn parent_memory(facts: &HostFacts) -> u64 {
+    // A whole number of pages, as the kernel reads it back.
+    facts.memory / 5 * 4 / 4096 * 4096
+}
+
+/// Period of a CPU quota in microseconds, as Docker has it.
+const CPU_PERIOD: u64 = 100_000;
+
+/// CPU time per period in microseconds. The kernel refuses less than a millisecond.
+fn cpu_quota(milli_cpus: u64) -> Result<u64, LimitError> {
+    let quota = milli_cpus.saturating_mul(CPU_PERIOD) / 1000;
+    if quota < 1000 {
+        return Err(LimitError::new("--cpus", "the kernel gives no less than 0.01 of a CPU"));
+    }
+    Ok(quota)
+}

@@ -1,0 +1,274 @@
+//! What the host offers, read once and handed around as a value, so that a plan can be made for any host.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bulkhead_sys::{Errno, caps, landlock, proc::Proc};
+use serde::{Deserialize, Serialize};
+
+/// How control groups are laid out (`cgroups(7)`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CgroupLayout {
+    /// No hierarchy that this user may use.
+    None,
+    /// One directory a controller.
+    V1 {
+        /// Mount point by controller.
+        controllers: BTreeMap<String, PathBuf>,
+    },
+    /// The unified hierarchy.
+    V2 {
+        /// Directory below which groups may be made: the root of the hierarchy, or what was delegated.
+        base: PathBuf,
+        /// Controllers that groups below it can use.
+        controllers: Vec<String>,
+    },
+}
+
+/// What the host offers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// Root of the initial user namespace with all it needs: ids are mapped freely and mounts can be id-mapped.
+    pub privileged: bool,
+    /// Effective user id of the caller.
+    pub uid: u32,
+    /// Effective group id of the caller.
+    pub gid: u32,
+    /// Kernel version.
+    pub kernel: (u32, u32),
+    /// Landlock ABI; 0 is none.
+    pub landlock_abi: u32,
+    /// Namespace kinds that the kernel has, as in `/proc/self/ns`.
+    pub namespaces: Vec<String>,
+    /// Control groups.
+    pub cgroup: CgroupLayout,
+    /// v1 only: memory and swap can be limited together.
+    pub swap_accounting: bool,
+    /// AppArmor is active.
+    pub apparmor: bool,
+    /// SELinux is active.
+    pub selinux: bool,
+    /// The kernel has keyrings.
+    pub keyrings: bool,
+    /// Hard process limits of the caller by name; a missing one is unlimited.
+    pub hard_limits: BTreeMap<String, u64>,
+    /// Hard process limits may be raised.
+    pub may_raise_limits: bool,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Largest number of processes.
+    pub pid_max: u64,
+    /// CPUs that are possible.
+    pub cpus: u32,
+}
+
+/// A fact that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {what} to learn what this host offers")]
+pub struct FactsError {
+    what: &'static str,
+    source: Errno,
+}
+
+/// Process limits by the names that `ulimit` options have, with their numbers (`getrlimit(2)`).
+pub(crate) const RLIMITS: [(&str, rustix::process::Resource); 16] = {
+    use rustix::process::Resource as R;
+    [
+        ("cpu", R::Cpu),
+        ("fsize", R::Fsize),
+        ("data", R::Data),
+        ("stack", R::Stack),
+        ("core", R::Core),
+        ("rss", R::Rss),
+        ("nproc", R::Nproc),
+        ("nofile", R::Nofile),
+        ("memlock", R::Memlock),
+        ("as", R::As),
+        ("locks", R::Locks),
+        ("sigpending", R::Sigpending),
+        ("msgqueue", R::Msgqueue),
+        ("nice", R::Nice),
+        ("rtprio", R::Rtprio),
+        ("rttime", R::Rttime),
+    ]
+};
+
+/// The resource of a limit name.
+#[must_use]
+pub fn rlimit_named(name: &str) -> Option<rustix::process::Resource> {
+    RLIMITS.iter().find(|(n, _)| *n == name).map(|(_, r)| *r)
+}
+
+impl HostFacts {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When procfs is not there or is not one.
+    pub fn gather() -> Result<Self, FactsError> {
+        let proc = Proc::host().map_err(|source| FactsError { what: "/proc", source })?;
+        let uid = rustix::process::geteuid().as_raw();
+        let effective = caps::effective().unwrap_or(0);
+        let initial = proc_text(&proc, c"thread-self/uid_map", "self/uid_map")
+            .is_some_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
+        let needed = 1 << 21 | 1 << 7 | 1 << 6 | 1;
+        let kernel = kernel_version();
+        let mounts = text("/proc/self/mountinfo");
+        let cgroup = cgroup_layout(&mounts, uid == 0);
+        let swap_accounting = match &cgroup {
+            CgroupLayout::V1 { controllers } => {
+                controllers.get("memory").is_some_and(|p| p.join("memory.memsw.limit_in_bytes").exists())
+            }
+            CgroupLayout::V2 { .. } | CgroupLayout::None => false,
+        };
+        let hard_limits = RLIMITS
+            .iter()
+            .filter_map(|(name, resource)| {
+                rustix::process::getrlimit(*resource).maximum.map(|hard| ((*name).to_owned(), hard))
+            })
+            .collect();
+        Ok(Self {
+            privileged: uid == 0 && effective & needed == needed && initial,
+            uid,
+            gid: rustix::process::getegid().as_raw(),
+            kernel,
+            landlock_abi: landlock::abi(),
+            namespaces: names_in("/proc/self/ns"),
+            swap_accounting,
+            cgroup,
+            apparmor: text("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            keyrings: Path::new("/proc/keys").exists(),
+            hard_limits,
+            may_raise_limits: effective & (1 << 24) != 0 && initial,
+            memory: memory_total(),
+            pid_max: text("/proc/sys/kernel/pid_max").trim().parse().unwrap_or(32_768),
+            cpus: possible_cpus(&text("/sys/devices/system/cpu/possible")),
+        })
+    }
+
+    /// Whether the kernel has this kind of namespace.
+    #[must_use]
+    pub fn has_namespace(&self, kind: &str) -> bool {
+        self.namespaces.iter().any(|n| n == kind)
+    }
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Reads a file of the own process. `thread-self` and `self` are links, which the verified handle refuses, so the pid is
+/// spelled out.
+fn proc_text(proc: &Proc, _: &std::ffi::CStr, name: &str) -> Option<String> {
+    let pid = rustix::process::getpid().as_raw_nonzero();
+    let path = std::ffi::CString::new(format!("{pid}/{}", name.strip_prefix("self/")?)).ok()?;
+    String::from_utf8(proc.read(&path).ok()?).ok()
+}
+
+fn names_in(directory: &str) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let mut names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+fn kernel_version() -> (u32, u32) {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy();
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|p| p.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+fn memory_total() -> u64 {
+    let info = rustix::system::sysinfo();
+    let unit = u64::from(info.mem_unit.max(1));
+    #[allow(clippy::useless_conversion, reason = "the field is narrower on 32-bit machines")]
+    u64::from(info.totalram).saturating_mul(unit)
+}
+
+fn possible_cpus(list: &str) -> u32 {
+    list.trim()
+        .rsplit([',', '-'])
+        .next()
+        .and_then(|last| last.parse::<u32>().ok())
+        .map_or(1, |last| last.saturating_add(1))
+}
+
+/// Finds the hierarchies from `mountinfo`. A user who is not root can use only what was delegated to him on v2.
+fn cgroup_layout(mountinfo: &str, root: bool) -> CgroupLayout {
+    let mut v1 = BTreeMap::new();
+    let mut v2 = None;
+    for line in mountinfo.lines() {
+        let Some((left, right)) = line.split_once(" - ") else { continue };
+        let Some(point) = left.split(' ').nth(4) else { continue };
+        let mut right = right.split(' ');
+        let kind = right.next();
+        let options = right.nth(1).unwrap_or_default();
+        match kind {
+            Some("cgroup2") => v2 = Some(PathBuf::from(point)),
+            Some("cgroup") => {
+                for option in options.split(',').filter(|o| !matches!(*o, "rw" | "ro" | "xattr") && !o.contains('=')) {
+                    v1.insert(option.to_owned(), PathBuf::from(point));
+                }
+            }
+            _ => {}
+        }
+    }
+    if !v1.is_empty() {
+        return if root { CgroupLayout::V1 { controllers: v1 } } else { CgroupLayout::None };
+    }
+    let Some(mount) = v2 else { return CgroupLayout::None };
+    let base = if root { mount } else { delegated(&mount) };
+    let controllers: Vec<String> =
+        text(&base.join("cgroup.controllers").to_string_lossy()).split_whitespace().map(str::to_owned).collect();
+    if !root && !writable(&base) {
+        return CgroupLayout::None;
+    }
+    CgroupLayout::V2 { base, controllers }
+}
+
+/// The group that systemd delegates to an ordinary user: the nearest parent of the caller's group that he may write.
+fn delegated(mount: &Path) -> PathBuf {
+    let own = text("/proc/self/cgroup");
+    let path = own.lines().find_map(|l| l.strip_prefix("0::/")).unwrap_or_default();
+    let mut best = mount.join(path);
+    let mut at = best.clone();
+    while at.starts_with(mount) && writable(&at) {
+        best.clone_from(&at);
+        if !at.pop() {
+            break;
+        }
+    }
+    best
+}
+
+fn writable(directory: &Path) -> bool {
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok()
+        && rustix::fs::access(directory.join("cgroup.procs"), rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CgroupLayout, cgroup_layout, possible_cpus};
+
+    #[test]
+    fn hybrid_hosts_are_v1_for_root_and_nothing_for_a_user() {
+        let info = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
+                    35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
+                    32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+                    40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+                    41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let CgroupLayout::V1 { controllers } = cgroup_layout(info, true) else { panic!("not v1") };
+        assert_eq!(controllers.keys().collect::<Vec<_>>(), ["cpu", "cpuacct", "memory"]);
+        assert_eq!(cgroup_layout(info, false), CgroupLayout::None);
+    }
+
+    #[test]
+    fn possible_cpus_counts_from_zero() {
+        assert_eq!(possible_cpus("0-1\n"), 2);
+        assert_eq!(possible_cpus("0\n"), 1);
+        assert_eq!(possible_cpus("0-3,8-11\n"), 12);
+        assert_eq!(possible_cpus(""), 1);
+    }
+}

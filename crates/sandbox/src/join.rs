@@ -1,0 +1,143 @@
+//! Entering a running sandbox: the same steps as its first process, in its namespaces.
+//!
+//! The caller is a process of its own, started for this from the protected copy of the binary: it enters the
+//! namespaces itself, holding nothing of the host that it does not need, and cannot be traced from before it does so
+//! (CVE-2016-9962).
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use bulkhead_sys::clone::{self, Fork};
+use bulkhead_sys::ids;
+use bulkhead_sys::proc::Proc;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
+
+use crate::apply;
+use crate::arm::{Armed, Stdio};
+use crate::error::StartError;
+use crate::facts::HostFacts;
+use crate::plan::{LimitStep, PlanError, Program, identity, limits, program};
+use crate::protocol::{Channel, Message};
+use crate::spec::{Grant, Process, SandboxSpec, Seccomp};
+use crate::step::Step;
+use crate::supervise::{JoinChild, Prepared, await_ready_of, set_limits, set_oom_score, start_time};
+use crate::verify;
+
+/// Steps for one more process in a running sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinPlan {
+    /// First process of the sandbox, on the host.
+    pub pid: i32,
+    /// Its start time, so that another process with its number is never entered.
+    pub started: u64,
+    /// Namespaces that were made for it.
+    pub namespaces: u64,
+    /// Member files of its control groups.
+    pub members: Vec<PathBuf>,
+    /// Process limits.
+    pub limits: Vec<LimitStep>,
+    /// `oom_score_adj`.
+    pub oom_score_adj: i32,
+    /// Steps of the child.
+    pub steps: Vec<Step>,
+    /// What it starts.
+    pub program: Program,
+    /// System call filter; empty for none.
+    pub filter: Vec<bulkhead_seccomp::Insn>,
+    /// What was loosened.
+    pub grants: Vec<Grant>,
+}
+
+/// Where a running sandbox is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// First process of the sandbox, on the host.
+    pub pid: i32,
+    /// Its start time.
+    pub started: u64,
+    /// Namespaces that were made for it.
+    pub namespaces: u64,
+    /// Directories of its control groups.
+    pub cgroups: Vec<PathBuf>,
+}
+
+/// Plans a process that joins.
+///
+/// # Errors
+/// As [`crate::plan::plan`].
+pub fn plan_join(
+    spec: &SandboxSpec,
+    process: &Process,
+    target: &Target,
+    facts: &HostFacts,
+) -> Result<JoinPlan, PlanError> {
+    let members: Vec<PathBuf> = target.cgroups.iter().map(|d| member_file(d)).collect();
+    Ok(JoinPlan {
+        pid: target.pid,
+        started: target.started,
+        namespaces: target.namespaces | clone::NEWCGROUP,
+        limits: limits(process, spec, facts)?,
+        oom_score_adj: process.oom_score_adj,
+        steps: identity::join_steps(process, spec, facts, members.len())?,
+        members,
+        program: program(process)?,
+        filter: match &spec.seccomp {
+            Seccomp::Unconfined => Vec::new(),
+            Seccomp::Filter { program, .. } => program.insns().to_vec(),
+        },
+        grants: spec.grants.clone(),
+    })
+}
+
+/// Version 1 has `tasks`, which spares a wait that `cgroup.procs` has; version 2 has only the latter.
+fn member_file(directory: &Path) -> PathBuf {
+    let tasks = directory.join("tasks");
+    if tasks.exists() { tasks } else { directory.join("cgroup.procs") }
+}
+
+/// Enters the sandbox and prepares the process. The caller itself ends up in its namespaces.
+///
+/// # Errors
+/// What was attempted; the sandbox is as it was.
+pub fn join(plan: &JoinPlan, stdio: Stdio) -> Result<Prepared, StartError> {
+    verify::rights(&plan.steps, &plan.filter, &plan.grants)?;
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let proc = Proc::host().map_err(StartError::parent("open /proc as a procfs"))?;
+    set_oom_score(&proc, own, plan.oom_score_adj)?;
+    set_limits(&plan.limits, own)?;
+    let mut members = Vec::with_capacity(plan.members.len());
+    for file in &plan.members {
+        let fd = rustix::fs::open(file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(StartError::parent(format!("open {file:?}")))?;
+        members.push(fd);
+    }
+    let pidfd = open_process(plan)?;
+    ids::set_dumpable(false).map_err(StartError::parent("forbid being traced"))?;
+    clone::join(pidfd.as_fd(), plan.namespaces).map_err(StartError::parent("enter the container's namespaces"))?;
+    drop(proc);
+    let (ours, theirs) = Channel::pair().map_err(StartError::parent("make a channel"))?;
+    let mut armed = Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, 0, &members, None);
+    armed.joining = true;
+    let mut child = match clone::clone3(0, None).map_err(StartError::parent("make a process in the container"))? {
+        Fork::Child => {
+            drop(ours);
+            apply::run(&mut armed, &theirs)
+        }
+        Fork::Parent { pid, pidfd } => JoinChild::new(pid, pidfd),
+    };
+    drop(theirs);
+    drop(armed);
+    ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
+    let terminal = await_ready_of(&plan.steps, &ours, &mut child)?;
+    child.into_prepared(ours, terminal, plan.steps.clone())
+}
+
+/// A descriptor of the first process, checked after it is held: the number may have been given to another meanwhile.
+fn open_process(plan: &JoinPlan) -> Result<OwnedFd, StartError> {
+    let gone = || StartError::Vanished("the container has ended".to_owned());
+    let pid = Pid::from_raw(plan.pid).ok_or_else(gone)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
+    if start_time(plan.pid) == Some(plan.started) { Ok(pidfd) } else { Err(gone()) }
+}

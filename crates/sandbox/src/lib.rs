@@ -1,0 +1,24 @@
+//! The runtime core: what must hold becomes a plan, the plan is verified, made ready, and carried out.
+//!
+//! ```text
+//! SandboxSpec + HostFacts ──plan──► SandboxPlan ──verify──► arm ──clone3──► apply ──► execve
+//!       (what must hold)             (ordered steps)                 (child: one loop, no decisions)
+//! ```
+
+mod apply;
+mod arm;
+pub mod cgroup;
+mod error;
+mod explain;
+pub mod facts;
+pub mod join;
+pub mod plan;
+mod protocol;
+pub mod spec;
+pub mod step;
+pub mod supervise;
+pub mod verify;
+pub mod worker;
+
+pub use arm::Stdio;
+pub use error::{Kind, StartError};

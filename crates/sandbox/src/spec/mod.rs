@@ -1,0 +1,349 @@
+//! What must hold in a sandbox.
+//!
+//! A spec is complete and free of the host: which kernel features carry it out is the planner's business. Its defaults
+//! are the secure ones; every loosening is visible as a [`Grant`].
+
+pub mod caps;
+mod text;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::caps::Caps;
+pub use self::text::Text;
+
+/// A named loosening of a default. It is shown by `explain`, in the plan and by `inspect`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grant {
+    /// The process may gain privileges by `execve`; set-user-id bits work inside.
+    NewPrivileges,
+    /// No system call filter.
+    SeccompUnconfined,
+    /// A filter other than the built-in one.
+    SeccompCustom,
+    /// Capabilities beyond the default set, by name.
+    Capabilities(Vec<String>),
+    /// No masked and no read-only kernel files.
+    KernelPaths,
+    /// Mounts may be made inside: no Landlock layer.
+    Mounts,
+    /// All capabilities inside the own user namespace (`--privileged`).
+    Privileged,
+    /// Docker's own defaults instead of the hardened ones (`--profile compat`).
+    Compat,
+}
+
+impl std::fmt::Display for Grant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NewPrivileges => f.write_str("new-privileges"),
+            Self::SeccompUnconfined => f.write_str("seccomp-unconfined"),
+            Self::SeccompCustom => f.write_str("seccomp-custom"),
+            Self::Capabilities(names) => write!(f, "capabilities({})", names.join(",")),
+            Self::KernelPaths => f.write_str("kernel-paths"),
+            Self::Mounts => f.write_str("mounts"),
+            Self::Privileged => f.write_str("privileged"),
+            Self::Compat => f.write_str("compat"),
+        }
+    }
+}
+
+/// A run of ids: `inside` to `inside + count` are `outside` to `outside + count` on the host (`user_namespaces(7)`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdRange {
+    /// First id in the sandbox.
+    pub inside: u32,
+    /// First id on the host.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// Who writes the id maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MapWriter {
+    /// The supervisor itself: root.
+    Direct,
+    /// The set-user-id helpers `newuidmap` and `newgidmap`: an ordinary user with subordinate ids.
+    Helpers,
+    /// The supervisor, one id only and `setgroups` switched off: an ordinary user without subordinate ids.
+    Single,
+}
+
+/// The id maps of the user namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMaps {
+    /// User ids.
+    pub uids: Vec<IdRange>,
+    /// Group ids.
+    pub gids: Vec<IdRange>,
+    /// Who writes them.
+    pub writer: MapWriter,
+}
+
+/// The host's id for `id` inside, if it is mapped.
+#[must_use]
+pub fn outside(ranges: &[IdRange], id: u32) -> Option<u32> {
+    ranges.iter().find_map(|r| {
+        let offset = id.checked_sub(r.inside)?;
+        if offset < r.count { r.outside.checked_add(offset) } else { None }
+    })
+}
+
+/// Where the root file system comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rootfs {
+    /// Layers, the lowest first, below a private writable directory.
+    Overlay {
+        /// Absolute directories, lowest first.
+        lowers: Vec<PathBuf>,
+        /// Absolute directory that holds `upper` and `work`.
+        writable: PathBuf,
+    },
+    /// One directory as it is.
+    Directory {
+        /// Absolute path.
+        path: PathBuf,
+    },
+}
+
+/// Attributes of a mount that a user chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountFlags {
+    /// No writes.
+    pub read_only: bool,
+    /// Programs may be started from it.
+    pub exec: bool,
+}
+
+/// A directory in a fresh tmpfs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TmpfsDirectory {
+    /// Path below the tmpfs, parents first.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner inside.
+    pub uid: u32,
+    /// Group inside.
+    pub gid: u32,
+}
+
+/// One mount below the root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mount {
+    /// A directory or file of the host.
+    Bind {
+        /// Absolute path on the host; it exists.
+        source: PathBuf,
+        /// Absolute path in the sandbox.
+        target: String,
+        /// The source is a directory (else a file).
+        directory: bool,
+        /// Whether mounts below the source come along.
+        recursive: bool,
+        /// Owners are shifted by the id maps; off for what already belongs to ids of the sandbox.
+        shift_ids: bool,
+        /// Attributes.
+        flags: MountFlags,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Absolute path in the sandbox.
+        target: String,
+        /// Most bytes that it holds.
+        size: u64,
+        /// Permission bits of its root.
+        mode: u32,
+        /// Attributes.
+        flags: MountFlags,
+        /// Directories that the image has there, made again in the fresh file system.
+        directories: Vec<TmpfsDirectory>,
+    },
+}
+
+impl Mount {
+    /// Absolute path in the sandbox.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        match self {
+            Self::Bind { target, .. } | Self::Tmpfs { target, .. } => target,
+        }
+    }
+}
+
+/// A resource limit of a process (`setrlimit(2)`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// Name as `ulimit` options have it: `nofile`, `core`, ….
+    pub name: String,
+    /// Soft limit in the unit of the resource; `None` is unlimited.
+    pub soft: Option<u64>,
+    /// Hard limit.
+    pub hard: Option<u64>,
+    /// It was asked for: a host that cannot give it refuses. A default is brought down to what the host can give.
+    pub required: bool,
+}
+
+/// Who a process is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// User id inside.
+    pub uid: u32,
+    /// Group id inside.
+    pub gid: u32,
+    /// Supplementary group ids inside.
+    pub groups: Vec<u32>,
+}
+
+/// One program that is started in the sandbox: its first, or one that joins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Program and arguments; never empty.
+    pub args: Vec<String>,
+    /// `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// Absolute working directory.
+    pub cwd: String,
+    /// Who it is.
+    pub identity: Identity,
+    /// File mode creation mask.
+    pub umask: u32,
+    /// It gets a terminal of its own.
+    pub terminal: bool,
+    /// Effective and permitted capabilities at the start.
+    pub caps: Caps,
+    /// Capabilities that it or its children can ever have.
+    pub bounding: Caps,
+    /// `no_new_privs` (`prctl(2)`).
+    pub no_new_privileges: bool,
+    /// Process limits.
+    pub rlimits: Vec<Rlimit>,
+    /// -1000 to 1000; more is killed earlier when memory runs out.
+    pub oom_score_adj: i32,
+    /// A small init of ours is process 1 and starts the program.
+    pub init: bool,
+    /// AppArmor profile, where AppArmor is active.
+    pub apparmor: Option<String>,
+    /// SELinux label, where SELinux is active.
+    pub selinux: Option<String>,
+}
+
+/// The system call filter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seccomp {
+    /// None: a grant.
+    Unconfined,
+    /// A compiled program.
+    Filter {
+        /// What it was compiled from, for people: `default`, `strict`, `custom`.
+        name: String,
+        /// The instructions.
+        program: bulkhead_seccomp::Program,
+    },
+}
+
+/// A block device rate limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRate {
+    /// Major and minor number.
+    pub device: (u32, u32),
+    /// What is limited.
+    pub kind: RateKind,
+    /// Bytes or operations per second.
+    pub rate: u64,
+}
+
+/// Which rate of a block device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RateKind {
+    /// Bytes read per second.
+    ReadBps,
+    /// Bytes written per second.
+    WriteBps,
+    /// Reads per second.
+    ReadIops,
+    /// Writes per second.
+    WriteIops,
+}
+
+/// Limits of a control group. `None` leaves the parent's limit in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Memory in bytes.
+    pub memory: Option<u64>,
+    /// Swap in bytes, not counting memory; `u64::MAX` is no limit.
+    pub swap: Option<u64>,
+    /// Memory that is reclaimed last, in bytes.
+    pub memory_reservation: Option<u64>,
+    /// Thousandths of a CPU.
+    pub milli_cpus: Option<u64>,
+    /// CPU shares as Docker counts them: 2 to 262144, 1024 is normal.
+    pub cpu_shares: Option<u64>,
+    /// CPUs as a list.
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes as a list.
+    pub cpuset_mems: Option<String>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+    /// The pids limit was asked for; when false a host without the controller falls back to `RLIMIT_NPROC`.
+    pub pids_required: bool,
+    /// Block I/O weight, 10 to 1000.
+    pub blkio_weight: Option<u16>,
+    /// Block device rates.
+    pub device_rates: Vec<DeviceRate>,
+    /// Huge pages: (page size as the kernel names it, `2MB`; bytes).
+    pub hugetlb: Vec<(String, u64)>,
+    /// cgroup v2 files and values written as they are.
+    pub unified: Vec<(String, String)>,
+}
+
+/// Everything that must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// Names the control group and appears in messages.
+    pub id: String,
+    /// UTS host name.
+    pub hostname: String,
+    /// Id maps.
+    pub ids: IdMaps,
+    /// Root file system.
+    pub rootfs: Rootfs,
+    /// The root file system takes no writes.
+    pub read_only_root: bool,
+    /// Further mounts, in order.
+    pub mounts: Vec<Mount>,
+    /// Bytes of `/dev/shm`.
+    pub shm_size: u64,
+    /// `/proc` shows processes only (`subset=pid`).
+    pub proc_pid_only: bool,
+    /// Kernel files that read as empty.
+    pub masked_paths: Vec<String>,
+    /// Kernel files that take no writes.
+    pub read_only_paths: Vec<String>,
+    /// Namespaced sysctls.
+    pub sysctls: Vec<(String, String)>,
+    /// The first process.
+    pub process: Process,
+    /// System call filter.
+    pub seccomp: Seccomp,
+    /// Control group limits.
+    pub resources: Resources,
+    /// What was loosened.
+    pub grants: Vec<Grant>,
+}
+
+impl SandboxSpec {
+    /// Whether a grant of this kind was given.
+    #[must_use]
+    pub fn granted(&self, wanted: impl Fn(&Grant) -> bool) -> bool {
+        self.grants.iter().any(wanted)
+    }
+}

@@ -1,0 +1,307 @@
+//! One change to the kernel's view of the new process. A step holds all it needs; carrying it out decides nothing.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::Text;
+
+/// When a step may happen. A plan's steps never go back to an earlier phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Control groups and namespaces.
+    Namespace,
+    /// Mounts, while the old root is still there.
+    Rootfs,
+    /// After the old root is gone.
+    Process,
+    /// After "ready": what takes rights away, the last thing first to be missed.
+    Identity,
+    /// `execve`.
+    Exec,
+}
+
+/// Where a mount tree comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TreeFrom {
+    /// Opened by the parent, which holds rights the child does not have, and sent: number in the plan's trees.
+    Sent(usize),
+    /// Opened by the child with the caller's own rights.
+    Path {
+        /// Absolute path on the host.
+        path: Text,
+        /// With the mounts below it.
+        recursive: bool,
+    },
+}
+
+/// What to do when the target of a step does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Missing {
+    /// The start fails.
+    Fail,
+    /// The step is done: there is nothing to protect.
+    Skip,
+    /// It is made: a directory, or an empty file.
+    Make,
+}
+
+/// A directory that is made in a fresh tmpfs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    /// Path below the tmpfs.
+    pub path: Text,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner inside.
+    pub uid: u32,
+    /// Group inside.
+    pub gid: u32,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum Step {
+    /// Be killed when the parent ends.
+    DieWithParent,
+    /// Enter the v1 groups whose `tasks` files the parent opened, all at once.
+    JoinCgroups {
+        /// How many descriptors.
+        count: usize,
+    },
+    /// See the own control groups as the root of theirs.
+    CgroupNamespace,
+    /// Become user and group 0 of the user namespace.
+    BecomeRoot {
+        /// Drop the caller's supplementary groups; impossible in a single-id map.
+        drop_groups: bool,
+    },
+    /// Leave the caller's session and terminal.
+    NewSession,
+    /// Cut all mounts off from other namespaces.
+    PrivateMounts,
+    /// A small memory file system that holds mount points for layers and what masks are made of.
+    Scratch {
+        /// How many layers.
+        layers: usize,
+    },
+    /// Attach one layer, lowest first.
+    Layer {
+        /// Which, from 0.
+        index: usize,
+        /// Its tree.
+        from: TreeFrom,
+    },
+    /// Attach the directory that holds `upper` and `work`.
+    Writable {
+        /// Its tree.
+        from: TreeFrom,
+    },
+    /// Put the layers together as the root file system.
+    Overlay {
+        /// How many layers.
+        layers: usize,
+        /// Each layer as an option of its own (Linux 6.8), else one string.
+        append: bool,
+        /// Mount attributes.
+        attributes: u64,
+    },
+    /// Use one directory as the root file system.
+    DirectoryRoot {
+        /// Its tree.
+        from: TreeFrom,
+        /// Mount attributes.
+        attributes: u64,
+    },
+    /// Mount a new file system.
+    Mount {
+        /// Type.
+        filesystem: Text,
+        /// Absolute path in the sandbox.
+        target: Text,
+        /// Options; one without a value is a flag.
+        options: Vec<(Text, Option<Text>)>,
+        /// Mount attributes.
+        attributes: u64,
+        /// What to do when the target is not there.
+        missing: Missing,
+        /// Directories to make in it.
+        directories: Vec<Directory>,
+    },
+    /// Bind a tree of the host.
+    Bind {
+        /// Its tree.
+        from: TreeFrom,
+        /// Absolute path in the sandbox.
+        target: Text,
+        /// It is a directory.
+        directory: bool,
+        /// Mount attributes.
+        attributes: u64,
+    },
+    /// Bind one device of the host's `/dev`, checked to be a character device with these numbers.
+    Device {
+        /// Name below `/dev` on both sides.
+        name: Text,
+        /// Path on the host.
+        source: Text,
+        /// Path in the sandbox.
+        target: Text,
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// Make a symbolic link.
+    Symlink {
+        /// What it says.
+        content: Text,
+        /// Absolute path in the sandbox.
+        path: Text,
+    },
+    /// Make a terminal from the sandbox's own devpts and keep the master for the parent.
+    Terminal {
+        /// Bind it on `/dev/console`.
+        console: bool,
+    },
+    /// Enter the root of the sandbox that was joined.
+    JoinedRoot,
+    /// Cover a kernel file or directory by an empty one.
+    Mask {
+        /// Absolute path in the sandbox.
+        target: Text,
+    },
+    /// Make a kernel file or directory read-only.
+    ReadOnly {
+        /// Absolute path in the sandbox.
+        target: Text,
+    },
+    /// Write a namespaced sysctl through the own procfs.
+    Sysctl {
+        /// Path below `/proc`.
+        path: Text,
+        /// Value.
+        value: Text,
+    },
+    /// Set the host name.
+    Hostname {
+        /// The name.
+        name: Text,
+    },
+    /// Bring the loopback interface up.
+    Loopback,
+    /// Open the working directory, which is made if it does not exist.
+    Workdir {
+        /// Absolute path in the sandbox.
+        path: Text,
+    },
+    /// Make the root mount read-only.
+    ReadOnlyRoot,
+    /// Make the root file system the root, and let go of the host's.
+    Pivot,
+    /// Put standard input, output and error in place.
+    Stdio {
+        /// They are the terminal, which becomes the controlling one.
+        terminal: bool,
+        /// Give them to this user and group.
+        owner: Option<(u32, u32)>,
+    },
+    /// Join a fresh session keyring.
+    Keyring {
+        /// Its name.
+        name: Text,
+    },
+    /// Set the file mode creation mask.
+    Umask {
+        /// Mask bits.
+        mask: u32,
+    },
+    /// Name the label that the program starts under.
+    Label {
+        /// File below the own directory in `/proc`.
+        file: Text,
+        /// What is written.
+        value: Text,
+    },
+    /// Say "ready" and wait for the word to go on.
+    Ready,
+    /// Leave the working directory that was opened.
+    EnterWorkdir,
+    /// Landlock: files may be executed and moved below the root; mounts may not be changed.
+    Landlock,
+    /// Drop capabilities from the bounding set.
+    Bounding {
+        /// Bits that stay.
+        keep: u64,
+    },
+    /// Keep permitted capabilities over the change of user.
+    KeepCaps,
+    /// Become the user of the program.
+    Identity {
+        /// User id inside.
+        uid: u32,
+        /// Group id inside.
+        gid: u32,
+        /// Set the supplementary groups; impossible in a single-id map.
+        set_groups: bool,
+    },
+    /// Set effective and permitted capabilities, and no inheritable or ambient ones.
+    Caps {
+        /// Bits.
+        set: u64,
+    },
+    /// `no_new_privs`.
+    NoNewPrivileges,
+    /// Load the system call filter.
+    Seccomp,
+    /// Start the program.
+    Exec,
+}
+
+impl Step {
+    /// The phase it belongs to.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::DieWithParent
+            | Self::JoinCgroups { .. }
+            | Self::CgroupNamespace
+            | Self::BecomeRoot { .. }
+            | Self::NewSession
+            | Self::Loopback
+            | Self::Hostname { .. } => Phase::Namespace,
+            Self::PrivateMounts
+            | Self::Scratch { .. }
+            | Self::Layer { .. }
+            | Self::Writable { .. }
+            | Self::Overlay { .. }
+            | Self::DirectoryRoot { .. }
+            | Self::Mount { .. }
+            | Self::Bind { .. }
+            | Self::Device { .. }
+            | Self::Symlink { .. }
+            | Self::Terminal { .. }
+            | Self::JoinedRoot
+            | Self::Mask { .. }
+            | Self::ReadOnly { .. }
+            | Self::Sysctl { .. }
+            | Self::Workdir { .. }
+            | Self::ReadOnlyRoot
+            | Self::Pivot => Phase::Rootfs,
+            Self::Stdio { .. } | Self::Keyring { .. } | Self::Umask { .. } | Self::Label { .. } | Self::Ready => {
+                Phase::Process
+            }
+            Self::EnterWorkdir
+            | Self::Landlock
+            | Self::Bounding { .. }
+            | Self::KeepCaps
+            | Self::Identity { .. }
+            | Self::Caps { .. }
+            | Self::NoNewPrivileges
+            | Self::Seccomp => Phase::Identity,
+            Self::Exec => Phase::Exec,
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The parent: clone, id maps, mount trees, hand-over, and the end.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Command, Stdio as CommandStdio};
+
+use bulkhead_sys::clone::{self, Fork};
+use bulkhead_sys::proc::Proc;
+use bulkhead_sys::{Errno, fd, mount, signal};
+use rustix::process::{Pid, Rlimit};
+
+use crate::apply;
+use crate::arm::{Armed, Stdio};
+use crate::cgroup::CgroupHandle;
+use crate::error::StartError;
+use crate::facts::rlimit_named;
+use crate::plan::{LimitStep, SandboxPlan, Tree};
+use crate::protocol::{Channel, Message};
+use crate::spec::{IdRange, MapWriter};
+use crate::step::Step;
+use crate::verify::verify;
+
+/// A child between clone and program. Dropped, it is killed and collected.
+#[derive(Debug)]
+struct Child {
+    pid: i32,
+    pidfd: OwnedFd,
+    over: bool,
+}
+
+impl Child {
+    fn end(&mut self) -> Option<signal::Ended> {
+        self.over = true;
+        // It may have ended by itself.
+        signal::send(self.pidfd.as_fd(), 9).unwrap_or_default();
+        signal::wait(self.pidfd.as_fd()).ok()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.over {
+            self.end();
+        }
+    }
+}
+
+/// A sandbox that is ready: everything is in place but the program.
+#[derive(Debug)]
+pub struct Prepared {
+    child: Child,
+    channel: Channel,
+    terminal: Option<OwnedFd>,
+    cgroup: CgroupHandle,
+    steps: Vec<Step>,
+}
+
+/// A sandbox whose program runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Process id of the first process on the host.
+    pub pid: i32,
+    /// Refers to it.
+    pub pidfd: OwnedFd,
+    /// Master side of its terminal.
+    pub terminal: Option<OwnedFd>,
+    /// Its control group, which is removed when this is dropped.
+    pub cgroup: CgroupHandle,
+}
+
+/// Carries a plan out up to the point where only the program is missing.
+///
+/// `init` is the protected binary that becomes process 1 when the plan asks for an init.
+///
+/// # Errors
+/// What was attempted; all of it is undone.
+pub fn prepare(plan: &SandboxPlan, stdio: Stdio, init: Option<OwnedFd>) -> Result<Prepared, StartError> {
+    verify(plan)?;
+    let mut cgroup = CgroupHandle::create(&plan.cgroup)?;
+    let proc = Proc::host().map_err(StartError::parent("open /proc as a procfs"))?;
+    let (ours, theirs) = Channel::pair().map_err(StartError::parent("make a channel"))?;
+    let mut child = {
+        let init = if plan.program.init { init } else { None };
+        let mut armed =
+            Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, plan.trees.len(), cgroup.tasks(), init);
+        match clone::clone3(plan.namespaces, cgroup.into_fd()).map_err(StartError::parent("make the namespaces"))? {
+            Fork::Child => {
+                drop(ours);
+                apply::run(&mut armed, &theirs)
+            }
+            Fork::Parent { pid, pidfd } => Child { pid, pidfd, over: false },
+        }
+    };
+    drop(theirs);
+    write_maps(plan, &proc, child.pid)?;
+    set_limits(&plan.limits, child.pid)?;
+    set_oom_score(&proc, child.pid, plan.oom_score_adj)?;
+    send_trees(plan, &proc, &child, &ours)?;
+    ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
+    let terminal = await_ready(&plan.steps, &ours, &mut child)?;
+    cgroup.entered();
+    Ok(Prepared { child, channel: ours, terminal, cgroup, steps: plan.steps.clone() })
+}
+
+pub(crate) fn await_ready_of(
+    steps: &[Step],
+    channel: &Channel,
+    child: &mut JoinChild,
+) -> Result<Option<OwnedFd>, StartError> {
+    await_ready(steps, channel, &mut child.0)
+}
+
+/// A process that joins, between clone and program.
+#[derive(Debug)]
+pub(crate) struct JoinChild(Child);
+
+impl JoinChild {
+    pub(crate) fn new(pid: i32, pidfd: OwnedFd) -> Self {
+        Self(Child { pid, pidfd, over: false })
+    }
+
+    pub(crate) fn into_prepared(
+        self,
+        channel: Channel,
+        terminal: Option<OwnedFd>,
+        steps: Vec<Step>,
+    ) -> Result<Prepared, StartError> {
+        let cgroup = CgroupHandle::create(&crate::cgroup::CgroupPlan::None)?;
+        Ok(Prepared { child: self.0, channel, terminal, cgroup, steps })
+    }
+}
+
+fn await_ready(steps: &[Step], channel: &Channel, child: &mut Child) -> Result<Option<OwnedFd>, StartError> {
+    let mut fds = Vec::with_capacity(1);
+    match channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))? {
+        Some(Message::Ready) => Ok(fds.pop()),
+        Some(Message::Failed { step, errno }) => Err(StartError::step(steps, step, errno)),
+        Some(_) => Err(StartError::Vanished("it broke the protocol".to_owned())),
+        None => Err(StartError::Vanished(
+            child.end().map_or_else(|| "no exit status".to_owned(), |e| format!("exit status {}", e.code())),
+        )),
+    }
+}
+
+impl Prepared {
+    /// Process id of the first process on the host.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.child.pid
+    }
+
+    /// Directories of its control group.
+    #[must_use]
+    pub fn cgroup_directories(&self) -> &[std::path::PathBuf] {
+        self.cgroup.directories()
+    }
+
+    /// Starts the program and returns when it runs.
+    ///
+    /// # Errors
+    /// The step that failed; all of the sandbox is undone.
+    pub fn exec(mut self) -> Result<Running, StartError> {
+        self.channel.send(Message::Exec, &[]).map_err(StartError::parent("tell the new process to start"))?;
+        match self.channel.recv_in_time(&mut Vec::new()).map_err(StartError::parent("hear from the new process"))? {
+            None => {}
+            Some(Message::Failed { step, errno }) => return Err(StartError::step(&self.steps, step, errno)),
+            Some(_) => return Err(StartError::Vanished("it broke the protocol".to_owned())),
+        }
+        self.child.over = true;
+        let Self { mut child, terminal, cgroup, .. } = self;
+        child.over = true;
+        let pidfd = child.pidfd.try_clone().map_err(|e| StartError::Parent {
+            what: "keep hold of the new process".to_owned(),
+            source: Errno::from_io_error(&e).unwrap_or(Errno::MFILE),
+        })?;
+        Ok(Running { pid: child.pid, pidfd, terminal, cgroup })
+    }
+}
+
+/// Waits for the program to end.
+///
+/// # Errors
+/// When it is not a child of the caller.
+pub fn wait(running: &Running) -> Result<signal::Ended, StartError> {
+    signal::wait(running.pidfd.as_fd()).map_err(StartError::parent("wait for the program"))
+}
+
+fn map_text(ranges: &[IdRange]) -> String {
+    ranges.iter().map(|r| format!("{} {} {}\n", r.inside, r.outside, r.count)).collect()
+}
+
+fn write_maps(plan: &SandboxPlan, proc: &Proc, pid: i32) -> Result<(), StartError> {
+    let write = |file: &str, value: &str| {
+        let path = std::ffi::CString::new(format!("{pid}/{file}")).unwrap_or_default();
+        let shown: String = value.trim_end().chars().take(80).collect();
+        proc.write(&path, value.as_bytes())
+            .map_err(StartError::parent(format!("write {shown:?} to /proc/{pid}/{file}")))
+    };
+    match plan.ids.writer {
+        MapWriter::Direct => {
+            write("uid_map", &map_text(&plan.ids.uids))?;
+            write("gid_map", &map_text(&plan.ids.gids))
+        }
+        MapWriter::Single => {
+            // Without this the kernel takes no gid map from an ordinary user (CVE-2014-8989).
+            write("setgroups", "deny")?;
+            write("uid_map", &map_text(&plan.ids.uids))?;
+            write("gid_map", &map_text(&plan.ids.gids))
+        }
+        MapWriter::Helpers => {
+            helper("newuidmap", pid, &plan.ids.uids)?;
+            helper("newgidmap", pid, &plan.ids.gids)
+        }
+    }
+}
+
+fn helper(name: &'static str, pid: i32, ranges: &[IdRange]) -> Result<(), StartError> {
+    let mut command = Command::new(format!("/usr/bin/{name}"));
+    command.arg(pid.to_string()).env_clear().stdin(CommandStdio::null()).stdout(CommandStdio::null());
+    for r in ranges {
+        command.args([r.inside, r.outside, r.count].map(|n| n.to_string()));
+    }
+    let failed = |message: String| StartError::Helper { helper: name, message };
+    let output = command.output().map_err(|e| failed(e.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+pub(crate) fn set_limits(limits: &[LimitStep], pid: i32) -> Result<(), StartError> {
+    for limit in limits {
+        let Some(resource) = rlimit_named(&limit.name) else { continue };
+        let value = Rlimit { current: limit.soft, maximum: limit.hard };
+        rustix::process::prlimit(Pid::from_raw(pid), resource, value)
+            .map_err(StartError::parent(format!("set the limit {} of the new process", limit.name)))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn set_oom_score(proc: &Proc, pid: i32, score: i32) -> Result<(), StartError> {
+    let path = std::ffi::CString::new(format!("{pid}/oom_score_adj")).unwrap_or_default();
+    let current = proc.read(&path).ok().and_then(|b| String::from_utf8(b).ok()?.trim().parse::<i32>().ok());
+    if current == Some(score) {
+        return Ok(());
+    }
+    proc.write(&path, score.to_string().as_bytes()).map_err(StartError::parent(format!("set oom_score_adj to {score}")))
+}
+
+/// Opens what the child has no right to, shifts its owners by the child's own map, and sends it.
+fn send_trees(plan: &SandboxPlan, proc: &Proc, child: &Child, channel: &Channel) -> Result<(), StartError> {
+    if plan.trees.is_empty() {
+        return Ok(());
+    }
+    let userns =
+        proc.namespace(child.pid, c"user").map_err(StartError::parent("open the user namespace of the new process"))?;
+    let mut opened = Vec::with_capacity(plan.trees.len());
+    for tree in &plan.trees {
+        opened.push(open_tree(tree, userns.as_fd())?);
+    }
+    for some in opened.chunks(fd::FDS_PER_MESSAGE) {
+        let borrowed: Vec<BorrowedFd<'_>> = some.iter().map(AsFd::as_fd).collect();
+        channel.send(Message::Trees, &borrowed).map_err(StartError::parent("send mount trees"))?;
+    }
+    Ok(())
+}
+
+fn open_tree(tree: &Tree, userns: BorrowedFd<'_>) -> Result<OwnedFd, StartError> {
+    let path = tree.path.show();
+    let copy = mount::copy_tree(rustix::fs::CWD, tree.path.c(), tree.recursive)
+        .map_err(StartError::parent(format!("open the mount tree of {path:?}")))?;
+    if tree.shift_ids {
+        mount::map_ids(copy.as_fd(), userns, tree.recursive)
+            .map_err(StartError::parent(format!("shift the owners of {path:?}")))?;
+    }
+    Ok(copy)
+}
+
+/// Reads a pid's start time in clock ticks since boot: with the pid it names one process for ever.
+#[must_use]
+pub fn start_time(pid: i32) -> Option<u64> {
+    let proc = Proc::host().ok()?;
+    let path = std::ffi::CString::new(format!("{pid}/stat")).ok()?;
+    let text = String::from_utf8_lossy(&proc.read(&path).ok()?).into_owned();
+    // The second field is the name, in parentheses, and may hold anything.
+    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}

@@ -1,0 +1,158 @@
+//! Invariants of a plan, checked apart from the code that makes plans, in tests and again before every start.
+
+use bulkhead_sys::clone;
+
+use crate::plan::{SandboxKind, SandboxPlan};
+use crate::spec::{Caps, Grant};
+use crate::step::{Phase, Step};
+
+/// An invariant that a plan breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Violation(String);
+
+fn must(holds: bool, what: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation(what())) }
+}
+
+/// Namespaces that no grant takes away.
+const NAMESPACES: [(u64, &str); 6] = [
+    (clone::NEWUSER, "user"),
+    (clone::NEWNS, "mount"),
+    (clone::NEWPID, "pid"),
+    (clone::NEWNET, "network"),
+    (clone::NEWIPC, "ipc"),
+    (clone::NEWUTS, "uts"),
+];
+
+/// Checks a plan of a whole sandbox.
+///
+/// # Errors
+/// The first invariant that does not hold.
+pub fn verify(plan: &SandboxPlan) -> Result<(), Violation> {
+    for (flag, name) in NAMESPACES {
+        must(plan.namespaces & flag != 0, || format!("the {name} namespace is missing"))?;
+    }
+    ids(plan)?;
+    rootfs(plan)?;
+    rights(&plan.steps, &plan.filter, &plan.grants)
+}
+
+/// Ids of the host's own accounts are never mapped by a privileged supervisor.
+fn ids(plan: &SandboxPlan) -> Result<(), Violation> {
+    if plan.ids.writer != crate::spec::MapWriter::Direct {
+        return Ok(());
+    }
+    for range in plan.ids.uids.iter().chain(&plan.ids.gids) {
+        must(range.outside >= 65_536, || format!("host id {} belongs to the host itself", range.outside))?;
+    }
+    Ok(())
+}
+
+fn position(steps: &[Step], wanted: impl Fn(&Step) -> bool) -> Option<usize> {
+    steps.iter().position(wanted)
+}
+
+fn rootfs(plan: &SandboxPlan) -> Result<(), Violation> {
+    let private = position(&plan.steps, |s| *s == Step::PrivateMounts);
+    let pivot = position(&plan.steps, |s| *s == Step::Pivot);
+    let (Some(private), Some(pivot)) = (private, pivot) else {
+        return Err(Violation("mounts are not cut off, or the old root is kept".to_owned()));
+    };
+    let first_mount = position(&plan.steps, |s| s.phase() == Phase::Rootfs && *s != Step::PrivateMounts);
+    must(first_mount.is_none_or(|m| private < m), || "a mount comes before mounts are cut off".to_owned())?;
+    let granted = |g: &Grant| plan.grants.contains(g);
+    for (index, step) in plan.steps.iter().enumerate() {
+        if step.phase() == Phase::Rootfs {
+            must(index <= pivot, || format!("{step} comes after the old root is gone"))?;
+        }
+        let (attributes, what) = match step {
+            Step::Overlay { attributes, .. } | Step::DirectoryRoot { attributes, .. } => (*attributes, "the root"),
+            Step::Bind { attributes, .. } => (*attributes, "a bind"),
+            _ => continue,
+        };
+        must(attributes & bulkhead_sys::mount::NODEV != 0, || format!("{what} is mounted without nodev"))?;
+        let suid_ok = attributes & bulkhead_sys::mount::NOSUID != 0 || granted(&Grant::NewPrivileges);
+        must(suid_ok, || format!("{what} is mounted without nosuid and no grant says so"))?;
+    }
+    if plan.kind == SandboxKind::Worker {
+        let mounts = plan.steps.iter().filter(|s| matches!(s, Step::Mount { .. } | Step::Device { .. })).count();
+        return must(mounts == 0, || "a worker has a kernel file system or a device".to_owned());
+    }
+    for (name, flags) in [("proc", 0xe), ("sysfs", 0xf)] {
+        let found = plan.steps.iter().find_map(|s| match s {
+            Step::Mount { filesystem, attributes, .. } if filesystem.show() == name => Some(*attributes),
+            _ => None,
+        });
+        must(found.is_some_and(|a| a & flags == flags), || {
+            format!("{name} is missing or mounted with too many rights")
+        })?;
+    }
+    if !granted(&Grant::KernelPaths) && !granted(&Grant::Privileged) {
+        for needed in ["/proc/kcore", "/proc/sysrq-trigger", "/proc/keys", "/sys/firmware"] {
+            let covered = plan.steps.iter().any(|s| match s {
+                Step::Mask { target } | Step::ReadOnly { target } => target.show() == needed,
+                _ => false,
+            });
+            must(covered, || format!("{needed} is neither masked nor read-only and no grant says so"))?;
+        }
+        let sealed = plan.steps.iter().any(|s| matches!(s, Step::ReadOnly { target } if target.show() == "/proc/sys"));
+        must(sealed, || "/proc/sys can be written and no grant says so".to_owned())?;
+    }
+    Ok(())
+}
+
+/// What takes rights away, of a sandbox's first process and of one that joins.
+pub(crate) fn rights(steps: &[Step], filter: &[bulkhead_seccomp::Insn], grants: &[Grant]) -> Result<(), Violation> {
+    for pair in steps.windows(2) {
+        if let [a, b] = pair {
+            must(a.phase() <= b.phase(), || format!("{b} comes after {a}, which belongs to a later phase"))?;
+        }
+    }
+    must(steps.last() == Some(&Step::Exec), || "the plan does not end with the program".to_owned())?;
+    let once = |what: &str, is: &dyn Fn(&Step) -> bool| {
+        let count = steps.iter().filter(|s| is(s)).count();
+        must(count == 1, || format!("{what} appears {count} times"))
+    };
+    once("the start", &|s| *s == Step::Exec)?;
+    once("ready", &|s| *s == Step::Ready)?;
+    once("the bounding set", &|s| matches!(s, Step::Bounding { .. }))?;
+    once("the capability set", &|s| matches!(s, Step::Caps { .. }))?;
+    once("the user", &|s| matches!(s, Step::Identity { .. }))?;
+    let granted = |g: &Grant| grants.contains(g);
+    let no_new_privileges = position(steps, |s| *s == Step::NoNewPrivileges);
+    must(no_new_privileges.is_some() || granted(&Grant::NewPrivileges), || {
+        "no_new_privs is missing and no grant says so".to_owned()
+    })?;
+    let seccomp = position(steps, |s| *s == Step::Seccomp);
+    if !granted(&Grant::SeccompUnconfined) {
+        must(seccomp.is_some() && !filter.is_empty(), || {
+            "the system call filter is missing and no grant says so".to_owned()
+        })?;
+    }
+    let caps = position(steps, |s| matches!(s, Step::Caps { .. }));
+    if let (Some(seccomp), Some(caps)) = (seccomp, caps) {
+        let right = if no_new_privileges.is_some() { caps < seccomp } else { seccomp < caps };
+        must(right, || "the system call filter is loaded at the wrong moment".to_owned())?;
+    }
+    let mut allowed = Caps::DEFAULT;
+    for grant in grants {
+        match grant {
+            Grant::Capabilities(names) => {
+                for name in names {
+                    allowed = allowed.with(Caps::named(name).unwrap_or_default());
+                }
+            }
+            Grant::Privileged => allowed = Caps(u64::MAX),
+            Grant::Compat => allowed = allowed.with(Caps::DOCKER),
+            _ => {}
+        }
+    }
+    for step in steps {
+        if let Step::Bounding { keep: set } | Step::Caps { set } = step {
+            let extra = Caps(*set).without(allowed);
+            must(extra.is_empty(), || format!("capabilities {} have no grant", extra.names().join(", ")))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! A worker: a part of the engine that reads what strangers wrote, in a sandbox that holds one directory and nothing
+//! else: no `/proc`, no devices, no network, no way to start another program.
+
+use std::path::PathBuf;
+
+use bulkhead_sys::clone;
+use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
+
+use crate::cgroup;
+use crate::facts::HostFacts;
+use crate::plan::{LimitStep, PlanError, Program, SandboxKind, SandboxPlan, Tree, path_text, text};
+use crate::spec::{Caps, Grant, IdMaps, MapWriter, Resources};
+use crate::step::{Step, TreeFrom};
+
+/// What a worker is for.
+#[derive(Debug, Clone)]
+pub struct WorkerSpec {
+    /// Names its control group.
+    pub id: String,
+    /// Id maps.
+    pub ids: IdMaps,
+    /// The directory that becomes its root, writable.
+    pub directory: PathBuf,
+    /// A directory that it may read, at `/input`.
+    pub input: Option<PathBuf>,
+    /// Words after the name of the program.
+    pub args: Vec<String>,
+    /// System call filter.
+    pub filter: Vec<bulkhead_seccomp::Insn>,
+}
+
+/// Bytes of memory a worker may use, its page cache included.
+const MEMORY: u64 = 1 << 30;
+
+/// Gives files away, and reads and marks what it gave away: all that unpacking takes.
+fn caps() -> Caps {
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP"]
+        .iter()
+        .filter_map(|n| Caps::named(n))
+        .fold(Caps::EMPTY, Caps::with)
+}
+
+/// Plans a worker. The program is the engine itself, from its protected copy.
+///
+/// # Errors
+/// As [`crate::plan::plan`].
+pub fn plan_worker(spec: &WorkerSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanError> {
+    let limited = match &facts.cgroup {
+        crate::facts::CgroupLayout::None => false,
+        crate::facts::CgroupLayout::V1 { controllers } => controllers.contains_key("memory"),
+        crate::facts::CgroupLayout::V2 { controllers, .. } => controllers.iter().any(|c| c == "memory"),
+    };
+    let resources = Resources { memory: limited.then_some(MEMORY), pids: Some(8), ..Resources::default() };
+    let cgroup = cgroup::plan(&spec.id, &resources, facts)?;
+    let mut namespaces = clone::NEWUSER | clone::NEWNS | clone::NEWPID | clone::NEWNET | clone::NEWIPC | clone::NEWUTS;
+    let mut trees = Vec::new();
+    let mut tree = |path: &PathBuf| -> Result<TreeFrom, PlanError> {
+        let path = path_text("directory", &path.to_string_lossy())?;
+        if !facts.privileged {
+            return Ok(TreeFrom::Path { path, recursive: false });
+        }
+        trees.push(Tree { path, recursive: false, shift_ids: true });
+        Ok(TreeFrom::Sent(trees.len() - 1))
+    };
+    let mut steps = vec![Step::DieWithParent];
+    match &cgroup {
+        cgroup::CgroupPlan::V1 { directories, .. } => steps.push(Step::JoinCgroups { count: directories.len() }),
+        cgroup::CgroupPlan::V2 { .. } => namespaces |= clone::NEWCGROUP,
+        cgroup::CgroupPlan::None => {}
+    }
+    let set_groups = spec.ids.writer != MapWriter::Single;
+    let quiet = NOSUID | NODEV | NOEXEC;
+    steps.extend([
+        Step::BecomeRoot { drop_groups: set_groups },
+        Step::NewSession,
+        Step::PrivateMounts,
+        Step::Scratch { layers: 0 },
+        Step::DirectoryRoot { from: tree(&spec.directory)?, attributes: quiet },
+    ]);
+    if let Some(input) = &spec.input {
+        let target = text("mount target", "/input")?;
+        steps.push(Step::Bind { from: tree(input)?, target, directory: true, attributes: quiet | RDONLY });
+    }
+    steps.extend([
+        Step::Workdir { path: text("working directory", "/")? },
+        Step::Pivot,
+        Step::Stdio { terminal: false, owner: None },
+        Step::Umask { mask: 0o022 },
+        Step::Ready,
+        Step::EnterWorkdir,
+        Step::NoNewPrivileges,
+    ]);
+    if facts.landlock_abi >= 2 {
+        steps.push(Step::Landlock);
+    }
+    steps.extend([
+        Step::Bounding { keep: caps().0 },
+        Step::Identity { uid: 0, gid: 0, set_groups },
+        Step::Caps { set: caps().0 },
+        Step::Seccomp,
+        Step::Exec,
+    ]);
+    Ok(SandboxPlan {
+        kind: SandboxKind::Worker,
+        id: spec.id.clone(),
+        namespaces,
+        cgroup,
+        ids: spec.ids.clone(),
+        limits: vec![
+            LimitStep { name: "core".to_owned(), soft: Some(0), hard: Some(0) },
+            LimitStep { name: "as".to_owned(), soft: Some(MEMORY), hard: Some(MEMORY) },
+        ],
+        oom_score_adj: 500,
+        trees,
+        steps,
+        program: Program {
+            candidates: Vec::new(),
+            args: spec.args.iter().map(|a| text("argument", a)).collect::<Result<_, _>>()?,
+            env: Vec::new(),
+            groups: Vec::new(),
+            init: true,
+        },
+        filter: spec.filter.clone(),
+        grants: vec![Grant::Capabilities(vec!["SETFCAP".to_owned()])],
+    })
+}

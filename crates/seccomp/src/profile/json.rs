@@ -1,0 +1,158 @@
+//! The JSON shape shared by reading and writing.
+
+use super::RuleFilter;
+use super::{ArchMapEntry, Architectures, Arg, FilterFlag, Profile, ProfileError, ProfileRule};
+use crate::action::Action;
+use crate::filter::Op;
+use serde::{Deserialize, Serialize};
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RawProfile {
+    pub(super) default_action: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) default_errno_ret: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) arch_map: Option<Vec<RawArchMap>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) architectures: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) flags: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) listener_path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) listener_metadata: Option<String>,
+    pub(super) syscalls: Option<Vec<RawRule>>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RawArchMap {
+    pub(super) architecture: String,
+    pub(super) sub_architectures: Option<Vec<String>>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RawRule {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) names: Option<Vec<String>>,
+    pub(super) action: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) errno_ret: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) args: Option<Vec<RawArg>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) comment: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) includes: Option<RawFilter>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) excludes: Option<RawFilter>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RawArg {
+    pub(super) index: u64,
+    pub(super) value: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) value_two: u64,
+    pub(super) op: String,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RawFilter {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) caps: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) arches: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) min_kernel: Option<String>,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+pub(super) const OPS: [(&str, Op); 7] = [
+    ("SCMP_CMP_NE", Op::Ne),
+    ("SCMP_CMP_LT", Op::Lt),
+    ("SCMP_CMP_LE", Op::Le),
+    ("SCMP_CMP_EQ", Op::Eq),
+    ("SCMP_CMP_GE", Op::Ge),
+    ("SCMP_CMP_GT", Op::Gt),
+    ("SCMP_CMP_MASKED_EQ", Op::MaskedEq),
+];
+
+pub(super) const FLAGS: [(&str, FilterFlag); 4] = [
+    ("SECCOMP_FILTER_FLAG_TSYNC", FilterFlag::Tsync),
+    ("SECCOMP_FILTER_FLAG_LOG", FilterFlag::Log),
+    ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", FilterFlag::SpecAllow),
+    ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", FilterFlag::WaitKillableRecv),
+];
+
+/// The word for a value of a two-column table.
+fn word<T: PartialEq>(table: &[(&'static str, T)], value: &T) -> String {
+    let found = table.iter().find(|(_, known)| known == value);
+    found.map_or_else(String::new, |(word, _)| (*word).to_owned())
+}
+
+pub(super) fn to_json(profile: &Profile) -> Result<String, ProfileError> {
+    let (arch_map, architectures) = match &profile.architectures {
+        Architectures::Native => (None, None),
+        Architectures::Listed(names) => (None, Some(names.clone())),
+        Architectures::Map(entries) => (Some(entries.iter().map(raw_arch_map).collect()), None),
+    };
+    let flags = profile.flags.iter().map(|flag| word(&FLAGS, flag));
+    let raw = RawProfile {
+        default_action: profile.default_action.profile_name().to_owned(),
+        default_errno_ret: action_data(profile.default_action),
+        arch_map,
+        architectures,
+        flags: (!profile.flags.is_empty()).then(|| flags.collect()),
+        listener_path: profile.listener_path.clone(),
+        listener_metadata: profile.listener_metadata.clone(),
+        syscalls: Some(profile.rules.iter().map(raw_rule).collect()),
+    };
+    Ok(serde_json::to_string_pretty(&raw)?)
+}
+
+fn action_data(action: Action) -> Option<u64> {
+    match action {
+        Action::Errno(data) | Action::Trace(data) => Some(u64::from(data)),
+        _ => None,
+    }
+}
+
+fn raw_arch_map(entry: &ArchMapEntry) -> RawArchMap {
+    RawArchMap { architecture: entry.architecture.clone(), sub_architectures: Some(entry.sub_architectures.clone()) }
+}
+
+fn raw_rule(rule: &ProfileRule) -> RawRule {
+    RawRule {
+        name: None,
+        names: Some(rule.names.clone()),
+        action: rule.action.profile_name().to_owned(),
+        errno_ret: action_data(rule.action),
+        args: (!rule.args.is_empty()).then(|| rule.args.iter().map(raw_arg).collect()),
+        comment: (!rule.comment.is_empty()).then(|| rule.comment.clone()),
+        includes: raw_filter(&rule.includes),
+        excludes: raw_filter(&rule.excludes),
+    }
+}
+
+fn raw_arg(arg: &Arg) -> RawArg {
+    RawArg { index: u64::from(arg.index), value: arg.value, value_two: arg.value_two, op: word(&OPS, &arg.op) }
+}
+
+fn raw_filter(filter: &RuleFilter) -> Option<RawFilter> {
+    let list = |names: &Vec<String>| (!names.is_empty()).then(|| names.clone());
+    (!filter.is_empty()).then(|| RawFilter {
+        caps: list(&filter.caps),
+        arches: list(&filter.arches),
+        min_kernel: filter.min_kernel.map(|(major, minor)| format!("{major}.{minor}")),
+    })
+}

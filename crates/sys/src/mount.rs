@@ -1,0 +1,137 @@
+//! Mounts by descriptor: what `rustix` does not cover of the mount API, and the few shapes the sandbox uses.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+
+use crate::{Result, check};
+
+/// No writes.
+pub const RDONLY: u64 = 0x1;
+/// Set-user-id bits and file capabilities are ignored.
+pub const NOSUID: u64 = 0x2;
+/// Device nodes cannot be opened.
+pub const NODEV: u64 = 0x4;
+/// Programs cannot be started.
+pub const NOEXEC: u64 = 0x8;
+const IDMAP: u64 = 0x0010_0000;
+const PRIVATE: u64 = 1 << 18;
+
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+fn setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result<()> {
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a static null-terminated string and `attr` is alive during the call, with its true size.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            core::ptr::from_ref(attr),
+            core::mem::size_of::<MountAttr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Sets the attribute bits `set` on a mount, or on it and all below it (`mount_setattr(2)`, Linux 5.12). Child-safe.
+///
+/// # Errors
+/// What the kernel says.
+pub fn set_attributes(mount: BorrowedFd<'_>, set: u64, recursive: bool) -> Result<()> {
+    setattr(mount, recursive, &MountAttr { set, clear: 0, propagation: 0, userns_fd: 0 })
+}
+
+/// Shifts the ids of a detached mount by the map of a user namespace (id-mapped mount, Linux 5.12).
+///
+/// # Errors
+/// `EINVAL` when the file system cannot be id-mapped; `EPERM` without `CAP_SYS_ADMIN` over the file system.
+pub fn map_ids(mount: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -> Result<()> {
+    let fd = u64::try_from(userns.as_raw_fd()).map_err(|_| crate::Errno::BADF)?;
+    setattr(mount, recursive, &MountAttr { set: IDMAP, clear: 0, propagation: 0, userns_fd: fd })
+}
+
+/// Cuts the whole mount tree of this mount namespace off from any other, so that no mount travels. Child-safe.
+///
+/// # Errors
+/// What the kernel says.
+pub fn make_all_private() -> Result<()> {
+    let root =
+        rustix::fs::open(c"/", rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
+    setattr(root.as_fd(), true, &MountAttr { set: 0, clear: 0, propagation: PRIVATE, userns_fd: 0 })
+}
+
+/// A new file system of type `name`, mounted nowhere yet. An option without a value is a flag. Child-safe.
+///
+/// # Errors
+/// What the kernel says.
+pub fn new_filesystem<'a>(
+    name: &CStr,
+    options: impl Iterator<Item = (&'a CStr, Option<&'a CStr>)>,
+    attributes: u64,
+) -> Result<OwnedFd> {
+    let fs = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        match value {
+            Some(value) => fsconfig_set_string(&fs, key, value)?,
+            None => fsconfig_set_flag(&fs, key)?,
+        }
+    }
+    fsconfig_create(&fs)?;
+    let attributes = u32::try_from(attributes).map_err(|_| crate::Errno::INVAL)?;
+    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::from_bits_retain(attributes))
+}
+
+/// A detached copy of the mount at `path` below `dir`, without or with the mounts below it. Child-safe.
+///
+/// `path` may be empty: then `dir` itself is copied. Symbolic links at the end are not followed.
+///
+/// # Errors
+/// What the kernel says.
+pub fn copy_tree(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    open_tree(dir, path, flags)
+}
+
+/// Attaches a detached mount onto what `target` refers to (`move_mount(2)`). Child-safe.
+///
+/// # Errors
+/// What the kernel says.
+pub fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<()> {
+    move_mount(
+        mount,
+        c"",
+        target,
+        c"",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+    )
+}
+
+/// Makes the mount `root` the root of this process and of its mount namespace, and lets go of the old one. Child-safe.
+///
+/// # Errors
+/// What the kernel says.
+pub fn pivot(root: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::fchdir(root)?;
+    // The old root ends up stacked on the new one, so no directory for it is needed (`pivot_root(2)`, NOTES).
+    rustix::process::pivot_root(c".", c".")?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")
+}
