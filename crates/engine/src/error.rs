@@ -17,7 +17,7 @@ pub enum EngineError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// A sandbox that did not start.
-    #[error(transparent)]
+    #[error("cannot start the container: {0}")]
     Start(#[from] StartError),
     /// What this host offers could not be read.
     #[error(transparent)]

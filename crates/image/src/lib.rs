@@ -3,9 +3,9 @@
 //! Everything this crate reads is hostile until proven otherwise. It is meant to run inside a worker that is already
 //! confined, and is written as if it were not:
 //!
-//! * paths are resolved by the kernel beneath a directory handle, never by joining strings ([`unpack`]);
+//! * paths are resolved by the kernel beneath a directory handle, never by joining strings ([`mod@unpack`]);
 //! * there is one strict tar reader, which refuses what two readers could understand differently ([`archive`]);
-//! * bytes are addressed by a verified [`Digest`], and the bytes that were hashed are the bytes that are used ([`load`]);
+//! * bytes are addressed by a verified [`Digest`], and the bytes that were hashed are the bytes that are used ([`mod@load`]);
 //! * image configuration is data without any field that could carry policy ([`config`]);
 //! * everything has a limit, and the error names it ([`budget`]).
 

@@ -62,6 +62,8 @@ fn nothing_leaves_the_root() {
             let (name, tar) = corpus(scratch.to_str().unwrap()).swap_remove(index);
             let result = lab.unpack(&tar.finish(), whiteouts);
             lab.untouched().unwrap_or_else(|e| panic!("{name}: {result:?}: {e}"));
+            // Where the magic links lead.
+            assert!(!std::path::Path::new("new").exists(), "{name}: {result:?}");
         }
     }
 }
@@ -73,6 +75,10 @@ fn the_check_catches_a_naive_unpacker() {
     for index in 0..corpus("").len() {
         let lab = Lab::new();
         let (name, tar) = corpus(lab.scratch().to_str().unwrap()).swap_remove(index);
+        // These lead out of the laboratory too, and a naive unpacker would go there.
+        if name.starts_with("magic") {
+            continue;
+        }
         naive_unpack(&tar.finish(), &lab.root());
         if lab.untouched().is_err() {
             caught.push(name);

@@ -65,12 +65,16 @@ impl StartError {
         move |source| Self::Parent { what, source }
     }
 
-    pub(crate) fn step(steps: &[Step], index: u32, errno: i32) -> Self {
+    pub(crate) fn step(steps: &[Step], program: &str, index: u32, errno: i32) -> Self {
         let index = usize::try_from(index).unwrap_or(usize::MAX);
         let step = steps.get(index);
         Self::Step {
             index,
-            description: step.map_or_else(|| "a step that the plan does not have".to_owned(), Step::to_string),
+            description: match step {
+                Some(Step::Exec) => format!("start {program:?}"),
+                Some(step) => step.to_string(),
+                None => "a step that the plan does not have".to_owned(),
+            },
             exec: matches!(step, Some(Step::Exec)),
             source: Errno::from_raw_os_error(errno),
         }

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use bulkhead_sys::clone::{self, Fork};
+use bulkhead_sys::clone::{self, Fork, SingleThreaded};
 use bulkhead_sys::ids;
 use bulkhead_sys::proc::Proc;
 use rustix::fs::{Mode, OFlags};
@@ -114,24 +114,27 @@ pub fn join(plan: &JoinPlan, stdio: Stdio) -> Result<Prepared, StartError> {
         members.push(fd);
     }
     let pidfd = open_process(plan)?;
+    // Now: in the container's own /proc this process does not exist.
+    let single = SingleThreaded::check().map_err(StartError::parent("clone a process that has one thread"))?;
     ids::set_dumpable(false).map_err(StartError::parent("forbid being traced"))?;
     clone::join(pidfd.as_fd(), plan.namespaces).map_err(StartError::parent("enter the container's namespaces"))?;
     drop(proc);
     let (ours, theirs) = Channel::pair().map_err(StartError::parent("make a channel"))?;
     let mut armed = Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, 0, &members, None);
     armed.joining = true;
-    let mut child = match clone::clone3(0, None).map_err(StartError::parent("make a process in the container"))? {
-        Fork::Child => {
-            drop(ours);
-            apply::run(&mut armed, &theirs)
-        }
-        Fork::Parent { pid, pidfd } => JoinChild::new(pid, pidfd),
-    };
+    let mut child =
+        match clone::clone3(&single, 0, None).map_err(StartError::parent("make a process in the container"))? {
+            Fork::Child => {
+                drop(ours);
+                apply::run(&mut armed, &theirs)
+            }
+            Fork::Parent { pid, pidfd } => JoinChild::new(pid, pidfd),
+        };
     drop(theirs);
     drop(armed);
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
     let terminal = await_ready_of(&plan.steps, &ours, &mut child)?;
-    child.into_prepared(ours, terminal, plan.steps.clone())
+    child.into_prepared(ours, terminal, plan.steps.clone(), plan.program.name())
 }
 
 /// A descriptor of the first process, checked after it is held: the number may have been given to another meanwhile.

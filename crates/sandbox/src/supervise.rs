@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio as CommandStdio};
 
-use bulkhead_sys::clone::{self, Fork};
+use bulkhead_sys::clone::{self, Fork, SingleThreaded};
 use bulkhead_sys::proc::Proc;
 use bulkhead_sys::{Errno, fd, mount, signal};
 use rustix::process::{Pid, Rlimit};
@@ -52,6 +52,7 @@ pub struct Prepared {
     terminal: Option<OwnedFd>,
     cgroup: CgroupHandle,
     steps: Vec<Step>,
+    program: String,
 }
 
 /// A sandbox whose program runs.
@@ -82,7 +83,10 @@ pub fn prepare(plan: &SandboxPlan, stdio: Stdio, init: Option<OwnedFd>) -> Resul
         let init = if plan.program.init { init } else { None };
         let mut armed =
             Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, plan.trees.len(), cgroup.tasks(), init);
-        match clone::clone3(plan.namespaces, cgroup.into_fd()).map_err(StartError::parent("make the namespaces"))? {
+        let single = SingleThreaded::check().map_err(StartError::parent("clone a process that has one thread"))?;
+        match clone::clone3(&single, plan.namespaces, cgroup.into_fd())
+            .map_err(StartError::parent("make the namespaces"))?
+        {
             Fork::Child => {
                 drop(ours);
                 apply::run(&mut armed, &theirs)
@@ -98,7 +102,8 @@ pub fn prepare(plan: &SandboxPlan, stdio: Stdio, init: Option<OwnedFd>) -> Resul
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
     let terminal = await_ready(&plan.steps, &ours, &mut child)?;
     cgroup.entered();
-    Ok(Prepared { child, channel: ours, terminal, cgroup, steps: plan.steps.clone() })
+    let program = plan.program.name();
+    Ok(Prepared { child, channel: ours, terminal, cgroup, steps: plan.steps.clone(), program })
 }
 
 pub(crate) fn await_ready_of(
@@ -123,9 +128,10 @@ impl JoinChild {
         channel: Channel,
         terminal: Option<OwnedFd>,
         steps: Vec<Step>,
+        program: String,
     ) -> Result<Prepared, StartError> {
         let cgroup = CgroupHandle::create(&crate::cgroup::CgroupPlan::None)?;
-        Ok(Prepared { child: self.0, channel, terminal, cgroup, steps })
+        Ok(Prepared { child: self.0, channel, terminal, cgroup, steps, program })
     }
 }
 
@@ -133,7 +139,7 @@ fn await_ready(steps: &[Step], channel: &Channel, child: &mut Child) -> Result<O
     let mut fds = Vec::with_capacity(1);
     match channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))? {
         Some(Message::Ready) => Ok(fds.pop()),
-        Some(Message::Failed { step, errno }) => Err(StartError::step(steps, step, errno)),
+        Some(Message::Failed { step, errno }) => Err(StartError::step(steps, "the program", step, errno)),
         Some(_) => Err(StartError::Vanished("it broke the protocol".to_owned())),
         None => Err(StartError::Vanished(
             child.end().map_or_else(|| "no exit status".to_owned(), |e| format!("exit status {}", e.code())),
@@ -162,7 +168,9 @@ impl Prepared {
         self.channel.send(Message::Exec, &[]).map_err(StartError::parent("tell the new process to start"))?;
         match self.channel.recv_in_time(&mut Vec::new()).map_err(StartError::parent("hear from the new process"))? {
             None => {}
-            Some(Message::Failed { step, errno }) => return Err(StartError::step(&self.steps, step, errno)),
+            Some(Message::Failed { step, errno }) => {
+                return Err(StartError::step(&self.steps, &self.program, step, errno));
+            }
             Some(_) => return Err(StartError::Vanished("it broke the protocol".to_owned())),
         }
         self.child.over = true;

@@ -38,6 +38,21 @@ pub enum Fork {
     },
 }
 
+/// Proof that this process had one thread a moment ago. A lock that another thread holds at a clone is never released in
+/// the child.
+#[derive(Debug)]
+pub struct SingleThreaded(());
+
+impl SingleThreaded {
+    /// Looks.
+    ///
+    /// # Errors
+    /// `EDEADLK` when the process has more than one thread.
+    pub fn check() -> Result<Self> {
+        if threads()? == 1 { Ok(Self(())) } else { Err(Errno::DEADLK) }
+    }
+}
+
 /// How many threads this process has. The kernel's own count: the links of `/proc/self/task`.
 fn threads() -> Result<u64> {
     let stat = rustix::fs::stat(c"/proc/self/task")?;
@@ -50,12 +65,8 @@ fn threads() -> Result<u64> {
 /// Memory is copied on write; nothing is shared with the child but open file descriptions.
 ///
 /// # Errors
-/// `EDEADLK` when the process has more than one thread: a lock held by a thread that does not exist in the child would
-/// never be released. `EBADF` when `cgroup` is not a cgroup v2 directory. Else what the kernel says.
-pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
-    if threads()? != 1 {
-        return Err(Errno::DEADLK);
-    }
+/// `EBADF` when `cgroup` is not a cgroup v2 directory. Else what the kernel says.
+pub fn clone3(_single: &SingleThreaded, namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: `clone_args` is plain integers; all-zero is a valid value of it.
     let mut args: libc::clone_args = unsafe { core::mem::zeroed() };

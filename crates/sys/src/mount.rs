@@ -133,5 +133,28 @@ pub fn pivot(root: BorrowedFd<'_>) -> Result<()> {
     // The old root ends up stacked on the new one, so no directory for it is needed (`pivot_root(2)`, NOTES).
     rustix::process::pivot_root(c".", c".")?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-    rustix::process::chdir(c"/")
+    rustix::process::chdir(c"/")?;
+    // One mount left behind on the way would be a door to the host that `cd ..` opens: look where the doors lead.
+    let wanted = mount_id(root)?;
+    for way in [c"/", c"/..", c"."] {
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+        let there = rustix::fs::open(way, flags, rustix::fs::Mode::empty())?;
+        if mount_id(there.as_fd())? != wanted {
+            return Err(crate::Errno::XDEV);
+        }
+    }
+    Ok(())
+}
+
+/// The id of the mount that an open file is on (`statx(2)`, Linux 5.8). Child-safe.
+///
+/// # Errors
+/// `ENOTSUP` when the kernel does not tell; else what it says.
+pub fn mount_id(file: BorrowedFd<'_>) -> Result<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    let stat = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
+        return Err(crate::Errno::NOTSUP);
+    }
+    Ok(stat.stx_mnt_id)
 }

@@ -21,10 +21,6 @@ fn open_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
     rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn host_root() -> Result<OwnedFd> {
-    rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
 /// The tree, opened here or sent by the parent.
 fn with_tree<T>(armed: &Armed<'_>, from: &TreeFrom, use_it: impl FnOnce(BorrowedFd<'_>) -> Result<T>) -> Result<T> {
     match from {
@@ -36,11 +32,14 @@ fn with_tree<T>(armed: &Armed<'_>, from: &TreeFrom, use_it: impl FnOnce(Borrowed
     }
 }
 
-/// Mounts the scratch file system over the old root, where only its descriptor reaches it.
+/// Mounts the scratch file system in the old root, which goes away with it.
 pub(super) fn scratch(armed: &Armed<'_>, state: &mut State, layers: usize) -> Result<()> {
     const OPTIONS: [(&CStr, Option<&CStr>); 2] = [(c"size", Some(c"64k")), (c"mode", Some(c"700"))];
     let scratch = mount::new_filesystem(c"tmpfs", OPTIONS.into_iter(), NOSUID | NODEV | NOEXEC)?;
-    mount::attach(scratch.as_fd(), host_root()?.as_fd())?;
+    // Not over the root itself: the old root is let go of by unmounting what lies on top of the new one, and that must
+    // be the old root. The host's own procfs below stays visible to the kernel, which looks for one.
+    let place = rustix::fs::open(c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    mount::attach(scratch.as_fd(), place.as_fd())?;
     let directory = |name: &CStr, mode| rustix::fs::mkdirat(&scratch, name, Mode::from_raw_mode(mode));
     for name in armed.layer_names.get(..layers).ok_or(Errno::BADF)? {
         directory(name, 0o700)?;

@@ -38,6 +38,14 @@ pub struct Program {
     pub init: bool,
 }
 
+impl Program {
+    /// The program as it was named.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.args.first().map(|a| a.show().into_owned()).unwrap_or_default()
+    }
+}
+
 /// A process limit, resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitStep {
