@@ -443,6 +443,24 @@ pub fn explain(container: &str, json: bool) -> Result<String, CliError> {
     Ok(explanation.to_string())
 }
 
+/// Runs a program in a bare sandbox; returns its exit code. Errors carry exit code 125, 126 or 127.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn sandbox(rootfs: &std::path::Path, args: &[String]) -> Result<u8, CliError> {
+    bulkhead_engine::sandbox(&engine()?, rootfs, args).map_err(unstarted)
+}
+
+/// A container's isolation beside what Docker gives without a flag, as a table.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn compare(container: &str) -> Result<String, CliError> {
+    Ok(engine_containers::explain(&engine()?, container).map_err(failed)?.compare(crate::output::width()))
+}
+
 /// Facts about this bulkhead and its host, as a JSON object.
 ///
 /// # Errors

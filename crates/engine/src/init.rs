@@ -30,6 +30,8 @@ pub fn init(args: &[CString]) -> u8 {
     let mut command = Command::new(program);
     // A group of its own: signals of the terminal reach it once, from here.
     command.args(rest).process_group(0);
+    // This process blocks what it reads from the descriptor; the program blocks nothing.
+    signal::reset_in_child(&mut command);
     let child = match command.spawn() {
         Ok(child) => child,
         Err(e) => {

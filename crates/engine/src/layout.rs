@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
@@ -107,16 +108,16 @@ impl Layout {
         write_json(&self.state(), state, false)
     }
 
-    /// Writes how it ended, at once or not at all, to survive a crash of the machine.
+    /// Writes how it ended, at once or not at all; `durable`: to survive a crash of the machine.
     ///
     /// # Errors
     /// The file operation that failed.
-    pub fn write_exit(&self, exit: &ExitState) -> Result<(), EngineError> {
-        write_json(&self.exit(), exit, true)
+    pub fn write_exit(&self, exit: &ExitState, durable: bool) -> Result<(), EngineError> {
+        write_json(&self.exit(), exit, durable)
     }
 
     /// Takes the container's lock, which its command and then its monitor hold as long as they live. `None`: somebody
-    /// else holds it.
+    /// else holds it, or held it and has removed it.
     ///
     /// # Errors
     /// When the lock file cannot be opened.
@@ -129,10 +130,35 @@ impl Layout {
         )
         .map_err(EngineError::io("open", &path))?;
         match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(fd)),
+            Ok(()) => Ok(is_at(&fd, &path).then_some(fd)),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(e) => Err(EngineError::io("lock", &path)(e)),
         }
+    }
+
+    /// Makes the run directory of a new container and takes its lock. A command that looks for left-overs in the moment
+    /// between the two takes the directory for one, and removes it: then it is made again.
+    ///
+    /// # Errors
+    /// When it cannot be made, or is taken away again and again.
+    pub fn claim(&self) -> Result<OwnedFd, EngineError> {
+        const ATTEMPTS: u32 = 1000;
+        for _ in 0..ATTEMPTS {
+            match std::fs::DirBuilder::new().mode(0o700).create(&self.run) {
+                Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(EngineError::io("make", &self.run)(e));
+                }
+                _ => {}
+            }
+            match self.try_lock() {
+                Ok(Some(lock)) => return Ok(lock),
+                Ok(None) => {}
+                Err(_) if !self.run.exists() => {}
+                Err(e) => return Err(e),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        Err(EngineError::refused("the new container", "its lock is held by another process"))
     }
 
     /// Waits until nobody holds the lock any more.
@@ -154,6 +180,12 @@ impl Layout {
         // What stays is found by the next command.
         drop(std::fs::remove_dir_all(&self.run));
     }
+}
+
+/// Whether the file at `path` is still the one that was opened.
+pub(crate) fn is_at(fd: &OwnedFd, path: &Path) -> bool {
+    let Ok(opened) = rustix::fs::fstat(fd) else { return false };
+    rustix::fs::lstat(path).is_ok_and(|found| (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino))
 }
 
 /// Reads a JSON file of ours; nothing when it is not there or was cut.

@@ -1,8 +1,10 @@
 //! The application: containers, images, the store and the monitor.
 
+mod bare;
 pub mod containers;
 mod engine;
 mod error;
+mod filters;
 pub mod frame;
 mod ids;
 pub mod images;
@@ -14,6 +16,7 @@ pub mod request;
 mod resolve;
 pub mod store;
 
+pub use bare::sandbox;
 pub use engine::Engine;
 pub use error::EngineError;
 pub use init::init;

@@ -70,6 +70,8 @@ fn copy_of(paths: &Paths, own: &OwnedFd) -> Result<PathBuf, EngineError> {
         std::io::copy(&mut &file, &mut to)?;
         std::os::unix::fs::fchown(&to, Some(0), Some(0))?;
         rustix::fs::fchmod(&to, Mode::from_raw_mode(0o555))?;
+        // Clean pages are shared by all monitors and can be dropped when memory is short.
+        to.sync_data()?;
         drop(to);
         std::fs::rename(&temporary, &copy)
     };

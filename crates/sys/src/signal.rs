@@ -59,6 +59,13 @@ pub fn reset_all() -> Result<()> {
         .map(drop)
 }
 
+/// Makes `command` start with every signal at its default and none blocked, whatever this process blocks.
+pub fn reset_in_child(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: between fork and exec only async-signal-safe calls are made.
+    unsafe { command.pre_exec(|| reset_all().map_err(Into::into)) };
+}
+
 /// Signals of this process, read from a descriptor (`signalfd(2)`).
 #[derive(Debug)]
 pub struct SignalFd {

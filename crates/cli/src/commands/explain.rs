@@ -21,6 +21,9 @@ pub const ENTRY: Entry = Entry {
             "json" => Ok(true),
             _ => Err("text or json is needed".into()),
         })?;
+        if words.compare {
+            return output::line(wire::compare(&words.container)?.trim_end_matches('\n')).map(|()| 0);
+        }
         execute(&words.container, json)
     },
 };
@@ -30,6 +33,9 @@ struct ExplainFlags {
     /// How to print: text or json
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     format: String,
+    /// Show a table beside what Docker gives without a flag
+    #[arg(long, conflicts_with = "format")]
+    compare: bool,
     /// Name, id or the start of an id
     #[arg(value_name = "CONTAINER")]
     container: String,

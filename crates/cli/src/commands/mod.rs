@@ -15,6 +15,7 @@ pub mod ps;
 pub mod rm;
 pub mod rmi;
 pub mod run;
+pub mod sandbox;
 pub mod session;
 pub mod stop;
 pub mod version;
@@ -75,6 +76,7 @@ pub const ALL: &[Entry] = &[
     rmi::ENTRY,
     import::ENTRY,
     load::ENTRY,
+    sandbox::ENTRY,
     info::ENTRY,
     version::ENTRY,
 ];

@@ -37,3 +37,9 @@ pub(crate) fn failed(error: &std::io::Error) -> CliError {
         _ => CliError::failed(format!("cannot write to standard output: {error}")),
     }
 }
+
+/// Columns of the terminal that standard output is, or 110.
+pub fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    size.ok().map(|s| usize::from(s.ws_col)).filter(|columns| *columns > 0).unwrap_or(110)
+}

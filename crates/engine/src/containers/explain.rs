@@ -260,6 +260,44 @@ pub fn explain(engine: &Engine, query: &str) -> Result<Explanation, EngineError>
     })
 }
 
+/// Words of `text` in lines of at most `width` characters.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+impl Explanation {
+    /// A table: what isolates this container beside what Docker gives without a flag, `width` characters wide.
+    #[must_use]
+    pub fn compare(&self, width: usize) -> String {
+        const TOPIC: usize = 17;
+        let column = width.clamp(72, 160).saturating_sub(TOPIC + 4) / 2;
+        let rule = format!("{}\n", "-".repeat(TOPIC + 4 + 2 * column));
+        let mut out = format!("{:<TOPIC$}  {:<column$}  {}\n{rule}", "", "this container", "Docker by default");
+        for line in &self.isolation {
+            let (ours, docker) = (wrap(&line.text, column), wrap(line.docker, column));
+            for row in 0..ours.len().max(docker.len()) {
+                let cell = |lines: &[String]| lines.get(row).cloned().unwrap_or_default();
+                let topic = if row == 0 { line.topic } else { "" };
+                let text = format!("{topic:<TOPIC$}  {:<column$}  {}", cell(&ours), cell(&docker));
+                out.push_str(text.trim_end());
+                out.push('\n');
+            }
+        }
+        out.push_str(&rule);
+        out
+    }
+}
+
 impl std::fmt::Display for Explanation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "{} ({})", self.name, self.id.get(..12).unwrap_or(&self.id))?;

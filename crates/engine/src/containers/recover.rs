@@ -46,14 +46,15 @@ fn settle(engine: &Engine, id: &str, layout: &Layout) -> Result<(), EngineError>
     }
     CgroupHandle::remove_all(&cgroup_directories(engine, id)?).map_err(|e| EngineError::Start(e.into()))?;
     if !ended {
-        layout.write_exit(&ExitState {
+        let exit = ExitState {
             code: 137,
             since: state.map_or(0, |s| s.since),
             at: now(),
             out_of_memory: false,
             pids_refused: 0,
             error: Some("its monitor was killed, and the container with it".to_owned()),
-        })?;
+        };
+        layout.write_exit(&exit, true)?;
     }
     layout.clear_run();
     Ok(())

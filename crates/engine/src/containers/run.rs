@@ -98,11 +98,8 @@ pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, Engin
     let provisional = facts.privileged.then(|| RangePool::default().start);
     let (checked, layout) = spec_for(engine, request, &image, &id, provisional)?;
     plan(&checked, facts)?;
-    std::fs::DirBuilder::new().mode(0o700).create(&layout.run).map_err(EngineError::io("make", &layout.run))?;
     let mut unfinished = Unfinished { engine, id: id.clone(), armed: true };
-    let Some(lock) = layout.try_lock()? else {
-        return Err(EngineError::refused("the new container", "its lock is held by another process"));
-    };
+    let lock = layout.claim()?;
     let forbidden = if facts.privileged { ids::forbidden()? } else { Vec::new() };
     let wish = facts.privileged.then(|| RangeWish { pool: RangePool::default(), forbidden: &forbidden });
     let new = NewContainer {

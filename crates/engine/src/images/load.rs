@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use super::worker::{self, Answer, Task};
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::layout::now;
+use crate::layout::{is_at, now};
 use crate::store::{NewImage, NewLayer, new_id};
 
 /// What `import` makes an image of.
@@ -27,7 +27,7 @@ pub struct ImportRequest {
 
 /// A staging directory, locked as long as its command lives and removed with it.
 #[derive(Debug)]
-struct Staging<'a> {
+pub(super) struct Staging<'a> {
     engine: &'a Engine,
     path: PathBuf,
     lock: PathBuf,
@@ -35,21 +35,37 @@ struct Staging<'a> {
 }
 
 impl<'a> Staging<'a> {
-    fn new(engine: &'a Engine) -> Result<Self, EngineError> {
-        let name: String = new_id()?.chars().take(16).collect();
-        let path = engine.paths.staging().join(&name);
-        let lock = engine.paths.staging().join(format!("{name}.lock"));
-        let fd = rustix::fs::open(
-            &lock,
-            OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC,
-            Mode::from_raw_mode(0o600),
-        )
-        .map_err(EngineError::io("make", &lock))?;
-        rustix::fs::flock(&fd, FlockOperation::LockExclusive).map_err(EngineError::io("lock", &lock))?;
-        rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755)).map_err(EngineError::io("make", &path))?;
-        Ok(Self { engine, path, lock, _lock: fd })
+    pub(super) fn new(engine: &'a Engine) -> Result<Self, EngineError> {
+        loop {
+            let name: String = new_id()?.chars().take(16).collect();
+            let path = engine.paths.staging().join(&name);
+            let lock = engine.paths.staging().join(format!("{name}.lock"));
+            let fd = rustix::fs::open(
+                &lock,
+                OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC,
+                Mode::from_raw_mode(0o600),
+            )
+            .map_err(EngineError::io("make", &lock))?;
+            rustix::fs::flock(&fd, FlockOperation::LockExclusive).map_err(EngineError::io("lock", &lock))?;
+            // A command that looked for left-overs before the lock was taken has removed the file: another name.
+            if !is_at(&fd, &lock) {
+                continue;
+            }
+            let staging = Self { engine, path, lock, _lock: fd };
+            rustix::fs::mkdir(&staging.path, Mode::from_raw_mode(0o755))
+                .map_err(EngineError::io("make", &staging.path))?;
+            return Ok(staging);
+        }
+    }
+
+    /// Where a layer goes whose row is being removed.
+    pub(super) fn retired(&self, chain: &str) -> PathBuf {
+        self.path.join(format!("{RETIRED}{chain}"))
     }
 }
+
+/// Begins the names of layers in a staging directory that are on their way out.
+const RETIRED: &str = "retired-";
 
 impl Drop for Staging<'_> {
     fn drop(&mut self) {
@@ -70,7 +86,6 @@ pub(crate) fn recover(engine: &Engine) -> Result<(), EngineError> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(EngineError::io("read", &staging)(e)),
     };
-    let mut found = false;
     for entry in entries.flatten() {
         let lock = entry.path();
         if lock.extension().is_none_or(|e| e != "lock") {
@@ -79,20 +94,40 @@ pub(crate) fn recover(engine: &Engine) -> Result<(), EngineError> {
         let Ok(fd) = rustix::fs::open(&lock, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) else {
             continue;
         };
-        if rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_err() || !is_at(&fd, &lock) {
             continue;
         }
-        found = true;
-        worker::remove_tree(engine, &lock.with_extension(""))?;
+        let directory = lock.with_extension("");
+        engine.store()?.with_known_layers(|known| settle_layers(engine, &directory, known))?;
+        worker::remove_tree(engine, &directory)?;
         std::fs::remove_file(&lock).map_err(EngineError::io("remove", &lock))?;
     }
-    if found {
-        let known = engine.store()?.known_layers()?;
-        for entry in std::fs::read_dir(engine.paths.layers()).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if !known.contains(&name) {
-                worker::remove_tree(engine, &entry.path())?;
-            }
+    Ok(())
+}
+
+/// Puts layers back whose removal was not recorded.
+pub(super) fn restore(engine: &Engine, staging: &Staging<'_>) -> Result<(), EngineError> {
+    Ok(engine.store()?.with_known_layers(|known| settle_layers(engine, &staging.path, known))?)
+}
+
+/// Makes the layers agree with the store after a command was killed: what it took away before its removal was recorded
+/// goes back, and what it put in place before its image was recorded goes to `staging`, to be removed with it.
+fn settle_layers(engine: &Engine, staging: &Path, known: &[String]) -> std::io::Result<()> {
+    let layers = engine.paths.layers();
+    for entry in std::fs::read_dir(staging).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(chain) = name.strip_prefix(RETIRED)
+            && known.iter().any(|k| k == chain)
+            && !layers.join(chain).exists()
+        {
+            std::fs::rename(entry.path(), layers.join(chain))?;
+        }
+    }
+    for entry in std::fs::read_dir(&layers).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !known.contains(&name) {
+            std::fs::create_dir_all(staging)?;
+            std::fs::rename(entry.path(), staging.join(format!("stray-{name}")))?;
         }
     }
     Ok(())

@@ -79,11 +79,18 @@ pub fn remove(engine: &Engine, written: &str, force: bool) -> Result<crate::stor
     if written == HOST {
         return Err(EngineError::refused("removing the image host", "it is built in"));
     }
-    let removed = engine.store()?.remove_image(written, canonical(written).as_deref(), force)?;
-    for chain in &removed.free_layers {
-        worker::remove_tree(engine, &engine.paths.layer(chain))?;
+    // Layers leave their place with their rows, so that another command can put the same layer there again meanwhile;
+    // they are deleted with the staging directory.
+    let staging = load::Staging::new(engine)?;
+    let retire = |chain: &str| match std::fs::rename(engine.paths.layer(chain), staging.retired(chain)) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    let removed = engine.store()?.remove_image_with(written, canonical(written).as_deref(), force, retire);
+    if removed.is_err() {
+        load::restore(engine, &staging)?;
     }
-    Ok(removed)
+    Ok(removed?)
 }
 
 /// An image in the form of Docker's `inspect`; `None` when there is none of that name.

@@ -10,13 +10,13 @@ use bulkhead_sandbox::spec::{IdMaps, IdRange, MapWriter};
 use bulkhead_sandbox::supervise;
 use bulkhead_sandbox::worker::{WorkerSpec, plan_worker};
 use bulkhead_sandbox::{StartError, Stdio};
-use bulkhead_seccomp::{Context, compile, defaults::strict_profile};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::filters::{self, Builtin};
 use crate::ids;
 use crate::protect::protected_binary;
 use crate::store::{RangePool, new_id};
@@ -87,12 +87,9 @@ pub(super) fn run(
     let ids = worker_ids(engine)?;
     let task = task(ids.writer == MapWriter::Single);
     // Marks of deleted files are character devices with number 0:0, which need no right but the call.
-    let context = Context { arch: crate::resolve::native_arch()?, caps: 1 << 27, kernel: facts.kernel };
-    let internal =
-        |e: &dyn std::error::Error| EngineError::refused("unpacking", format!("the worker's filter is broken: {e}"));
-    let filter = strict_profile().resolve(&context).map_err(|e| internal(&e))?;
-    let program = compile(&filter).map_err(|e| internal(&e))?;
-    let order = serde_json::to_string(&task).map_err(|e| internal(&e))?;
+    let program = filters::builtin(Builtin::Strict, 1 << 27, facts.kernel)?;
+    let order = serde_json::to_string(&task)
+        .map_err(|e| EngineError::refused("unpacking", format!("the task cannot be written down: {e}")))?;
     let spec = WorkerSpec {
         id: format!("worker-{}", new_id()?.chars().take(16).collect::<String>()),
         ids,

@@ -235,7 +235,8 @@ fn finish(order: &MonitorOrder, running: Running, streams: Streams, client: Owne
         pids_refused: figures.pids_refused.unwrap_or(0),
         error: error.or_else(|| removed.err().map(|e| e.to_string())),
     };
-    let written = order.layout.write_exit(&exit);
+    // One that is removed at once needs no memory of its end on disk.
+    let written = order.layout.write_exit(&exit, order.cleanup.is_none());
     if order.cleanup.is_none() && written.is_ok() {
         order.layout.clear_run();
     }

@@ -22,10 +22,10 @@ const MASKED: [&str; 15] = [
 ];
 
 /// Take no writes: all of the kernel's settings that no namespace holds.
-pub(super) const READ_ONLY: [&str; 4] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
+const READ_ONLY: [&str; 4] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
 
 /// The list for this host: counters of each CPU's thermal throttling are a side channel.
-pub(super) fn masked(facts: &HostFacts) -> Vec<String> {
+pub(crate) fn masked(facts: &HostFacts) -> Vec<String> {
     let mut all: Vec<String> = MASKED.map(str::to_owned).to_vec();
     for cpu in 0..facts.cpus.min(1024) {
         let path = format!("/sys/devices/system/cpu/cpu{cpu}/thermal_throttle");
@@ -35,4 +35,9 @@ pub(super) fn masked(facts: &HostFacts) -> Vec<String> {
         }
     }
     all
+}
+
+/// The list of files that take no writes.
+pub(crate) fn read_only() -> Vec<String> {
+    READ_ONLY.map(str::to_owned).to_vec()
 }

@@ -15,7 +15,7 @@ pub(crate) fn default_log() -> LogLimits {
 }
 
 /// Process limits: no core dumps to the host's handler, and a small soft limit on files that programs may raise.
-pub(super) fn rlimits(request: &ContainerRequest) -> Result<Vec<Rlimit>, EngineError> {
+pub(crate) fn rlimits(request: &ContainerRequest) -> Result<Vec<Rlimit>, EngineError> {
     let default = |name: &str, soft: u64, hard: u64| Rlimit {
         name: name.to_owned(),
         soft: Some(soft),
@@ -43,7 +43,7 @@ pub(super) fn rlimits(request: &ContainerRequest) -> Result<Vec<Rlimit>, EngineE
     Ok(all)
 }
 
-pub(super) fn resources(request: &ContainerRequest) -> Result<Resources, EngineError> {
+pub(crate) fn resources(request: &ContainerRequest) -> Result<Resources, EngineError> {
     let asked = &request.limits;
     if let Some(memory) = asked.memory.filter(|m| *m < 6 << 20) {
         return Err(EngineError::invalid("--memory", memory.to_string(), "at least 6m is needed"));

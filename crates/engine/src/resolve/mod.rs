@@ -10,14 +10,16 @@ use std::path::PathBuf;
 use bulkhead_image::ImageConfig;
 use bulkhead_sandbox::facts::HostFacts;
 use bulkhead_sandbox::spec::{Caps, Grant, IdMaps, Identity, Process, Rootfs, SandboxSpec, Seccomp};
-use bulkhead_seccomp::{Profile, compile, defaults as profiles};
+use bulkhead_seccomp::Profile;
 
 use crate::error::EngineError;
+use crate::filters::{self, Builtin};
 use crate::images::ImageRef;
 use crate::layout::Layout;
 use crate::request::{ContainerRequest, ExecRequest, ProfileName, SeccompChoice};
 
-pub(crate) use self::limits::default_log;
+pub(crate) use self::defaults::{masked, read_only};
+pub(crate) use self::limits::{default_log, resources, rlimits};
 
 /// Everything that `resolve` looks at.
 #[derive(Debug)]
@@ -81,8 +83,8 @@ pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError>
         mounts,
         shm_size: request.limits.shm_size.unwrap_or(64 << 20),
         proc_pid_only: strict,
-        masked_paths: defaults::masked(facts),
-        read_only_paths: defaults::READ_ONLY.map(str::to_owned).to_vec(),
+        masked_paths: masked(facts),
+        read_only_paths: read_only(),
         sysctls: sysctls(request, ids)?,
         process: Process {
             args,
@@ -94,14 +96,14 @@ pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError>
             caps,
             bounding,
             no_new_privileges,
-            rlimits: limits::rlimits(request)?,
+            rlimits: rlimits(request)?,
             oom_score_adj: request.limits.oom_score_adj.unwrap_or(0),
             init: request.init,
             apparmor: request.security.apparmor.clone().filter(|a| a != "unconfined"),
             selinux: selinux(request)?,
         },
         seccomp,
-        resources: limits::resources(request)?,
+        resources: resources(request)?,
         grants,
     })
 }
@@ -197,42 +199,32 @@ fn capabilities(request: &ContainerRequest, uid: u32, grants: &mut Vec<Grant>) -
     Ok((Caps::EMPTY, if request.privileged { all } else { added }))
 }
 
-fn seccomp(
+pub(crate) fn seccomp(
     request: &ContainerRequest,
     bounding: Caps,
     facts: &HostFacts,
     grants: &mut Vec<Grant>,
 ) -> Result<Seccomp, EngineError> {
-    let (name, profile) = match (&request.security.seccomp, request.profile) {
-        (SeccompChoice::Unconfined, _) => {
-            grants.push(Grant::SeccompUnconfined);
-            return Ok(Seccomp::Unconfined);
-        }
-        (SeccompChoice::Json(text), _) => {
-            grants.push(Grant::SeccompCustom);
-            let profile = Profile::from_json(text)
-                .map_err(|e| EngineError::invalid("--security-opt seccomp", "the given file", e.to_string()))?;
-            ("custom", profile)
-        }
-        (SeccompChoice::Builtin, ProfileName::Strict) => ("strict", profiles::strict_profile()),
-        (SeccompChoice::Builtin, ProfileName::Default) => ("default", profiles::default_profile()),
-        (SeccompChoice::Builtin, ProfileName::Compat) => ("compat", profiles::compat_profile()),
+    if let SeccompChoice::Json(text) = &request.security.seccomp {
+        grants.push(Grant::SeccompCustom);
+        let profile = Profile::from_json(text)
+            .map_err(|e| EngineError::invalid("--security-opt seccomp", "the given file", e.to_string()))?;
+        let context =
+            bulkhead_seccomp::Context { arch: filters::native_arch()?, caps: bounding.0, kernel: facts.kernel };
+        let program = filters::program(&profile, &context, "the given file")?;
+        return Ok(Seccomp::Filter { name: "custom".to_owned(), program });
+    }
+    if request.security.seccomp == SeccompChoice::Unconfined {
+        grants.push(Grant::SeccompUnconfined);
+        return Ok(Seccomp::Unconfined);
+    }
+    let builtin = match request.profile {
+        ProfileName::Strict => Builtin::Strict,
+        ProfileName::Default => Builtin::Default,
+        ProfileName::Compat => Builtin::Compat,
     };
-    let failed = |e: &dyn std::error::Error| EngineError::invalid("--security-opt seccomp", name, e.to_string());
-    let context = bulkhead_seccomp::Context { arch: native_arch()?, caps: bounding.0, kernel: facts.kernel };
-    let filter = profile.resolve(&context).map_err(|e| failed(&e))?;
-    let program = compile(&filter).map_err(|e| failed(&e))?;
-    Ok(Seccomp::Filter { name: name.to_owned(), program })
-}
-
-/// The machine's own system call numbers.
-pub(crate) fn native_arch() -> Result<bulkhead_seccomp::Arch, EngineError> {
-    bulkhead_seccomp::Arch::native().ok_or_else(|| {
-        EngineError::refused(
-            "starting a container",
-            "there is no table of system calls for this machine; x86-64 and arm64 have one",
-        )
-    })
+    let program = filters::builtin(builtin, bounding.0, facts.kernel)?;
+    Ok(Seccomp::Filter { name: builtin.name().to_owned(), program })
 }
 
 /// Entry point and command as Docker puts them together.
@@ -294,7 +286,7 @@ fn workdir(request: &ContainerRequest, config: &ImageConfig) -> Result<String, E
 }
 
 /// Low ports and ping work for every user inside: both are the network namespace's own business.
-fn sysctls(request: &ContainerRequest, ids: &IdMaps) -> Result<Vec<(String, String)>, EngineError> {
+pub(crate) fn sysctls(request: &ContainerRequest, ids: &IdMaps) -> Result<Vec<(String, String)>, EngineError> {
     let last_gid = ids.gids.iter().map(|r| r.inside + (r.count - 1)).max().unwrap_or(0);
     let mut all = vec![
         ("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned()),

@@ -27,7 +27,8 @@ pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError>
             source: bind.clone(),
             target: bind.to_string_lossy().into_owned(),
             directory: true,
-            recursive: false,
+            // A child with fewer rights may not take a mount apart from what is mounted below it.
+            recursive: !context.facts.privileged,
             shift_ids: true,
             flags: MountFlags { read_only: true, exec: true },
         });
@@ -135,7 +136,7 @@ fn one(context: &Context<'_>, mount: &MountRequest) -> Result<Mount, EngineError
                 source,
                 target: target_text(target)?,
                 directory,
-                recursive: false,
+                recursive: true,
                 shift_ids: true,
                 flags: MountFlags { read_only: *read_only, exec: *exec },
             })

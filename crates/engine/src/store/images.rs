@@ -200,6 +200,23 @@ impl Store {
         self.read(what, |tx| texts(tx, "SELECT chain_id FROM layers ORDER BY chain_id", None).map_err(self.wrap(what)))
     }
 
+    /// Calls `settle` with every chain id (hex) that an image needs, while no layer can be added or removed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the database, and what `settle` returns.
+    pub fn with_known_layers(&self, settle: impl FnOnce(&[String]) -> io::Result<()>) -> Result<(), StoreError> {
+        let what = "list the layers";
+        self.write(what, |tx| {
+            let known = texts(tx, "SELECT chain_id FROM layers ORDER BY chain_id", None).map_err(self.wrap(what))?;
+            settle(&known).map_err(|source| StoreError::Io {
+                what: "put in order the layers at",
+                path: self.paths().layers(),
+                source,
+            })
+        })
+    }
+
     /// What `rmi` does: takes away the reference that was named, and the image with the last one. An id takes away the
     /// image and its reference; with `force` also when there are several.
     ///

@@ -122,7 +122,7 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
         Step::Label { file, value } => label(armed, state, file.c(), value.c()),
         Step::Ready => ready(state, channel),
         Step::EnterWorkdir => enter_workdir(state),
-        Step::Landlock => forbid_mounts(),
+        Step::Landlock => forbid_mounts(armed),
         Step::Bounding { keep } => caps::drop_bounding(*keep),
         Step::KeepCaps => caps::keep_over_setuid(),
         Step::Identity { uid, gid, set_groups } => {
@@ -252,11 +252,18 @@ fn enter_workdir(state: &mut State) -> Result<()> {
 
 /// A Landlock domain with any file system right forbids every change of mounts, also to a process that finds a way to
 /// `CAP_SYS_ADMIN` in its user namespace. Executing and moving files stay allowed below the root.
-fn forbid_mounts() -> Result<()> {
+fn forbid_mounts(armed: &Armed<'_>) -> Result<()> {
     let rights = landlock::EXECUTE | landlock::REFER;
     let ruleset = landlock::ruleset(rights)?;
     let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     landlock::allow_below(ruleset.as_fd(), root.as_fd(), rights)?;
+    if let Some(init) = &armed.init {
+        match landlock::allow_below(ruleset.as_fd(), init.as_fd(), landlock::EXECUTE) {
+            // A file in memory is below no directory, and Landlock lets it be executed.
+            Ok(()) | Err(Errno::BADFD) => {}
+            Err(e) => return Err(e),
+        }
+    }
     landlock::restrict_self(ruleset.as_fd())
 }
 

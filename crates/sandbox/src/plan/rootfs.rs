@@ -119,7 +119,8 @@ fn root(b: &mut Builder<'_>, spec: &SandboxSpec, suid: u64) -> Result<(), PlanEr
         }
         Rootfs::Directory { path } => {
             b.steps.push(Step::Scratch { layers: 0 });
-            let from = b.tree(path, true, true)?;
+            // A child with fewer rights may not take a mount apart from what is mounted below it.
+            let from = b.tree(path, !b.facts.privileged, true)?;
             b.steps.push(Step::DirectoryRoot { from, attributes: suid | NODEV });
         }
     }

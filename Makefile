@@ -1,0 +1,40 @@
+# Everything on a fresh Debian or Ubuntu with a Rust toolchain: what is missing is installed first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+.PHONY: help build demo test bench fmt lint clean install
+
+help: ## Show this
+	@echo 'make TARGET'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+
+build: ## Build the static binary
+	@scripts/build.sh
+
+demo: ## Build, run a container, and show what isolates it beside Docker's defaults
+	@scripts/demo.sh
+
+test: ## Format, lints, unit tests, and the built program as root and as an ordinary user
+	@scripts/test.sh
+
+bench: ## Time the start of a container against what is installed, as ratios
+	@scripts/bench.sh
+
+fmt: ## Format the code
+	@. scripts/env.sh; cargo fmt --all
+
+lint: ## Format check and lints
+	@scripts/test.sh lint
+
+install: build ## Install the binary below DESTDIR and PREFIX
+	@. scripts/env.sh; install -D -m 0755 "$$(built_binary)" "$(DESTDIR)$(PREFIX)/bin/bulkhead"
+	@echo 'installed $(DESTDIR)$(PREFIX)/bin/bulkhead'
+
+clean: ## Remove what was built
+	@. scripts/env.sh; cargo clean

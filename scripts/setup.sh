@@ -1,0 +1,65 @@
+#!/bin/bash
+# Installs what is missing for: make, build, demo, test, bench. Says nothing and does nothing when all is there.
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/env.sh"
+
+# A package, and the file or command that shows that it is there.
+wanted() {
+    case $1 in
+    make) echo make:make ;;
+    build) echo gcc:gcc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc ;;
+    demo) wanted build && echo uidmap:newuidmap ;;
+    test)
+        wanted demo
+        echo debootstrap:debootstrap strace:strace passwd:useradd util-linux:setpriv xz-utils:xz zstd:zstd
+        ;;
+    bench) wanted demo ;;
+    *) die "setup.sh knows make, build, demo, test and bench, not \"$1\"" ;;
+    esac
+}
+
+# Without these nothing goes; without the others something less does.
+needed() {
+    case $1 in make | gcc | libc6-dev) return 0 ;; *) return 1 ;; esac
+}
+
+missing=()
+for pair in $(wanted "${1:?what for}"); do
+    package=${pair%%:*} sign=${pair#*:}
+    case $sign in
+    /*) [ -e "$sign" ] || missing+=("$package") ;;
+    *) have "$sign" || missing+=("$package") ;;
+    esac
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if ! root; then
+    # Without a terminal sudo must not wait for a password.
+    if [ -t 0 ]; then as_root=(sudo); else as_root=(sudo -n); fi
+fi
+
+install_missing() {
+    have apt-get || {
+        say "note: this is not Debian or Ubuntu"
+        return 1
+    }
+    root || "${as_root[@]}" true 2>/dev/null || {
+        say "note: installing needs root or sudo"
+        return 1
+    }
+    local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+    if ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1; then
+        "${apt[@]}" update >&2 || return 1
+    fi
+    # Old lists name versions that the mirror has no more.
+    "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2 </dev/null ||
+        { "${apt[@]}" update >&2 && "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2 </dev/null; }
+}
+
+say "installing: ${missing[*]}"
+if ! install_missing; then
+    for package in "${missing[@]}"; do
+        needed "$package" && die "\"$package\" is needed and cannot be installed; as root: apt-get install ${missing[*]}"
+    done
+    say "note: going on without: ${missing[*]}"
+fi
