@@ -3,7 +3,9 @@
 //! `BULKHEAD_BIN` names the program under test; `make test` sets it. Every test has a store and a run directory of its
 //! own, and its guard fails the test when anything is left behind.
 
+pub mod canary;
 pub mod life;
+pub mod probe;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -177,8 +177,18 @@ fn unstarted(error: EngineError) -> CliError {
     told(&error, error.exit_code())
 }
 
-fn engine() -> Result<Engine, CliError> {
-    Engine::new().map_err(failed)
+/// The engine of this command: one for all calls, so that what the host offers is looked at once.
+fn engine() -> Result<&'static Engine, CliError> {
+    thread_local! {
+        static ENGINE: std::cell::OnceCell<&'static Engine> = const { std::cell::OnceCell::new() };
+    }
+    ENGINE.with(|cell| {
+        if let Some(engine) = cell.get() {
+            return Ok(*engine);
+        }
+        let engine: &'static Engine = Box::leak(Box::new(Engine::new().map_err(failed)?));
+        Ok(*cell.get_or_init(|| engine))
+    })
 }
 
 /// Starts a container, or prints its plan. Errors carry exit code 125, 126 or 127.
@@ -202,10 +212,10 @@ pub fn run(request: &ContainerRequest, options: &RunOptions) -> Result<Started, 
     }
     };
     if options.dry_run {
-        let plan = engine_containers::dry_run(&engine, request).map_err(no_image)?;
+        let plan = engine_containers::dry_run(engine, request).map_err(no_image)?;
         return Ok(Started::Plan(plan.describe()));
     }
-    let started = engine_containers::run(&engine, request).map_err(no_image)?;
+    let started = engine_containers::run(engine, request).map_err(no_image)?;
     Ok(match started.socket {
         Some(socket) => Started::Attached(socket, started.id),
         None => Started::Detached(started.id),
@@ -219,7 +229,7 @@ pub fn run(request: &ContainerRequest, options: &RunOptions) -> Result<Started, 
 /// What the engine says.
 pub fn finish_run(id: &str, request: &ContainerRequest, started: bool) -> Result<(), CliError> {
     if !started || request.auto_remove {
-        engine_containers::remove_by_id(&engine()?, id).map_err(unstarted)?;
+        engine_containers::remove_by_id(engine()?, id).map_err(unstarted)?;
     }
     Ok(())
 }
@@ -230,7 +240,7 @@ pub fn finish_run(id: &str, request: &ContainerRequest, started: bool) -> Result
 ///
 /// What the engine says.
 pub fn exec(request: &ExecRequest) -> Result<Started, CliError> {
-    match engine_containers::exec(&engine()?, request).map_err(unstarted)? {
+    match engine_containers::exec(engine()?, request).map_err(unstarted)? {
         Some(socket) => Ok(Started::Attached(socket, String::new())),
         None => Ok(Started::Detached(String::new())),
     }
@@ -267,7 +277,7 @@ pub fn containers(sizes: bool) -> Result<Vec<ContainerSummary>, CliError> {
             one.spec.as_ref().map(|s| s.grants.iter().map(ToString::to_string).collect()).unwrap_or_default();
         grants.extend(profile_name(request.profile));
         let size = sizes.then(|| {
-            let own = engine_containers::writable_size(&engine, &one.record.id);
+            let own = engine_containers::writable_size(engine, &one.record.id);
             let image = images.iter().find(|i| Some(&i.id) == one.record.image_id.as_ref()).map_or(0, |i| i.size);
             (own, own.saturating_add(image))
         });
@@ -318,7 +328,7 @@ pub fn logs(request: &LogsRequest, sink: &mut dyn FnMut(LogEntry<'_>) -> Result<
             false
         }
     };
-    engine_containers::logs(&engine()?, &wanted, &mut show).map_err(failed)?;
+    engine_containers::logs(engine()?, &wanted, &mut show).map_err(failed)?;
     stopped.map_or(Ok(()), Err)
 }
 
@@ -329,7 +339,7 @@ pub fn logs(request: &LogsRequest, sink: &mut dyn FnMut(LogEntry<'_>) -> Result<
 ///
 /// What the engine says.
 pub fn stop(container: &str, signal: Option<i32>, timeout: Option<i64>) -> Result<(), CliError> {
-    engine_containers::stop(&engine()?, container, signal, timeout).map_err(failed)
+    engine_containers::stop(engine()?, container, signal, timeout).map_err(failed)
 }
 
 /// Sends a signal to the first process of a running container.
@@ -338,7 +348,7 @@ pub fn stop(container: &str, signal: Option<i32>, timeout: Option<i64>) -> Resul
 ///
 /// What the engine says.
 pub fn kill(container: &str, signal: i32) -> Result<(), CliError> {
-    engine_containers::kill(&engine()?, container, signal).map_err(failed)
+    engine_containers::kill(engine()?, container, signal).map_err(failed)
 }
 
 /// Removes a container; `force` kills it first. There are no anonymous volumes yet that `volumes` could take along.
@@ -347,7 +357,7 @@ pub fn kill(container: &str, signal: i32) -> Result<(), CliError> {
 ///
 /// What the engine says.
 pub fn remove(container: &str, force: bool, _volumes: bool) -> Result<(), CliError> {
-    engine_containers::remove(&engine()?, container, force).map_err(failed)
+    engine_containers::remove(engine()?, container, force).map_err(failed)
 }
 
 /// A container in the form of Docker's `inspect`; `None` when there is none of that name.
@@ -356,7 +366,7 @@ pub fn remove(container: &str, force: bool, _volumes: bool) -> Result<(), CliErr
 ///
 /// What the engine says; a prefix that fits several containers is an error.
 pub fn inspect_container(name: &str) -> Result<Option<serde_json::Value>, CliError> {
-    engine_containers::inspect(&engine()?, name).map_err(failed)
+    engine_containers::inspect(engine()?, name).map_err(failed)
 }
 
 /// An image in the form of Docker's `inspect`; `None` when there is none of that name.
@@ -365,7 +375,7 @@ pub fn inspect_container(name: &str) -> Result<Option<serde_json::Value>, CliErr
 ///
 /// What the engine says; a prefix that fits several images is an error.
 pub fn inspect_image(name: &str) -> Result<Option<serde_json::Value>, CliError> {
-    engine_images::inspect(&engine()?, name).map_err(failed)
+    engine_images::inspect(engine()?, name).map_err(failed)
 }
 
 /// Every image, the newest first.
@@ -399,7 +409,7 @@ pub fn images() -> Result<Vec<ImageSummary>, CliError> {
 ///
 /// What the engine says.
 pub fn remove_image(image: &str, force: bool) -> Result<Vec<ImageRemoval>, CliError> {
-    let removed = engine_images::remove(&engine()?, image, force).map_err(failed)?;
+    let removed = engine_images::remove(engine()?, image, force).map_err(failed)?;
     let mut all: Vec<ImageRemoval> = removed.untagged.into_iter().map(ImageRemoval::Untagged).collect();
     all.extend(removed.deleted.into_iter().chain(removed.free_layers).map(ImageRemoval::Deleted));
     Ok(all)
@@ -417,7 +427,7 @@ pub fn import(request: &ImportRequest) -> Result<String, CliError> {
         changes: request.changes.clone(),
         message: request.message.clone(),
     };
-    engine_images::import(&engine()?, &wanted).map_err(unstarted)
+    engine_images::import(engine()?, &wanted).map_err(unstarted)
 }
 
 /// Loads an image archive (`docker save`, OCI layout) from a file, or from standard input; returns the references that
@@ -427,7 +437,7 @@ pub fn import(request: &ImportRequest) -> Result<String, CliError> {
 ///
 /// What the engine says.
 pub fn load(input: Option<&std::path::Path>) -> Result<Vec<String>, CliError> {
-    engine_images::load(&engine()?, input).map_err(unstarted)
+    engine_images::load(engine()?, input).map_err(unstarted)
 }
 
 /// What holds a container in, and which defaults were loosened: as text, or as JSON.
@@ -436,7 +446,7 @@ pub fn load(input: Option<&std::path::Path>) -> Result<Vec<String>, CliError> {
 ///
 /// What the engine says.
 pub fn explain(container: &str, json: bool) -> Result<String, CliError> {
-    let explanation = engine_containers::explain(&engine()?, container).map_err(failed)?;
+    let explanation = engine_containers::explain(engine()?, container).map_err(failed)?;
     if json {
         return serde_json::to_string_pretty(&explanation).map_err(|e| CliError::chain(&e));
     }
@@ -449,7 +459,7 @@ pub fn explain(container: &str, json: bool) -> Result<String, CliError> {
 ///
 /// What the engine says.
 pub fn sandbox(rootfs: &std::path::Path, args: &[String]) -> Result<u8, CliError> {
-    bulkhead_engine::sandbox(&engine()?, rootfs, args).map_err(unstarted)
+    bulkhead_engine::sandbox(engine()?, rootfs, args).map_err(unstarted)
 }
 
 /// A container's isolation beside what Docker gives without a flag, as a table.
@@ -458,7 +468,7 @@ pub fn sandbox(rootfs: &std::path::Path, args: &[String]) -> Result<u8, CliError
 ///
 /// What the engine says.
 pub fn compare(container: &str) -> Result<String, CliError> {
-    Ok(engine_containers::explain(&engine()?, container).map_err(failed)?.compare(crate::output::width()))
+    Ok(engine_containers::explain(engine()?, container).map_err(failed)?.compare(crate::output::width()))
 }
 
 /// Facts about this bulkhead and its host, as a JSON object.
@@ -540,7 +550,7 @@ pub fn init(args: &[OsString]) -> Result<u8, CliError> {
 pub fn cleanup(args: &[OsString]) -> Result<u8, CliError> {
     let engine = engine()?;
     for id in args.iter().filter_map(|a| a.to_str()) {
-        engine_containers::remove_by_id(&engine, id).map_err(failed)?;
+        engine_containers::remove_by_id(engine, id).map_err(failed)?;
     }
     engine.recover().map_err(failed).map(|()| 0)
 }

@@ -46,8 +46,9 @@ impl fmt::Display for Step {
             Self::Scratch { layers } => write!(f, "mount scratch space for {layers} layers"),
             Self::Layer { index, from } => write!(f, "attach layer {index} from {from}"),
             Self::Writable { from } => write!(f, "attach the writable layer from {from}"),
-            Self::Overlay { layers, attributes, .. } => {
-                write!(f, "mount overlay of {layers} layers as the root, {}", attribute_words(*attributes))
+            Self::Overlay { layers, attributes, volatile, .. } => {
+                let kept = if *volatile { ", volatile" } else { "" };
+                write!(f, "mount overlay of {layers} layers as the root, {}{kept}", attribute_words(*attributes))
             }
             Self::DirectoryRoot { from, attributes } => {
                 write!(f, "attach {from} as the root, {}", attribute_words(*attributes))

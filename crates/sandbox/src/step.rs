@@ -105,6 +105,8 @@ pub enum Step {
         layers: usize,
         /// Each layer as an option of its own (Linux 6.8), else one string.
         append: bool,
+        /// Do not write to disk at the end.
+        volatile: bool,
         /// Mount attributes.
         attributes: u64,
     },

@@ -59,6 +59,7 @@ fn spec() -> SandboxSpec {
         rootfs: Rootfs::Overlay {
             lowers: vec!["/store/layers/aa".into(), "/store/layers/bb".into()],
             writable: "/store/containers/c/fs".into(),
+            volatile: false,
         },
         read_only_root: false,
         mounts: vec![
@@ -322,6 +323,7 @@ proptest! {
         wanted.rootfs = Rootfs::Overlay {
             lowers: (0..layers).map(|i| PathBuf::from(format!("/l/{i}"))).collect(),
             writable: "/w".into(),
+            volatile: read_only,
         };
         wanted.grants.clone_from(&grants);
         let plan = plan(&wanted, &host).unwrap();

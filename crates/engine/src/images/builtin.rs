@@ -26,7 +26,7 @@ const GROUP: &str = "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n";
 const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files dns\n";
 
 /// Version of the layout below; a change makes a new layer.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 pub(super) fn host(engine: &Engine) -> Result<ImageRef, EngineError> {
     let mut host_binds = Vec::new();
@@ -79,13 +79,16 @@ fn make(engine: &Engine, layer: &Path, binds: &[PathBuf], links: &[(PathBuf, Pat
         drop(std::fs::remove_dir_all(&staging));
         for (path, mode) in [
             ("", 0o755),
+            ("dev", 0o755),
             ("etc", 0o755),
             ("home", 0o755),
             ("mnt", 0o755),
             ("opt", 0o755),
+            ("proc", 0o555),
             ("root", 0o700),
             ("run", 0o755),
             ("srv", 0o755),
+            ("sys", 0o555),
             ("tmp", 0o1777),
             ("var", 0o755),
             ("var/cache", 0o755),

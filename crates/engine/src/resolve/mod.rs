@@ -78,7 +78,11 @@ pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError>
         id: (*id).to_owned(),
         hostname: request.hostname.clone().unwrap_or_else(|| id.chars().take(12).collect()),
         ids: ids.clone(),
-        rootfs: Rootfs::Overlay { lowers: image.layers.clone(), writable: layout.writable() },
+        rootfs: Rootfs::Overlay {
+            lowers: image.layers.clone(),
+            writable: layout.writable(),
+            volatile: request.auto_remove,
+        },
         read_only_root: request.read_only || strict,
         mounts,
         shm_size: request.limits.shm_size.unwrap_or(64 << 20),

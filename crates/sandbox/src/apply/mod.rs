@@ -86,7 +86,9 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
         Step::Scratch { layers } => mounts::scratch(armed, state, *layers),
         Step::Layer { index, from } => mounts::layer(armed, state, *index, from),
         Step::Writable { from } => mounts::on_scratch(armed, state, from, c"rw"),
-        Step::Overlay { layers, append, attributes } => mounts::overlay(armed, state, *layers, *append, *attributes),
+        Step::Overlay { layers, append, volatile, attributes } => {
+            mounts::overlay(armed, state, *layers, *append, *volatile, *attributes)
+        }
         Step::DirectoryRoot { from, attributes } => mounts::directory_root(armed, state, from, *attributes),
         Step::Mount { filesystem, target, options, attributes, missing, directories } => {
             mounts::filesystem(state, filesystem.c(), target.c(), options, *attributes, *missing, directories)

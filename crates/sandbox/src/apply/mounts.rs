@@ -77,6 +77,7 @@ pub(super) fn overlay(
     state: &mut State,
     layers: usize,
     append: bool,
+    volatile: bool,
     attributes: u64,
 ) -> Result<()> {
     let scratch = state.scratch.as_ref().ok_or(Errno::BADF)?;
@@ -86,7 +87,9 @@ pub(super) fn overlay(
     let single = (!append).then_some((c"lowerdir", Some(armed.lower_option.as_c_str())));
     let rest: [(&CStr, Option<&CStr>); 3] =
         [(c"upperdir", Some(c"rw/upper")), (c"workdir", Some(c"rw/work")), (c"userxattr", None)];
-    let root = mount::new_filesystem(c"overlay", single.into_iter().chain(appended).chain(rest), attributes)?;
+    let volatile = volatile.then_some((c"volatile", None));
+    let options = single.into_iter().chain(appended).chain(rest).chain(volatile);
+    let root = mount::new_filesystem(c"overlay", options, attributes)?;
     attach_root(state, root)
 }
 
@@ -128,8 +131,7 @@ pub(super) fn filesystem(
         },
     };
     refuse_link_target(root, target, &place)?;
-    let options = options.iter().map(|(k, v)| (k.c(), v.as_ref().map(Text::c)));
-    let made = mount::new_filesystem(name, options, attributes)?;
+    let made = mount::new_filesystem(name, options.iter().map(|(k, v)| (k.c(), v.as_ref().map(Text::c))), attributes)?;
     for d in directories {
         let mode = Mode::from_raw_mode(d.mode);
         rustix::fs::mkdirat(&made, d.path.c(), mode)?;
@@ -145,7 +147,9 @@ pub(super) fn filesystem(
     }
     mount::attach(made.as_fd(), place.as_fd())?;
     match name.to_bytes() {
-        b"proc" => state.proc = Some(Proc::verified(made)?),
+        b"proc" if options.is_empty() => state.proc = Some(Proc::verified(made)?),
+        // What the program sees lacks the settings: they are written through a procfs that is mounted nowhere.
+        b"proc" => state.proc = Some(Proc::verified(mount::new_filesystem(name, core::iter::empty(), attributes)?)?),
         b"devpts" => state.devpts = Some(made),
         _ => {}
     }

@@ -95,7 +95,7 @@ pub(super) fn steps(
 
 fn root(b: &mut Builder<'_>, spec: &SandboxSpec, suid: u64) -> Result<(), PlanError> {
     match &spec.rootfs {
-        Rootfs::Overlay { lowers, writable } => {
+        Rootfs::Overlay { lowers, writable, volatile } => {
             if lowers.is_empty() {
                 return Err(PlanError::invalid("image", "", "it has no layer"));
             }
@@ -115,7 +115,12 @@ fn root(b: &mut Builder<'_>, spec: &SandboxSpec, suid: u64) -> Result<(), PlanEr
             }
             let from = b.tree(writable, false, false)?;
             b.steps.push(Step::Writable { from });
-            b.steps.push(Step::Overlay { layers: lowers.len(), append, attributes: suid | NODEV });
+            b.steps.push(Step::Overlay {
+                layers: lowers.len(),
+                append,
+                volatile: *volatile,
+                attributes: suid | NODEV,
+            });
         }
         Rootfs::Directory { path } => {
             b.steps.push(Step::Scratch { layers: 0 });

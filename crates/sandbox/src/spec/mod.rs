@@ -103,6 +103,8 @@ pub enum Rootfs {
         lowers: Vec<PathBuf>,
         /// Absolute directory that holds `upper` and `work`.
         writable: PathBuf,
+        /// What is written need not survive a crash of the machine, so that the end of the sandbox waits for no disk.
+        volatile: bool,
     },
     /// One directory as it is.
     Directory {

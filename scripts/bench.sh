@@ -1,0 +1,191 @@
+#!/bin/bash
+# Times the start of a container, interleaved, against a minimal C program that does the same kernel work and against
+# whatever of runc, crun, bwrap, podman and docker is installed; then the memory of the monitor.
+#
+#   ROUNDS=25     rounds of every command
+#   CONTAINERS=9  containers whose monitors are measured
+#   OUT=DIR       where the text and the raw figures go
+#   BULKHEAD=FILE a binary other than the one that is built
+. "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/env.sh"
+scripts/setup.sh bench
+if [ -z "${BULKHEAD:-}" ]; then
+    need_cargo
+    scripts/build.sh
+    BULKHEAD=$(built_binary)
+fi
+rounds=${ROUNDS:-25}
+containers=${CONTAINERS:-9}
+
+work=$(mktemp -d /var/tmp/bulkhead-bench.XXXXXX)
+chmod 755 "$work"
+export BULKHEAD_ROOT=$work/store BULKHEAD_RUN=$work/run
+bulkhead=$work/bulkhead
+install -m 0755 "$BULKHEAD" "$bulkhead"
+
+clean_up() {
+    "$bulkhead" ps -aq --no-trunc 2>/dev/null | while read -r id; do "$bulkhead" rm -f "$id" >/dev/null 2>&1 || true; done
+    "$bulkhead" rmi -f bench >/dev/null 2>&1 || true
+    if [ -n "${docker_image:-}" ]; then docker rmi -f "$docker_image" >/dev/null 2>&1 || true; fi
+    rm -rf "$work" 2>/dev/null || true
+}
+trap clean_up EXIT
+
+out=${OUT:-$CARGO_TARGET_DIR/bench}
+mkdir -p "$out"
+
+# --- what is compared ----------------------------------------------------------------------------------------------
+
+if have musl-gcc; then cc=(musl-gcc); else cc=(gcc); fi
+for name in interleave filter true minimal; do
+    "${cc[@]}" -static -O2 -o "$work/$name" "benches/$name.c"
+done
+
+# One root file system for all: a static /bin/true and the directories that engines mount on.
+rootfs=$work/rootfs
+mkdir -p "$rootfs"/{bin,dev,etc,proc,run,sys,tmp,usr,var/tmp}
+install -m 0755 "$work/true" "$rootfs/bin/true"
+chmod 755 "$rootfs"
+
+commands=()
+add() {
+    [ ${#commands[@]} = 0 ] || commands+=(---)
+    commands+=("$@")
+}
+tries() {
+    local name=$1
+    shift
+    if timeout 60 "$@" >/dev/null 2>"$work/error" </dev/null; then return 0; fi
+    say "left out: $name: $(tail -1 "$work/error")"
+    return 1
+}
+
+# The filter that a container has, for the minimal program.
+filter=$work/filter
+state() { sed -n "s/.*\"$2\":\([0-9]*\).*/\1/p" "$BULKHEAD_RUN/containers/$1/state.json"; }
+id=$("$bulkhead" run -d host sleep 600)
+if ! "$work/filter" "$(state "$id" pid)" >"$work/filter.bpf" 2>/dev/null; then
+    # As many instructions of no effect, then "allow".
+    for ((i = 0; i < 127; i++)); do printf '\x20\0\0\0\0\0\0\0'; done >"$work/filter.bpf"
+    printf '\x06\0\0\0\0\0\xff\x7f' >>"$work/filter.bpf"
+    say "note: the filter of a container cannot be read here; the minimal program loads one of 128 plain instructions"
+fi
+filter=$work/filter.bpf
+"$bulkhead" rm -f "$id" >/dev/null
+
+if root; then
+    layer=$(find "$BULKHEAD_ROOT" -maxdepth 1 -type d -name 'host-*' | head -1)
+    mkdir "$work/minimal-own"
+    true=$(readlink -f "$(type -P true)")
+    tries 'minimal (bare)' "$work/minimal" bare "$rootfs" "$filter" /bin/true &&
+        add 'minimal (bare)' "$work/minimal" bare "$rootfs" "$filter" /bin/true
+    tries 'minimal (host)' "$work/minimal" host "$layer" "$work/minimal-own" "$filter" "$true" &&
+        add 'minimal (host)' "$work/minimal" host "$layer" "$work/minimal-own" "$filter" "$true"
+else
+    say "left out: the minimal program, which needs root"
+fi
+tries 'bulkhead sandbox' "$bulkhead" sandbox "$rootfs" /bin/true &&
+    add 'bulkhead sandbox' "$bulkhead" sandbox "$rootfs" /bin/true
+tar -C "$rootfs" -cf "$work/rootfs.tar" .
+if tries 'bulkhead import' "$bulkhead" import "$work/rootfs.tar" bench; then
+    tries 'bulkhead run --rm IMAGE' "$bulkhead" run --rm bench /bin/true &&
+        add 'bulkhead run --rm IMAGE' "$bulkhead" run --rm bench /bin/true
+fi
+tries 'bulkhead run --rm host' "$bulkhead" run --rm host true &&
+    add 'bulkhead run --rm host' "$bulkhead" run --rm host true
+
+# The default bundle of the runtimes: no user namespace and no filter.
+bundle=$work/bundle
+if have runc || have crun; then
+    mkdir -p "$bundle"
+    rootless=()
+    root || rootless=(--rootless)
+    if have runc; then (cd "$bundle" && runc spec "${rootless[@]}"); else (cd "$bundle" && crun spec "${rootless[@]}"); fi
+    sed -i -e 's|"terminal": true|"terminal": false|' -e 's|"sh"|"/bin/true"|' \
+        -e "s|\"path\": \"rootfs\"|\"path\": \"$rootfs\"|" "$bundle/config.json"
+fi
+for runtime in runc crun; do
+    have "$runtime" || continue
+    if tries "$runtime run" "$runtime" run -b "$bundle" "bench-try-$$"; then
+        add "$runtime run" "$runtime" run -b "$bundle" @
+    elif [ "$runtime" = crun ]; then
+        # Old ones refuse a host with both versions of cgroups.
+        tries 'crun run (no cgroup)' crun --cgroup-manager=disabled run -b "$bundle" "bench-try-$$" &&
+            add 'crun run (no cgroup)' crun --cgroup-manager=disabled run -b "$bundle" @
+    fi
+done
+if have bwrap; then
+    isolated=(bwrap --unshare-all --die-with-parent --new-session --uid 0 --gid 0 --cap-drop ALL --ro-bind "$rootfs" / --proc /proc
+        --dev /dev --tmpfs /tmp --tmpfs /run)
+    tries bwrap "${isolated[@]}" /bin/true && add bwrap "${isolated[@]}" /bin/true
+fi
+if have podman; then
+    for runtime in crun runc; do
+        have "$runtime" || continue
+        # --ulimit: its own default can be more than a caller may have.
+        rooted=(podman --log-level=error --runtime "$runtime" run --rm --network=none --ulimit=host --rootfs "$rootfs" /bin/true)
+        if tries "podman run --rm, with $runtime" "${rooted[@]}"; then
+            add 'podman run --rm' "${rooted[@]}"
+            break
+        fi
+    done
+fi
+if have docker && timeout 10 docker info >/dev/null 2>&1; then
+    docker_image=bulkhead-bench-$$
+    docker import "$work/rootfs.tar" "$docker_image" >/dev/null
+    tries 'docker run --rm' docker run --rm --network=none "$docker_image" /bin/true &&
+        add 'docker run --rm' docker run --rm --network=none "$docker_image" /bin/true
+fi
+
+# --- the figures ---------------------------------------------------------------------------------------------------
+
+median() { sort -n | awk '{ v[NR] = $1 } END { print (NR % 2 ? v[(NR + 1) / 2] : int((v[NR / 2] + v[NR / 2 + 1]) / 2)) }'; }
+
+report() {
+    echo "bulkhead bench, $(date -u +%Y-%m-%d), $rounds rounds, interleaved"
+    echo "$(uname -s) $(uname -r | cut -d- -f1) $(uname -m), $(nproc) CPUs, $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), load $(cut -d' ' -f1-3 /proc/loadavg), $(if root; then echo root; else echo 'ordinary user'; fi)"
+    for tool in runc crun bwrap podman docker; do
+        if have "$tool"; then echo "$tool: $("$tool" --version 2>/dev/null | head -1)"; fi
+    done
+    "$bulkhead" --version
+    echo
+    "$work/interleave" -n "$rounds" -w 2 -r 'minimal (bare)' -r 'minimal (host)' -r 'runc run' -o "$out/raw.csv" "${commands[@]}"
+    echo
+    echo 'CPU is user and system time of a command and all that it started; of docker it is the client alone.'
+    echo 'runc and crun run their default bundle, which has no user namespace and no filter.'
+    echo 'podman and docker run without a network, as bulkhead does.'
+    echo
+    local ids=() private='' dirty='' id pid
+    for ((i = 0; i < containers; i++)); do ids+=("$("$bulkhead" run -d host sleep 600)"); done
+    sleep 1
+    for id in "${ids[@]}"; do
+        pid=$(state "$id" monitor)
+        private+=$(awk '/^Private_(Clean|Dirty):/ { kb += $2 } END { print kb }' "/proc/$pid/smaps_rollup")$'\n'
+        dirty+=$(awk '/^Private_Dirty:/ { kb += $2 } END { print kb }' "/proc/$pid/smaps_rollup")$'\n'
+    done
+    echo "monitor: $(printf %s "$private" | median) KiB private memory, of it $(printf %s "$dirty" | median) KiB written (median of $containers)"
+    for id in "${ids[@]}"; do "$bulkhead" rm -f "$id" >/dev/null; done
+    echo
+    # Goals are about medians in one run on one machine.
+    awk -F, '
+        NR > 1 { n[$1]++; wall[$1, n[$1]] = $3 }
+        function median(name,    i, j, t, v, k) {
+            k = n[name]
+            for (i = 1; i <= k; i++) v[i] = wall[name, i]
+            for (i = 2; i <= k; i++) { t = v[i]; for (j = i - 1; j > 0 && v[j] > t; j--) v[j + 1] = v[j]; v[j + 1] = t }
+            return k % 2 ? v[(k + 1) / 2] : (v[k / 2] + v[k / 2 + 1]) / 2
+        }
+        function goal(a, b, most,    r) {
+            if (!n[a] || !n[b]) return
+            r = median(a) / median(b)
+            printf "goal: %s / %s <= %.2f: %.2f, %s\n", a, b, most, r, r <= most ? "met" : "MISSED"
+        }
+        END {
+            goal("bulkhead sandbox", "minimal (bare)", 1.3)
+            goal("bulkhead sandbox", "runc run", 0.35)
+            goal("bulkhead run --rm host", "docker run --rm", 0.1)
+            goal("bulkhead run --rm host", "podman run --rm", 0.15)
+        }' "$out/raw.csv"
+    echo "goal: monitor <= 1024 KiB: $(printf %s "$private" | median), $([ "$(printf %s "$private" | median)" -le 1024 ] && echo met || echo MISSED)"
+}
+report | tee "$out/report.txt"
+say "raw figures: $out/raw.csv"
