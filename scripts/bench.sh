@@ -121,8 +121,8 @@ fi
 if have podman; then
     for runtime in crun runc; do
         have "$runtime" || continue
-        # --ulimit: its own default can be more than a caller may have.
-        rooted=(podman --log-level=error --runtime "$runtime" run --rm --network=none --ulimit=host --rootfs "$rootfs" /bin/true)
+        # --ulimit: its own defaults can be more than the caller may give.
+        rooted=(podman --log-level=error --runtime "$runtime" run --rm --network=none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --rootfs "$rootfs" /bin/true)
         if tries "podman run --rm, with $runtime" "${rooted[@]}"; then
             add 'podman run --rm' "${rooted[@]}"
             break

@@ -1,9 +1,13 @@
 #!/bin/bash
-# Runs a container of the embedded image and shows what isolates it.
+# Runs a container of the embedded image and shows what isolates it. BULKHEAD=FILE takes a binary that is built already.
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/env.sh"
 scripts/setup.sh demo
-scripts/build.sh
-bulkhead=$(built_binary)
+if [ -z "${BULKHEAD:-}" ]; then
+    need_cargo
+    scripts/build.sh
+    BULKHEAD=$(built_binary)
+fi
+bulkhead=$BULKHEAD
 name=demo-$$
 
 # The container goes, whatever happens.

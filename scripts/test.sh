@@ -120,7 +120,7 @@ run_suite() {
 heading "the program's tests: build"
 check suite-build build_suite "$repo" "$scratch/suite"
 
-common=(env "BULKHEAD_BIN=$scratch/bulkhead" "BULKHEAD_TEST_CACHE=$cache" "CARGO_MANIFEST_DIR=$repo/tests" RUST_BACKTRACE=1)
+common=(env "BULKHEAD_BIN=$scratch/bulkhead" "BULKHEAD_TEST_CACHE=$cache" "CARGO_MANIFEST_DIR=$repo/tests" RUST_BACKTRACE=0)
 
 if ! root; then
     heading "the program's tests, as $(id -un)"

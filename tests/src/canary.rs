@@ -24,7 +24,9 @@ impl Canary {
     pub fn new(parent: &Path, name: &str) -> Self {
         let path = parent.join(name);
         let make = || -> std::io::Result<()> {
-            for dir in ["", "a", "a/b", "etc", "pts", "shm", "deep", "self", "self/fd", "self/attr", "tmp", "tmp/secret"] {
+            for dir in
+                ["", "a", "a/b", "etc", "pts", "shm", "deep", "self", "self/fd", "self/attr", "tmp", "tmp/secret"]
+            {
                 std::fs::create_dir_all(path.join(dir))?;
             }
             for file in ["canary", "ptmx", "null", "etc/passwd", "a/canary", "self/attr/exec", "console", "0"] {
@@ -92,7 +94,8 @@ fn list(path: &Path, out: &mut String) {
         String::new()
     };
     let (time, nanos) = (m.mtime(), m.mtime_nsec());
-    let line = format!("{} {} {:o} {}:{} {time}.{nanos} {content}", path.display(), m.ino(), m.mode(), m.uid(), m.gid());
+    let line =
+        format!("{} {} {:o} {}:{} {time}.{nanos} {content}", path.display(), m.ino(), m.mode(), m.uid(), m.gid());
     writeln!(out, "{line}").unwrap_or_default();
     if m.is_dir() {
         let mut names: Vec<_> = std::fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.path()).collect();

@@ -173,7 +173,7 @@ impl Lab {
     pub fn new() -> Self {
         let lab = Self { bench: Bench::new() };
         lab.install(&lab.bench.path("probe"), 0o755);
-        lab.image("probe", &[]).ok();
+        lab.image("probe", &[]).done();
         lab
     }
 
@@ -234,7 +234,7 @@ impl Lab {
 
     /// Starts a container of the plain image in the background.
     pub fn start(&self, name: &str, flags: &[&str], words: &[&str]) {
-        self.bench.say(&[&["run", "-d", "--name", name], flags, &["probe", "/probe"], words].concat()).ok();
+        self.bench.say(&[&["run", "-d", "--name", name], flags, &["probe", "/probe"], words].concat()).done();
     }
 
     /// Runs the probe in a running container.
@@ -245,7 +245,7 @@ impl Lab {
 
     /// Ends and removes a container.
     pub fn remove(&self, name: &str) {
-        self.bench.say(&["rm", "-f", name]).ok();
+        self.bench.say(&["rm", "-f", name]).done();
     }
 
     /// Runs the probe outside of any container: the control that shows what it can see.

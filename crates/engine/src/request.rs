@@ -176,6 +176,9 @@ pub struct ContainerRequest {
     pub stdin: bool,
     /// `-t`.
     pub tty: bool,
+    /// Rows and columns of the caller's terminal, which its terminal has from the first moment.
+    #[serde(skip)]
+    pub size: Option<(u16, u16)>,
     /// `-d`.
     pub detach: bool,
     /// `--rm`.
@@ -227,6 +230,9 @@ pub struct ExecRequest {
     pub stdin: bool,
     /// `-t`.
     pub tty: bool,
+    /// Rows and columns of the caller's terminal, which its terminal has from the first moment.
+    #[serde(skip)]
+    pub size: Option<(u16, u16)>,
     /// `-d`.
     pub detach: bool,
     /// `--privileged`: every capability the container's user namespace can give.

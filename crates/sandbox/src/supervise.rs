@@ -154,6 +154,12 @@ impl Prepared {
         self.child.pid
     }
 
+    /// Master side of its terminal.
+    #[must_use]
+    pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.terminal.as_ref().map(AsFd::as_fd)
+    }
+
     /// Directories of its control group.
     #[must_use]
     pub fn cgroup_directories(&self) -> &[std::path::PathBuf] {

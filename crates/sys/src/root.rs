@@ -76,7 +76,8 @@ impl Root {
         self.open(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
     }
 
-    /// A handle on the file `path`; an empty one is made, with its parent directories, if nothing exists. Child-safe.
+    /// A handle on the file `path`, or on a link of this name that leads nowhere; an empty file is made, with its parent
+    /// directories, if nothing exists. Child-safe.
     ///
     /// # Errors
     /// `EISDIR` when a directory is there; else as [`Root::open`].
@@ -88,6 +89,11 @@ impl Root {
                 return if kind.is_dir() { Err(Errno::ISDIR) } else { Ok(fd) };
             }
             Err(e) => return Err(e),
+        }
+        // A link that leads nowhere, as many images have for resolv.conf: the link itself is the place.
+        match self.open(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty()) {
+            Err(Errno::NOENT) => {}
+            other => return other,
         }
         let bytes = path.to_bytes();
         let parent = bytes.iter().rposition(|b| *b == b'/').map_or(0, |at| at);

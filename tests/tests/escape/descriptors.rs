@@ -34,15 +34,15 @@ fn inherited_descriptors_end_at_the_engine() {
     assert_eq!(numbers(&run), [0, 1, 2], "{run}");
     let init = burdened(&lab, &canary, &["run", "--rm", "--init", "probe", "/probe", "fds"]).ok();
     assert_eq!(numbers(&init), [0, 1, 2], "{init}");
-    burdened(&lab, &canary, &["run", "-d", "--name", "d", "probe", "/probe", "sleep", "60"]).ok();
-    let exec = burdened(&lab, &canary, &["exec", "d", "/probe", "fds"]).ok();
+    burdened(&lab, &canary, &["run", "-d", "--name", "dd", "probe", "/probe", "sleep", "60"]).done();
+    let exec = burdened(&lab, &canary, &["exec", "dd", "/probe", "fds"]).ok();
     assert_eq!(numbers(&exec), [0, 1, 2], "{exec}");
     let links = |pid: i32| -> Vec<String> {
         let dir = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         dir.filter_map(|e| Some(std::fs::read_link(e.path()).ok()?.to_string_lossy().into_owned())).collect()
     };
     // A container in the background, and the monitor that outlives the caller.
-    let pid = lab.bench.pid_of("d");
+    let pid = lab.bench.pid_of("dd");
     let monitor = parent(pid);
     assert!(!links(monitor).is_empty());
     for process in [pid, monitor] {
@@ -51,7 +51,7 @@ fn inherited_descriptors_end_at_the_engine() {
     }
     let cwd = std::fs::read_link(format!("/proc/{monitor}/cwd")).unwrap();
     assert_eq!(cwd.to_str(), Some("/"));
-    lab.remove("d");
+    lab.remove("dd");
     canary.assert_untouched("an engine with inherited descriptors");
 }
 
@@ -77,13 +77,13 @@ fn an_entering_process_shows_nothing_of_the_host() {
     holder.wait().unwrap();
     assert!(seen.contains("HIT descriptor"), "the probe is blind: {seen}");
 
-    lab.start("w", &[], &["watch", "5000", &store, "bulkhead", "binary-", "memfd", "deleted"]);
+    lab.start("ww", &[], &["watch", "5000", &store, "bulkhead", "binary-", "memfd", "deleted"]);
     let mut entered = 0;
-    while lab.bench.say(&["inspect", "-f", "{{.State.Running}}", "w"]).ok().trim() == "true" {
-        entered += i32::from(burdened(&lab, &canary, &["exec", "w", "/probe", "hold", "30"]).code == 0);
+    while lab.bench.say(&["inspect", "-f", "{{.State.Running}}", "ww"]).ok().trim() == "true" {
+        entered += i32::from(burdened(&lab, &canary, &["exec", "ww", "/probe", "hold", "30"]).code == 0);
     }
-    let log = lab.bench.say(&["logs", "w"]).ok();
-    lab.remove("w");
+    let log = lab.bench.say(&["logs", "ww"]).ok();
+    lab.remove("ww");
     assert!(!log.contains("HIT"), "{log}");
     assert!(entered >= 10, "only {entered} processes entered");
     let watched: i64 = log.lines().find_map(|l| l.strip_prefix("watched ")?.split(' ').next()?.parse().ok()).unwrap();
@@ -104,20 +104,21 @@ fn the_working_directory_is_never_on_the_host() {
 
     let mut links = vec![link("one", "/proc/1/cwd"), link("up", "../../../../../.."), link("abs", &canary.text())];
     links.extend((3..12).map(|n| link(&format!("fd{n}"), &format!("/proc/self/fd/{n}"))));
-    lab.image("links", &links).ok();
-    let mut places: Vec<String> = ["/proc/self/cwd", "/proc/1/cwd", "/proc/self/root", "/one", "/up", "/abs", "/abs/a/b"]
-        .map(str::to_owned)
-        .into();
+    lab.image("links", &links).done();
+    let mut places: Vec<String> =
+        ["/proc/self/cwd", "/proc/1/cwd", "/proc/self/root", "/one", "/up", "/abs", "/abs/a/b"]
+            .map(str::to_owned)
+            .into();
     for n in 3..12 {
         places.extend([format!("/proc/self/fd/{n}"), format!("/proc/thread-self/fd/{n}"), format!("/fd{n}")]);
     }
     places.extend(["/proc/self/fd/7/../..", "/proc/self/fd/515", "/proc/1/fd/8/.."].map(str::to_owned));
-    burdened(&lab, &canary, &["run", "-d", "--name", "l", "links", "/probe", "sleep", "120"]).ok();
+    burdened(&lab, &canary, &["run", "-d", "--name", "ll", "links", "/probe", "sleep", "120"]).done();
     let mut started = 0;
     for place in &places {
         for words in [
             &["run", "--rm", "-w", place, "links", "/probe", "look", "6"][..],
-            &["exec", "-w", place, "l", "/probe", "look", "6"],
+            &["exec", "-w", place, "ll", "/probe", "look", "6"],
         ] {
             let said = burdened(&lab, &canary, words);
             assert!([0, 125, 126, 127].contains(&said.code), "{words:?}: {said:?}");
@@ -130,6 +131,6 @@ fn the_working_directory_is_never_on_the_host() {
         }
     }
     assert!(started > 0, "every start was refused");
-    lab.remove("l");
+    lab.remove("ll");
     canary.assert_untouched("a working directory");
 }

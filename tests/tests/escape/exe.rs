@@ -21,7 +21,8 @@ fn writable(pid: i32) -> bool {
     let direct = rustix::fs::open(&link, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).is_ok();
     let detour = again.is_ok_and(|fd| {
         use std::os::fd::AsRawFd;
-        rustix::fs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).is_ok()
+        rustix::fs::open(format!("/proc/self/fd/{}", fd.as_raw_fd()), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .is_ok()
     });
     direct || detour
 }
@@ -34,7 +35,7 @@ fn an_entry_point_cannot_reach_the_engine_program() {
     let before = std::fs::read(binary()).unwrap();
     let mut script = entry("script", Kind::File(b"#!/proc/self/exe\n".to_vec()));
     script.mode = 0o755;
-    lab.image("exe", &[link("entry", "/proc/self/exe"), link("via", "/proc/1/exe"), script]).ok();
+    lab.image("exe", &[link("entry", "/proc/self/exe"), link("via", "/proc/1/exe"), script]).done();
     // Control: a program that may be written while it does not run.
     let open = lab.outside(&["open-write", &lab.bench.path("probe.tar").to_string_lossy()]).ok();
     assert!(open.lines().filter(|l| l.ends_with(" ok")).count() == 3, "the probe is blind: {open}");
@@ -47,11 +48,11 @@ fn an_entry_point_cannot_reach_the_engine_program() {
     }
     // Process 1 that is the engine's copy, by the container's own wish and by --init.
     for flags in [&["--entrypoint", "/entry", "exe", "init"][..], &["--init", "exe"]] {
-        let words = [&["run", "-d", "--name", "x"], flags, &["/probe", "sleep", "60"]].concat();
+        let words = [&["run", "-d", "--name", "xx"], flags, &["/probe", "sleep", "60"]].concat();
         let started = lab.bench.say(&words);
-        let alive = started.code == 0 && lab.bench.say(&["exec", "x", "/probe", "true"]).code == 0;
+        let alive = started.code == 0 && lab.bench.say(&["exec", "xx", "/probe", "true"]).code == 0;
         if alive {
-            let tried = lab.exec(&[], "x", &["open-write", "/proc/1/exe"]).ok();
+            let tried = lab.exec(&[], "xx", &["open-write", "/proc/1/exe"]).ok();
             for way in ["write", "append", "reopen"] {
                 let said = value(&tried, &format!("{way} /proc/1/exe")).unwrap();
                 assert!(["ETXTBSY", "EACCES", "EROFS", "EPERM", "ENOENT"].contains(&said), "{words:?}: {tried}");
@@ -59,7 +60,7 @@ fn an_entry_point_cannot_reach_the_engine_program() {
         } else {
             assert!(!flags.contains(&"--init"), "{started:?}");
         }
-        lab.bench.say(&["rm", "-f", "x"]).code.to_string();
+        drop(lab.bench.say(&["rm", "-f", "xx"]));
     }
     assert!(std::fs::read(binary()).unwrap() == before, "the installed program was changed");
 }
@@ -76,18 +77,18 @@ fn helpers_run_from_a_copy() {
     plain.kill().unwrap();
     plain.wait().unwrap();
 
-    lab.start("m", &["--init"], &["sleep", "60"]);
-    lab.bench.say(&["exec", "-d", "m", "/probe", "sleep", "61"]).ok();
+    lab.start("mm", &["--init"], &["sleep", "60"]);
+    lab.bench.say(&["exec", "-d", "mm", "/probe", "sleep", "61"]).done();
     let joined = || {
         std::fs::read_dir("/proc").unwrap().flatten().find_map(|e| {
             let pid: i32 = e.file_name().to_str()?.parse().ok()?;
             let line = std::fs::read(e.path().join("cmdline")).ok()?;
             let first = std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()?;
-            let container = std::fs::read_link(format!("/proc/{}/ns/pid", lab.bench.pid_of("m"))).ok()?;
+            let container = std::fs::read_link(format!("/proc/{}/ns/pid", lab.bench.pid_of("mm"))).ok()?;
             (line == b"/probe\0sleep\x0061\0" && first == container).then_some(pid)
         })
     };
-    let first = lab.bench.pid_of("m");
+    let first = lab.bench.pid_of("mm");
     let second = joined().expect("the program that joined");
     let installed = identity(&binary());
     for (what, pid) in [("monitor", parent(first)), ("joiner", parent(second)), ("init", first)] {
@@ -95,5 +96,5 @@ fn helpers_run_from_a_copy() {
         assert_ne!(identity(Path::new(&exe)), installed, "the {what} runs from the installed file");
         assert!(!writable(pid), "the {what} at {exe} can be written");
     }
-    lab.remove("m");
+    lab.remove("mm");
 }

@@ -67,6 +67,7 @@ impl ExecFlags {
             workdir,
             stdin: self.interactive,
             tty: self.tty,
+            size: session::size(self.tty, self.detach),
             detach: self.detach,
             privileged: self.privileged,
         })
@@ -82,7 +83,7 @@ pub fn execute(request: ExecRequest) -> Result<u8, CliError> {
     session::check_terminal(request.stdin, request.tty, request.detach)?;
     match wire::exec(&request)? {
         Started::Attached(socket, _) => {
-            session::attach(socket, request.stdin, request.tty, "the program").map(session::End::code)
+            session::attach(socket, request.stdin, request.tty, "the program").and_then(session::End::code)
         }
         Started::Detached(_) => Ok(0),
         Started::Plan(text) => output::raw(text.as_bytes()).map(|()| 0),

@@ -1,6 +1,6 @@
 //! `bulkhead logs`.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use clap::Args;
 
@@ -54,8 +54,8 @@ impl LogsFlags {
     }
 }
 
-/// Prints the log; what the container wrote to stderr goes to ours. The bytes stay as they are, on a terminal too: the
-/// program's own colours belong there.
+/// Prints the log; what the container wrote to stderr goes to ours. In a file or a pipe the bytes are as they were; on a
+/// terminal colours stay and other escape sequences are made visible: a log must not type for the one who reads it.
 ///
 /// # Errors
 ///
@@ -71,7 +71,12 @@ fn print(entry: &LogEntry<'_>, timestamps: bool) -> Result<(), CliError> {
         line.extend_from_slice(human::rfc3339(entry.time).as_bytes());
         line.push(b' ');
     }
-    line.extend_from_slice(entry.bytes);
+    let to_terminal = if entry.stderr { std::io::stderr().is_terminal() } else { std::io::stdout().is_terminal() };
+    if to_terminal {
+        line.extend_from_slice(output::escape::log(&String::from_utf8_lossy(entry.bytes)).as_bytes());
+    } else {
+        line.extend_from_slice(entry.bytes);
+    }
     if entry.stderr {
         std::io::stderr().lock().write_all(&line).map_err(|error| output::failed(&error))
     } else {

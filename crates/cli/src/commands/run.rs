@@ -33,7 +33,8 @@ Examples:
     flags: Flags::First,
     build: RunFlags::augment_args,
     run: |matches| {
-        let (request, options) = request(matches, &Place::current())?;
+        let (mut request, options) = request(matches, &Place::current())?;
+        request.size = session::size(request.tty, request.detach);
         execute(&request, &options)
     },
 };
@@ -51,14 +52,15 @@ pub fn execute(request: &ContainerRequest, options: &RunOptions) -> Result<u8, C
         Started::Plan(text) => output::line(text.trim_end_matches('\n')).map(|()| 0),
         Started::Detached(id) => output::line(&id).map(|()| 0),
         Started::Attached(socket, id) => {
-            let end = session::attach(socket, request.stdin, request.tty, "the container");
+            // When the connection broke, the next command sees what became of the container.
+            let end = session::attach(socket, request.stdin, request.tty, "the container")?;
             match &end {
-                Ok(session::End::Exited(_)) => wire::finish_run(&id, request, true)?,
-                Err(error) if error.code >= USAGE => wire::finish_run(&id, request, false)?,
+                session::End::Exited(_) => wire::finish_run(&id, request, true)?,
+                session::End::Unstarted(_) => wire::finish_run(&id, request, false)?,
                 // Detached, or our output is gone: the container goes on.
-                Ok(_) | Err(_) => {}
+                session::End::Left(_) => {}
             }
-            end.map(session::End::code)
+            end.code()
         }
     }
 }
@@ -105,6 +107,7 @@ fn request(matches: &ArgMatches, place: &Place) -> Result<(ContainerRequest, Run
         hostname: flags::optional("--hostname", words.hostname.as_deref(), pairs::hostname)?,
         stdin: words.interactive,
         tty: words.tty,
+        size: None,
         detach: words.detach,
         auto_remove: words.rm,
         init: words.init,

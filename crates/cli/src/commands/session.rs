@@ -1,7 +1,7 @@
 //! What `run` and `exec` share: an attached program, from the first byte to the exit code.
 
 use std::io::IsTerminal;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::attach::{self, PumpEnd, PumpOptions};
 use crate::error::{BROKEN_PIPE, CliError, FAILED, USAGE};
@@ -19,30 +19,44 @@ pub fn check_terminal(stdin: bool, tty: bool, detach: bool) -> Result<(), CliErr
     Ok(())
 }
 
+/// Rows and columns of our terminal, for a program that gets one.
+#[must_use]
+pub fn size(tty: bool, detach: bool) -> Option<(u16, u16)> {
+    let (stdout, stdin) = (std::io::stdout(), std::io::stdin());
+    let found = attach::window_size(stdout.as_fd()).or_else(|| attach::window_size(stdin.as_fd()));
+    found.filter(|_| tty && !detach).map(|size| (size.rows, size.columns))
+}
+
 /// How an attached program was left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// It ended with this code.
     Exited(u8),
     /// We went, it stays; with the exit code of our command.
     Left(u8),
+    /// It could not be started (125, 126, 127).
+    Unstarted(CliError),
 }
 
 impl End {
     /// Exit code of the command.
-    #[must_use]
-    pub fn code(self) -> u8 {
+    ///
+    /// # Errors
+    ///
+    /// Why it was not started.
+    pub fn code(self) -> Result<u8, CliError> {
         match self {
-            End::Exited(code) | End::Left(code) => code,
+            End::Exited(code) | End::Left(code) => Ok(code),
+            End::Unstarted(error) => Err(error),
         }
     }
 }
 
-/// Connects our streams with the program behind `socket`; returns the exit code of the program.
+/// Connects our streams with the program behind `socket`.
 ///
 /// # Errors
 ///
-/// The program could not be started (125, 126, 127), or the connection broke (125).
+/// The connection broke (125), which says nothing about the program.
 pub fn attach(socket: OwnedFd, stdin: bool, tty: bool, what: &str) -> Result<End, CliError> {
     let options = PumpOptions { stdin, tty, forward_signals: true, detach_keys: PumpOptions::DETACH_KEYS.to_vec() };
     let end = attach::pump(socket, &options).map_err(|error| CliError::chain(&error).with_code(USAGE))?;
@@ -51,7 +65,8 @@ pub fn attach(socket: OwnedFd, stdin: bool, tty: bool, what: &str) -> Result<End
         PumpEnd::Exited(code) => Ok(End::Exited(u8::try_from(code).unwrap_or(u8::MAX))),
         PumpEnd::Detached => Ok(End::Left(0)),
         PumpEnd::Failed(failure) => {
-            Err(CliError { message: failure.message, hint: failure.hint, code: failure.exit.max(1) })
+            let error = CliError { message: failure.message, hint: failure.hint, code: failure.exit.max(1) };
+            Ok(End::Unstarted(error))
         }
         PumpEnd::Lost => {
             let message = format!("the connection to the monitor of {what} ended before {what} did");

@@ -12,6 +12,40 @@ pub fn cell(text: &str) -> Cow<'_, str> {
     escape(text, |_| false)
 }
 
+/// Escapes what a program wrote, for a terminal: colours stay, as do line ends and tabs; every other sequence, which
+/// could write to the clipboard, ask the terminal to type, or hide what was printed before, is made visible.
+pub fn log(text: &str) -> Cow<'_, str> {
+    let mut clean = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("\x1b[") {
+        let (before, sequence) = rest.split_at(at);
+        let body = sequence.get(2..).unwrap_or_default();
+        let length = body.find(|c: char| !c.is_ascii_digit() && c != ';' && c != ':').unwrap_or(body.len());
+        clean.push_str(&log_plain(before));
+        if body.get(length..).is_some_and(|end| end.starts_with('m')) {
+            let (colour, after) = sequence.split_at(2 + length + 1);
+            clean.push_str(colour);
+            rest = after;
+        } else {
+            clean.push_str("\\x1b[");
+            rest = body;
+        }
+    }
+    if clean.is_empty() {
+        return log_plain(rest);
+    }
+    clean.push_str(&log_plain(rest));
+    Cow::Owned(clean)
+}
+
+/// A carriage return is kept before a line end only: alone it would hide what stands before it.
+fn log_plain(text: &str) -> Cow<'_, str> {
+    match text.strip_suffix("\r\n") {
+        Some(line) => Cow::Owned(format!("{}\r\n", lines(line))),
+        None => lines(text),
+    }
+}
+
 fn escape(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
     // Besides the control characters: marks that turn the direction of the text around them, which hide words.
     let bad = |c: char| {
@@ -39,6 +73,16 @@ fn escape(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_keeps_its_colours_and_nothing_else() {
+        assert_eq!(log("\x1b[1;31mred\x1b[0m\r\n"), "\x1b[1;31mred\x1b[0m\r\n");
+        assert_eq!(log("a\x1b]52;c;eA==\x07b\n"), "a\\x1b]52;c;eA==\\x07b\n");
+        assert_eq!(log("x\x1b[2Jy\x1b[6n"), "x\\x1b[2Jy\\x1b[6n");
+        assert_eq!(log("seen\rhidden\n"), "seen\\rhidden\n");
+        assert_eq!(log("\x1b["), "\\x1b[");
+        assert!(matches!(log("plain\n"), Cow::Borrowed(_)));
+    }
 
     #[test]
     fn escape_sequences_are_shown() {

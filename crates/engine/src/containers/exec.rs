@@ -40,6 +40,7 @@ pub fn exec(engine: &Engine, request: &ExecRequest) -> Result<Option<OwnedFd>, E
     let order = JoinOrder {
         plan,
         terminal: request.tty,
+        size: request.size,
         stdin: request.stdin && !request.detach,
         pipe_owner: outside(&spec.ids.uids, identity.uid)
             .zip(outside(&spec.ids.gids, identity.gid))

@@ -128,6 +128,7 @@ pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, Engin
         layout: layout.clone(),
         log: resolve::default_log(),
         terminal: request.tty,
+        size: request.size,
         stdin: request.stdin && !request.detach,
         pipe_owner: own_ids(spec.process.identity.uid, spec.process.identity.gid),
         cleanup: request.auto_remove.then(|| cleanup_command(&id)).transpose()?,

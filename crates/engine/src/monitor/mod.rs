@@ -36,6 +36,8 @@ pub struct MonitorOrder {
     pub log: LogLimits,
     /// The program has a terminal.
     pub terminal: bool,
+    /// Its rows and columns.
+    pub size: Option<(u16, u16)>,
     /// Its input stays open for the attached command.
     pub stdin: bool,
     /// Owner of its pipes on the host; `None` when the child gives them away itself.
@@ -53,6 +55,8 @@ pub struct JoinOrder {
     pub plan: JoinPlan,
     /// It has a terminal.
     pub terminal: bool,
+    /// Its rows and columns.
+    pub size: Option<(u16, u16)>,
     /// Its input stays open.
     pub stdin: bool,
     /// Owner of its pipes on the host.
@@ -182,6 +186,7 @@ fn tell(client: &OwnedFd, kind: u8, payload: &[u8]) {
 fn start(order: &MonitorOrder, binary: OwnedFd) -> Result<(Running, Streams, i64), EngineError> {
     let (theirs, ours) = streams(order.terminal, order.stdin, order.pipe_owner)?;
     let prepared: Prepared = supervise::prepare(&order.plan, theirs, Some(binary))?;
+    set_size(&prepared, order.size);
     let since = now();
     // Before the program runs: whoever sees it running finds its state.
     order.layout.write_state(&RunState {
@@ -195,6 +200,14 @@ fn start(order: &MonitorOrder, binary: OwnedFd) -> Result<(Running, Streams, i64
     let mut running = prepared.exec()?;
     let streams = ours.unwrap_or_else(|| Streams::Terminal(running.terminal.take()));
     Ok((running, streams, since))
+}
+
+/// Before the program runs, so that it never sees a terminal without a size.
+fn set_size(prepared: &Prepared, size: Option<(u16, u16)>) {
+    if let (Some(master), Some((rows, columns))) = (prepared.terminal(), size) {
+        // Only how it looks depends on it.
+        stdio::resize(master, rows, columns).unwrap_or_default();
+    }
 }
 
 /// Relays until the end, then writes down how it ended and removes what was made.
@@ -267,7 +280,9 @@ pub fn joiner(order: RawFd, client: RawFd) -> Result<(), EngineError> {
     let order: JoinOrder = read_order(order)?;
     let started = (|| -> Result<(Running, Streams), EngineError> {
         let (theirs, ours) = streams(order.terminal, order.stdin, order.pipe_owner)?;
-        let mut running = join(&order.plan, theirs)?.exec()?;
+        let prepared = join(&order.plan, theirs)?;
+        set_size(&prepared, order.size);
+        let mut running = prepared.exec()?;
         let streams = ours.unwrap_or_else(|| Streams::Terminal(running.terminal.take()));
         Ok((running, streams))
     })();

@@ -80,6 +80,11 @@ fn skeleton(layers: &[PathBuf], target: &str) -> Option<Vec<TmpfsDirectory>> {
     let mut found: Vec<TmpfsDirectory> = Vec::new();
     let mut present = false;
     for layer in layers {
+        // A link on the way would be followed on the host.
+        let by_link = |part: &Path| std::fs::symlink_metadata(layer.join(part)).is_ok_and(|m| m.is_symlink());
+        if Path::new(below).ancestors().skip(1).any(by_link) {
+            return None;
+        }
         let root = layer.join(below);
         let Ok(meta) = std::fs::symlink_metadata(&root) else { continue };
         if !meta.is_dir() {

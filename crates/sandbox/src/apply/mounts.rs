@@ -17,6 +17,9 @@ use crate::step::{Directory, Missing, TreeFrom};
 /// `DEVPTS_SUPER_MAGIC` of `statfs(2)`.
 const DEVPTS_MAGIC: i64 = 0x1cd1;
 
+/// File systems of the kernel by `statfs(2)`: procfs, sysfs, both kinds of control groups, devpts, mqueue.
+const KERNEL_MAGICS: [i64; 6] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, DEVPTS_MAGIC, 0x1980_0202];
+
 fn open_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
     rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
@@ -167,6 +170,30 @@ fn refuse_link_target(root: &Root, target: &CStr, place: &OwnedFd) -> Result<()>
     if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) { Ok(()) } else { Err(Errno::LOOP) }
 }
 
+/// Only the sandbox itself mounts on the root, on kernel files and in `/dev`. The plan refuses targets that name them;
+/// a link of the image, or of a directory that containers share, may lead there all the same (CVE-2019-16884,
+/// CVE-2023-28642).
+fn refuse_kernel_place(root: &Root, target: &CStr, place: &OwnedFd) -> Result<()> {
+    let below = |dir: &[u8]| target.to_bytes().strip_prefix(dir).is_some_and(|rest| matches!(rest, [] | [b'/', ..]));
+    if below(b"/proc") || below(b"/sys") {
+        return Ok(());
+    }
+    let kind = i128::from(rustix::fs::fstatfs(place)?.f_type);
+    let stat = rustix::fs::fstat(place)?;
+    let file_type = FileType::from_raw_mode(stat.st_mode);
+    let kernel = KERNEL_MAGICS.iter().any(|m| i128::from(*m) == kind);
+    let top = rustix::fs::fstat(root)?;
+    let is_root = (stat.st_dev, stat.st_ino) == (top.st_dev, top.st_ino);
+    if kernel || is_root || matches!(file_type, FileType::CharacterDevice | FileType::BlockDevice) {
+        return Err(Errno::LOOP);
+    }
+    if below(b"/dev") {
+        return Ok(());
+    }
+    let dev = root.open(c"/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
+    if rustix::fs::fstat(&dev)?.st_dev == stat.st_dev { Err(Errno::LOOP) } else { Ok(()) }
+}
+
 pub(super) fn bind(
     armed: &Armed<'_>,
     state: &State,
@@ -177,6 +204,7 @@ pub(super) fn bind(
 ) -> Result<()> {
     let root = state.root()?;
     let place = if directory { root.directory(target, 0o755)? } else { root.file(target)? };
+    refuse_kernel_place(root, target, &place)?;
     with_tree(armed, from, |tree| {
         // Before it is attached, so that no moment is writable (CVE-2026-115521).
         mount::set_attributes(tree, attributes, true)?;

@@ -115,12 +115,7 @@ fn root(b: &mut Builder<'_>, spec: &SandboxSpec, suid: u64) -> Result<(), PlanEr
             }
             let from = b.tree(writable, false, false)?;
             b.steps.push(Step::Writable { from });
-            b.steps.push(Step::Overlay {
-                layers: lowers.len(),
-                append,
-                volatile: *volatile,
-                attributes: suid | NODEV,
-            });
+            b.steps.push(Step::Overlay { layers: lowers.len(), append, volatile: *volatile, attributes: suid | NODEV });
         }
         Rootfs::Directory { path } => {
             b.steps.push(Step::Scratch { layers: 0 });
