@@ -6,7 +6,7 @@
 wanted() {
     case $1 in
     make) echo make:make ;;
-    build) echo gcc:gcc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc ;;
+    build) echo gcc:cc libc6-dev:/usr/include/stdio.h musl-tools:musl-gcc ;;
     demo) wanted build && echo uidmap:newuidmap ;;
     test)
         wanted demo

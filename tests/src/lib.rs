@@ -4,6 +4,7 @@
 //! own, and its guard fails the test when anything is left behind.
 
 pub mod canary;
+pub mod kill;
 pub mod life;
 pub mod probe;
 
@@ -42,7 +43,6 @@ impl From<Output> for Said {
 
 impl Said {
     /// Standard output of a command that must have succeeded.
-    #[must_use]
     pub fn ok(self) -> String {
         assert_eq!(self.code, 0, "stdout: {}\nstderr: {}", self.out, self.err);
         self.out

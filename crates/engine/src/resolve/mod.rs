@@ -125,7 +125,9 @@ pub(crate) fn resolve_exec(
     let user = user::resolve(request.user.as_deref().unwrap_or(container_user), &[], lookup)?;
     let mut process = spec.process.clone();
     let root_caps = spec.process.bounding;
-    process.caps = if user.identity.uid == 0 { root_caps } else { Caps::EMPTY };
+    // Another user than root holds none and can get none, as at the start of a container.
+    let caps = if user.identity.uid == 0 { root_caps } else { Caps::EMPTY };
+    (process.caps, process.bounding) = (caps, caps);
     let keeps = |e: &String| !e.starts_with("HOME=") && !e.starts_with("TERM=");
     process.env = spec.process.env.iter().filter(|e| keeps(e)).cloned().collect();
     process.env.push(format!("HOME={}", user.home));
