@@ -47,7 +47,7 @@ install_missing() {
         say "note: installing needs root or sudo"
         return 1
     }
-    local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+    local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
     if ! ls /var/lib/apt/lists/*Packages* >/dev/null 2>&1; then
         "${apt[@]}" update >&2 || return 1
     fi

@@ -98,9 +98,9 @@ pub fn assert_settled(bench: &Bench, ids: &BTreeSet<String>, what: &str) {
     for id in listed().lines() {
         assert!(bench.path("root/containers").join(id).is_dir(), "{what}: the files of {id} are gone");
         if bench.state(id).0 == "running" {
-            let said = bench.say(&["exec", id, "true"]);
             // It may end in this moment.
-            assert!(said.code == 0 || bench.state(id).0 == "exited", "{what}: {}", said.err);
+            let lives = || bench.say(&["exec", id, "true"]).code == 0 || bench.state(id).0 == "exited";
+            assert!(eventually(5, lives), "{what}: {}", bench.say(&["exec", id, "true"]).err);
         } else {
             let places = cgroups(&BTreeSet::from([id.to_owned()]));
             assert!(places.is_empty(), "{what}: {places:?}");

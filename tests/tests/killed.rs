@@ -42,7 +42,7 @@ fn all(test: &str) -> Option<Vec<Point>> {
     }
     let bench = Bench::new();
     bench.sh(&[], "true").done();
-    Some(points(&bench, &["run", "--rm", "-d", "--init", "host", "true"], 5))
+    Some(points(&bench, &["run", "--rm", "-d", "--init", "host", "true"], 9))
 }
 
 #[test]

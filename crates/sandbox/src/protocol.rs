@@ -99,7 +99,12 @@ impl Channel {
     /// Receives; nothing at the end of the stream. Child-safe when `fds` has room.
     pub(crate) fn recv(&self, fds: &mut Vec<OwnedFd>) -> Result<Option<Message>, Errno> {
         let mut bytes = [0; 8];
-        match fd::recv(self.socket.as_fd(), &mut bytes, fds)? {
+        let received = match fd::recv(self.socket.as_fd(), &mut bytes, fds) {
+            // It was killed before it had read everything: an end like any other.
+            Err(Errno::CONNRESET) => 0,
+            other => other?,
+        };
+        match received {
             0 => Ok(None),
             8 => Message::decode(bytes).map(Some).ok_or(Errno::PROTO),
             _ => Err(Errno::PROTO),

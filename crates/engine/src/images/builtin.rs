@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use bulkhead_image::ImageConfig;
 
 use super::ImageRef;
+use super::load::Staging;
 use crate::engine::Engine;
 use crate::error::EngineError;
 
@@ -74,9 +75,9 @@ fn directory(path: &Path, mode: u32) -> std::io::Result<()> {
 }
 
 fn make(engine: &Engine, layer: &Path, binds: &[PathBuf], links: &[(PathBuf, PathBuf)]) -> Result<(), EngineError> {
-    let staging = engine.paths.root.join(format!("host-new-{}", std::process::id()));
+    let held = Staging::new(engine)?;
+    let staging = held.path.join("host");
     let fill = || -> std::io::Result<()> {
-        drop(std::fs::remove_dir_all(&staging));
         for (path, mode) in [
             ("", 0o755),
             ("dev", 0o755),
@@ -108,7 +109,7 @@ fn make(engine: &Engine, layer: &Path, binds: &[PathBuf], links: &[(PathBuf, Pat
         etc(&staging.join("etc"))?;
         match std::fs::rename(&staging, layer) {
             // Another command was faster.
-            Err(e) if e.kind() == std::io::ErrorKind::DirectoryNotEmpty => std::fs::remove_dir_all(&staging),
+            Err(e) if e.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
             other => other,
         }
     };

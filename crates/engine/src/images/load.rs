@@ -29,7 +29,7 @@ pub struct ImportRequest {
 #[derive(Debug)]
 pub(super) struct Staging<'a> {
     engine: &'a Engine,
-    path: PathBuf,
+    pub(super) path: PathBuf,
     lock: PathBuf,
     _lock: OwnedFd,
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use bulkhead_sandbox::spec::{Mount, MountFlags, TmpfsDirectory};
+use bulkhead_sandbox::spec::{IdRange, Mount, MountFlags, TmpfsDirectory, inside};
 
 use super::Context;
 use crate::error::EngineError;
@@ -51,7 +51,7 @@ pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError>
         if asked {
             continue;
         }
-        if let Some(directories) = skeleton(&context.image.layers, target) {
+        if let Some(directories) = skeleton(context, target) {
             mounts.push(Mount::Tmpfs {
                 target: target.to_owned(),
                 size: TMPFS,
@@ -75,7 +75,9 @@ fn covers(mount: &MountRequest, target: &str) -> bool {
 
 /// The directories that an image has below `target`, to be made again in a fresh tmpfs. Nothing when the image keeps
 /// anything else there, or does not have the directory: then it stays what it is.
-fn skeleton(layers: &[PathBuf], target: &str) -> Option<Vec<TmpfsDirectory>> {
+fn skeleton(context: &Context<'_>, target: &str) -> Option<Vec<TmpfsDirectory>> {
+    // Root's layers are on disk as the image has them; an ordinary user's belong to his own ids.
+    let id = |ranges: &[IdRange], on_disk| if context.facts.privileged { Some(on_disk) } else { inside(ranges, on_disk) };
     let below = target.trim_start_matches('/');
     let mut found: Vec<TmpfsDirectory> = Vec::new();
     let mut present = false;
@@ -102,7 +104,12 @@ fn skeleton(layers: &[PathBuf], target: &str) -> Option<Vec<TmpfsDirectory>> {
                     return None;
                 }
                 found.retain(|d| d.path != text);
-                found.push(TmpfsDirectory { path: text, mode: meta.mode() & 0o7777, uid: meta.uid(), gid: meta.gid() });
+                found.push(TmpfsDirectory {
+                    path: text,
+                    mode: meta.mode() & 0o7777,
+                    uid: id(&context.ids.uids, meta.uid())?,
+                    gid: id(&context.ids.gids, meta.gid())?,
+                });
                 stack.push(path);
             }
         }

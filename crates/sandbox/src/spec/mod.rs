@@ -93,6 +93,15 @@ pub fn outside(ranges: &[IdRange], id: u32) -> Option<u32> {
     })
 }
 
+/// The id inside for the host's `id`, if it is mapped.
+#[must_use]
+pub fn inside(ranges: &[IdRange], id: u32) -> Option<u32> {
+    ranges.iter().find_map(|r| {
+        let offset = id.checked_sub(r.outside)?;
+        if offset < r.count { r.inside.checked_add(offset) } else { None }
+    })
+}
+
 /// Where the root file system comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
