@@ -81,7 +81,7 @@ fn skeleton(context: &Context<'_>, target: &str) -> Option<Vec<TmpfsDirectory>> 
     let below = target.trim_start_matches('/');
     let mut found: Vec<TmpfsDirectory> = Vec::new();
     let mut present = false;
-    for layer in layers {
+    for layer in &context.image.layers {
         // A link on the way would be followed on the host.
         let by_link = |part: &Path| std::fs::symlink_metadata(layer.join(part)).is_ok_and(|m| m.is_symlink());
         if Path::new(below).ancestors().skip(1).any(by_link) {
