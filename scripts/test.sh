@@ -100,20 +100,23 @@ chmod 755 "$cache" 2>/dev/null || true
 build_suite() {
     local list=$scratch/executables
     mkdir -p "$2"
-    (cd "$1" && cargo test --locked -p bulkhead-tests --no-run --message-format=json-render-diagnostics) >"$list"
+    (cd "$1" && cargo test --locked -p bulkhead-tests --no-run --message-format=json-render-diagnostics) >"$list" || return
     sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' "$list" | while read -r file; do
         name=$(basename "$file")
         install -m 0755 "$file" "$2/${name%-*}"
-    done
+        echo "${name%-*}"
+    done >"$2.names"
+    [ -s "$2.names" ]
 }
 
-# run_suite NAME DIRECTORY PACKAGE PREFIX…: every executable, in the package's directory, by the command PREFIX.
+# run_suite WHO DIRECTORY PACKAGE PREFIX…: every executable named on standard input, in the package's directory, by the
+# command PREFIX. Tests put helpers beside the executables, so the directory's own list is longer.
 run_suite() {
-    local name=$1 dir=$2 package=$3 file
+    local who=$1 dir=$2 package=$3 name
     shift 3
-    for file in "$dir"/*; do
-        step "$name-$(basename "$file")" timeout -k 10 "${TEST_TIMEOUT:-900}" "$@" \
-            sh -c 'cd "$1" && shift && exec "$@"' sh "$package" "$file" --show-output
+    while read -r name; do
+        step "$who-$name" timeout -k 10 "${TEST_TIMEOUT:-900}" "$@" \
+            sh -c 'cd "$1" && shift && exec "$@"' sh "$package" "$dir/$name" --show-output
     done
 }
 
@@ -125,7 +128,7 @@ common=(env "BULKHEAD_BIN=$scratch/bulkhead" "BULKHEAD_TEST_CACHE=$cache" "CARGO
 if ! root; then
     heading "the program's tests, as $(id -un)"
     mkdir "$scratch/tmp"
-    run_suite user "$scratch/suite" "$repo/tests" "${common[@]}" "TMPDIR=$scratch/tmp"
+    run_suite user "$scratch/suite" "$repo/tests" "${common[@]}" "TMPDIR=$scratch/tmp" <"$scratch/suite.names"
     echo
     echo "NOT RUN: the program's tests as root; run make test as root for them"
     finish
@@ -133,7 +136,7 @@ fi
 
 heading "the program's tests, as root"
 mkdir "$scratch/tmp-root"
-run_suite root "$scratch/suite" "$repo/tests" "${common[@]}" "TMPDIR=$scratch/tmp-root"
+run_suite root "$scratch/suite" "$repo/tests" "${common[@]}" "TMPDIR=$scratch/tmp-root" <"$scratch/suite.names"
 
 # An account with subordinate ids. It stays, so that runs at the same time do not take it from each other.
 user=bulkhead-test
@@ -164,14 +167,14 @@ if id "$user" >/dev/null 2>&1; then
         check suite-build-copy build_suite "$scratch/tree" "$scratch/suite-user"
         user_suite=$scratch/suite-user user_package=$scratch/tree/tests
     fi
+    # Helpers that root's run left are not taken over.
+    install -d -m 0755 -o "$user" -g "$group" "$scratch/for-user"
+    while read -r name; do install -m 0755 "$user_suite/$name" "$scratch/for-user/"; done <"$user_suite.names"
     # What reads the sources was proven above.
-    mkdir "$scratch/for-user"
-    for file in "$user_suite"/*; do
-        case $(basename "$file") in architecture | bulkhead_tests) ;; *) ln "$file" "$scratch/for-user/" ;; esac
-    done
+    grep -vxE 'architecture|bulkhead_tests' "$user_suite.names" >"$scratch/user.names"
     run_suite user "$scratch/for-user" "$user_package" "${as_user[@]}" env -i "${common[@]:1}" "CARGO_MANIFEST_DIR=$user_package" \
         "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" LC_ALL=C.UTF-8 "USER=$user" "LOGNAME=$user" \
-        "HOME=$scratch/home" "XDG_RUNTIME_DIR=$scratch/run" "TMPDIR=$scratch/tmp-user"
+        "HOME=$scratch/home" "XDG_RUNTIME_DIR=$scratch/run" "TMPDIR=$scratch/tmp-user" <"$scratch/user.names"
 else
     echo "NOT RUN: no ordinary user could be made"
 fi

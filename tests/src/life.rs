@@ -78,8 +78,11 @@ impl Bench {
             let links = std::fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten();
             let mut links = links.map(|l| l.path()).chain([entry.path().join("exe")]);
             let linked = links.any(|l| std::fs::read_link(l).is_ok_and(|to| to.to_string_lossy().contains(&store)));
-            // Commands that a test itself has running are not meant: those have the store in their environment.
-            if !has(&read("environ")) && (linked || has(&read("cmdline")) || has(&read("mountinfo"))) {
+            // Commands that the test itself has running are not meant.
+            let parent = String::from_utf8_lossy(&read("stat")).rsplit_once(')').map(|(_, rest)| rest.to_owned());
+            let parent = parent.and_then(|rest| rest.split_whitespace().nth(1).map(str::to_owned));
+            let ours = parent == Some(std::process::id().to_string());
+            if !ours && (linked || ["environ", "cmdline", "mountinfo"].iter().any(|file| has(&read(file)))) {
                 let line =
                     read("cmdline").iter().map(|b| if *b == 0 { ' ' } else { char::from(*b) }).collect::<String>();
                 found.push(format!("{name}: {line}"));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bulkhead_tests::kill::{Point, assert_settled, kill_at, points};
 use bulkhead_tests::life::tar;
-use bulkhead_tests::{Bench, is_root, skip};
+use bulkhead_tests::{Bench, eventually, is_root, skip};
 
 fn archive(bench: &Bench) -> PathBuf {
     use std::os::unix::fs::symlink;
@@ -122,6 +122,8 @@ fn an_import_that_is_killed_by_the_clock_leaves_all_or_nothing() {
         std::thread::sleep(whole * step / 22);
         child.kill().unwrap();
         child.wait().unwrap();
+        // The confined process ends a moment after its parent, and holds the lock until then.
+        assert!(eventually(5, || bench.processes().is_empty()), "{:#?}", bench.processes());
         if assert_whole(&bench, &format!("import killed after {step}/22 of {whole:?}")) {
             bench.say(&["rmi", "base:1"]).done();
         }

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -136,14 +137,18 @@ impl Layout {
         }
     }
 
-    /// Makes the run directory of a new container and takes its lock. A command that looks for left-overs in the moment
-    /// between the two takes the directory for one, and removes it: then it is made again.
+    /// Takes the lock of a container that is to be made or removed, and makes the run directory for it where there is
+    /// none. `None`: somebody else has held it for 10 seconds.
+    ///
+    /// A command that looks for left-overs between the making and the locking takes the directory for one, and removes
+    /// it: then it is made again.
     ///
     /// # Errors
-    /// When it cannot be made, or is taken away again and again.
-    pub fn claim(&self) -> Result<OwnedFd, EngineError> {
-        const ATTEMPTS: u32 = 1000;
-        for _ in 0..ATTEMPTS {
+    /// When it cannot be made.
+    pub fn claim(&self) -> Result<Option<OwnedFd>, EngineError> {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
             match std::fs::DirBuilder::new().mode(0o700).create(&self.run) {
                 Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
                     return Err(EngineError::io("make", &self.run)(e));
@@ -151,14 +156,14 @@ impl Layout {
                 _ => {}
             }
             match self.try_lock() {
-                Ok(Some(lock)) => return Ok(lock),
+                Ok(Some(lock)) => return Ok(Some(lock)),
                 Ok(None) => {}
                 Err(_) if !self.run.exists() => {}
                 Err(e) => return Err(e),
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
-        Err(EngineError::refused("the new container", "its lock is held by another process"))
+        Ok(None)
     }
 
     /// Waits until nobody holds the lock any more.

@@ -5,12 +5,13 @@
 //! of its own in the run directory, reached through a read-only mount that exists nowhere else, which costs a few
 //! microseconds a start; for an ordinary user, who owns his own copy, a sealed one in memory.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bulkhead_sys::{fd, mount};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::error::EngineError;
 use crate::store::Paths;
@@ -64,16 +65,30 @@ fn copy_of(paths: &Paths, own: &OwnedFd) -> Result<PathBuf, EngineError> {
     if std::fs::metadata(&copy).is_ok_and(|m| m.size() == meta.size()) {
         return Ok(copy);
     }
-    let temporary = paths.run.join(format!("binary-new-{}", std::process::id()));
     let make = || -> std::io::Result<()> {
-        let mut to = std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
+        // It has no name before it is whole: a command that is killed here leaves nothing.
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let mut to = std::fs::File::from(rustix::fs::open(&paths.run, flags, Mode::from_raw_mode(0o600))?);
         std::io::copy(&mut &file, &mut to)?;
         std::os::unix::fs::fchown(&to, Some(0), Some(0))?;
         rustix::fs::fchmod(&to, Mode::from_raw_mode(0o555))?;
         // Clean pages are shared by all monitors and can be dropped when memory is short.
         to.sync_data()?;
+        // A file that somebody has open for writing cannot be executed.
+        let path = |file: &OwnedFd| format!("/proc/self/fd/{}", file.as_raw_fd());
+        let to = OwnedFd::from(to);
+        let whole = rustix::fs::open(path(&to), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         drop(to);
-        std::fs::rename(&temporary, &copy)
+        let link = || rustix::fs::linkat(rustix::fs::CWD, path(&whole), rustix::fs::CWD, &copy, AtFlags::SYMLINK_FOLLOW);
+        match link() {
+            // Another command was faster; what a crash of the machine has cut is replaced.
+            Err(Errno::EXIST) if std::fs::metadata(&copy)?.size() == meta.size() => Ok(()),
+            Err(Errno::EXIST) => {
+                std::fs::remove_file(&copy)?;
+                Ok(link()?)
+            }
+            other => Ok(other?),
+        }
     };
     make().map_err(EngineError::io("copy this program to", &copy))?;
     Ok(copy)

@@ -17,6 +17,7 @@ pub use self::inspect::inspect;
 pub use self::list::{State, Summary, list, writable_size};
 pub use self::logs::{LogsRequest, Piece, logs};
 pub(crate) use self::recover::recover;
+pub(crate) use self::remove::cgroup_directories;
 pub use self::remove::{remove, remove_by_id};
 pub use self::run::{Started, dry_run, run};
 pub use self::stop::{kill, stop};

@@ -7,12 +7,12 @@ use bulkhead_sandbox::spec::Resources;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::images::worker::remove_tree;
+use crate::images::worker::{remove_tree, settle};
 use crate::layout::Layout;
 use crate::store::StoreError;
 
 /// Every directory that the control groups of container `id` can have, also of one that was killed half-way.
-pub(super) fn cgroup_directories(engine: &Engine, id: &str) -> Result<Vec<PathBuf>, EngineError> {
+pub(crate) fn cgroup_directories(engine: &Engine, id: &str) -> Result<Vec<PathBuf>, EngineError> {
     let facts = engine.facts()?;
     // All of them: also those that only an asked-for limit makes.
     let mut directories = match plan(id, &Resources::default(), facts) {
@@ -29,10 +29,11 @@ pub(super) fn cgroup_directories(engine: &Engine, id: &str) -> Result<Vec<PathBu
 }
 
 /// Removes all of a container that does not run: processes and control groups, files, record and id range, in this
-/// order, so that a range is never free while a file of it exists.
+/// order, so that a range is never free while a file of it exists. The caller holds its lock.
 pub(super) fn discard(engine: &Engine, id: &str) -> Result<(), EngineError> {
     let layout = Layout::new(&engine.paths, id);
     CgroupHandle::remove_all(&cgroup_directories(engine, id)?).map_err(|e| EngineError::Start(e.into()))?;
+    settle(engine, &layout.dir)?;
     remove_tree(engine, &layout.dir)?;
     match engine.store()?.remove_container(id) {
         Ok(()) | Err(StoreError::NoSuchContainer { .. }) => {}
@@ -60,6 +61,13 @@ pub fn remove(engine: &Engine, query: &str, force: bool) -> Result<(), EngineErr
         }
         super::stop::end(engine, &record, 9, Some(0))?;
     }
+    let Some(_lock) = layout.claim()? else {
+        return Err(EngineError::State {
+            name: record.name.clone(),
+            state: "being started or removed by another command".to_owned(),
+            hint: "try again when 'bulkhead ps -a' shows it as running or exited".to_owned(),
+        });
+    };
     discard(engine, &record.id)
 }
 
@@ -68,6 +76,9 @@ pub fn remove(engine: &Engine, query: &str, force: bool) -> Result<(), EngineErr
 /// # Errors
 /// What could not be removed.
 pub fn remove_by_id(engine: &Engine, id: &str) -> Result<(), EngineError> {
-    Layout::new(&engine.paths, id).wait_unlocked()?;
+    let layout = Layout::new(&engine.paths, id);
+    layout.wait_unlocked()?;
+    // Who held it for so long a time is removing it.
+    let Some(_lock) = layout.claim()? else { return Ok(()) };
     discard(engine, id)
 }

@@ -73,6 +73,8 @@ pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<SandboxPla
 struct Unfinished<'a> {
     engine: &'a Engine,
     id: String,
+    /// Held until the monitor has it.
+    lock: Option<OwnedFd>,
     armed: bool,
 }
 
@@ -80,7 +82,10 @@ impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         if self.armed {
             // The reason is on its way to the user; what stays is found by the next command.
-            drop(super::remove::discard(self.engine, &self.id));
+            drop(match self.lock {
+                Some(_) => super::remove::discard(self.engine, &self.id),
+                None => super::remove::remove_by_id(self.engine, &self.id),
+            });
         }
     }
 }
@@ -98,8 +103,10 @@ pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, Engin
     let provisional = facts.privileged.then(|| RangePool::default().start);
     let (checked, layout) = spec_for(engine, request, &image, &id, provisional)?;
     plan(&checked, facts)?;
-    let mut unfinished = Unfinished { engine, id: id.clone(), armed: true };
-    let lock = layout.claim()?;
+    let Some(lock) = layout.claim()? else {
+        return Err(EngineError::refused("the new container", "its lock is held by another process"));
+    };
+    let mut unfinished = Unfinished { engine, id: id.clone(), lock: Some(lock), armed: true };
     let forbidden = if facts.privileged { ids::forbidden()? } else { Vec::new() };
     let wish = facts.privileged.then(|| RangeWish { pool: RangePool::default(), forbidden: &forbidden });
     let new = NewContainer {
@@ -134,8 +141,9 @@ pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, Engin
         cleanup: request.auto_remove.then(|| cleanup_command(&id)).transpose()?,
         cleanup_env: cleanup_env(engine),
     };
-    let socket = spawn(engine, "monitor", &order, &[&lock])?;
-    drop(lock);
+    let lock = unfinished.lock.as_ref().ok_or_else(|| EngineError::refused("the new container", "it has no lock"))?;
+    let socket = spawn(engine, "monitor", &order, &[lock])?;
+    unfinished.lock = None;
     if request.detach {
         await_start(&socket)?;
         unfinished.armed = false;

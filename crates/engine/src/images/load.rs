@@ -98,6 +98,7 @@ pub(crate) fn recover(engine: &Engine) -> Result<(), EngineError> {
             continue;
         }
         let directory = lock.with_extension("");
+        worker::settle(engine, &directory)?;
         engine.store()?.with_known_layers(|known| settle_layers(engine, &directory, known))?;
         worker::remove_tree(engine, &directory)?;
         std::fs::remove_file(&lock).map_err(EngineError::io("remove", &lock))?;

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use bulkhead_image::{Budget, Digest, ImportOptions, ImportReport, LoadOptions, LoadReport, OwnIds};
+use bulkhead_sandbox::cgroup::CgroupHandle;
 use bulkhead_sandbox::spec::{IdMaps, IdRange, MapWriter};
 use bulkhead_sandbox::supervise;
 use bulkhead_sandbox::worker::{WorkerSpec, plan_worker};
@@ -19,7 +20,7 @@ use crate::error::EngineError;
 use crate::filters::{self, Builtin};
 use crate::ids;
 use crate::protect::protected_binary;
-use crate::store::{RangePool, new_id};
+use crate::store::RangePool;
 
 /// What a worker is asked to do; travels as one argument.
 #[derive(Debug, Serialize, Deserialize)]
@@ -72,6 +73,21 @@ fn worker_ids(engine: &Engine) -> Result<IdMaps, EngineError> {
     Ok(IdMaps { uids: range.clone(), gids: range, writer: MapWriter::Direct })
 }
 
+/// Name of the process that works in `directory`: with it the control group of one that was killed is found again.
+fn id_of(directory: &Path) -> String {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    format!("worker-{}", name.chars().filter(char::is_ascii_alphanumeric).take(16).collect::<String>())
+}
+
+/// Ends what still works in `directory` for a command that was killed, and removes its control groups.
+///
+/// # Errors
+/// The group that could not be removed.
+pub(crate) fn settle(engine: &Engine, directory: &Path) -> Result<(), EngineError> {
+    let groups = crate::containers::cgroup_directories(engine, &id_of(directory))?;
+    CgroupHandle::remove_all(&groups).map_err(|e| EngineError::Start(e.into()))
+}
+
 /// Runs a task in a confined process whose root is `directory`.
 ///
 /// # Errors
@@ -91,7 +107,7 @@ pub(super) fn run(
     let order = serde_json::to_string(&task)
         .map_err(|e| EngineError::refused("unpacking", format!("the task cannot be written down: {e}")))?;
     let spec = WorkerSpec {
-        id: format!("worker-{}", new_id()?.chars().take(16).collect::<String>()),
+        id: id_of(directory),
         ids,
         directory: directory.to_path_buf(),
         input: layout,

@@ -22,7 +22,7 @@ const MASKED: [&str; 15] = [
 ];
 
 /// Take no writes: all of the kernel's settings that no namespace holds.
-const READ_ONLY: [&str; 4] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/pressure", "/proc/sys"];
 
 /// The list for this host: counters of each CPU's thermal throttling are a side channel.
 pub(crate) fn masked(facts: &HostFacts) -> Vec<String> {

@@ -134,6 +134,7 @@ pub(super) fn filesystem(
         },
     };
     refuse_link_target(root, target, &place)?;
+    refuse_kernel_place(root, target, &place)?;
     let made = mount::new_filesystem(name, options.iter().map(|(k, v)| (k.c(), v.as_ref().map(Text::c))), attributes)?;
     for d in directories {
         let mode = Mode::from_raw_mode(d.mode);
