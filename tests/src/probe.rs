@@ -248,6 +248,15 @@ impl Lab {
         self.bench.say(&["rm", "-f", name]).done();
     }
 
+    /// Whether a container here has more ids than the one of its root: always for root, and for an ordinary user with
+    /// subordinate ids.
+    #[must_use]
+    pub fn many_ids(&self) -> bool {
+        let state = self.probe(&[], &["state"]).ok();
+        let count = value(&state, "uid_map").and_then(|m| m.split_whitespace().nth(2)?.parse::<u32>().ok());
+        count.is_some_and(|n| n > 1)
+    }
+
     /// Runs the probe outside of any container: the control that shows what it can see.
     ///
     /// # Panics

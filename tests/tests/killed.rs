@@ -67,7 +67,20 @@ fn killed_at_the_very_first_start() {
     }
     let bench = Bench::new();
     let points = points(&bench, &["run", "--rm", "-d", "host", "true"], 3);
-    let first = ["write", "rename", "symlink", "mkdir", "pwrite64", "fchown", "fchmod", "chmod", "fdatasync", "sendfile", "copy_file_range", "linkat"];
+    let first = [
+        "write",
+        "rename",
+        "symlink",
+        "mkdir",
+        "pwrite64",
+        "fchown",
+        "fchmod",
+        "chmod",
+        "fdatasync",
+        "sendfile",
+        "copy_file_range",
+        "linkat",
+    ];
     let points: Vec<Point> = points.into_iter().filter(|(name, _)| first.contains(&name.as_str())).collect();
     assert!(points.len() > 10, "{points:?}");
     sweep(&points, false);

@@ -43,7 +43,7 @@ fn assert_whole(bench: &Bench, what: &str) -> bool {
     let layers = layers(bench);
     assert_eq!(listed.lines().count(), layers.len(), "{what}: {listed:?} {layers:?}");
     for layer in &layers {
-        assert_eq!(files(layer), 15, "{what}: {layer:?}");
+        assert_eq!(files(&layer.join("fs")), 15, "{what}: {layer:?}");
     }
     !listed.is_empty()
 }

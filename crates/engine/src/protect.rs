@@ -79,7 +79,8 @@ fn copy_of(paths: &Paths, own: &OwnedFd) -> Result<PathBuf, EngineError> {
         let to = OwnedFd::from(to);
         let whole = rustix::fs::open(path(&to), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         drop(to);
-        let link = || rustix::fs::linkat(rustix::fs::CWD, path(&whole), rustix::fs::CWD, &copy, AtFlags::SYMLINK_FOLLOW);
+        let link =
+            || rustix::fs::linkat(rustix::fs::CWD, path(&whole), rustix::fs::CWD, &copy, AtFlags::SYMLINK_FOLLOW);
         match link() {
             // Another command was faster; what a crash of the machine has cut is replaced.
             Err(Errno::EXIST) if std::fs::metadata(&copy)?.size() == meta.size() => Ok(()),

@@ -51,12 +51,27 @@ fn sysctls_reach_only_the_containers_own() {
     let lab = Lab::new();
     let before = host_settings();
     for setting in [
-        "kernel.core_pattern=|/canary", "kernel.modprobe=/canary", "kernel.hostname=x", "vm.swappiness=1",
-        "kernel/core_pattern=x", "net.ipv4.ip_forward=1+kernel.core_pattern=x\nkernel.core_pattern=y",
-        "net.ipv4.ip_forward=1\nkernel.core_pattern=x", "net/../kernel/core_pattern=x", "net..ipv4=1",
-        "net.ipv4.../../../kernel/core_pattern=x", "net=1", "", "=1", "net.ipv4.ip_forward", "net.ipv4.ip_forward=",
-        "net ipv4=1", "/proc/sys/net/ipv4/ip_forward=1", "fs.mqueue=1",
-        "user.max_user_namespaces=100", "kernel.domainname.x=1", "net.core.bpf_jit_enable=0",
+        "kernel.core_pattern=|/canary",
+        "kernel.modprobe=/canary",
+        "kernel.hostname=x",
+        "vm.swappiness=1",
+        "kernel/core_pattern=x",
+        "net.ipv4.ip_forward=1+kernel.core_pattern=x\nkernel.core_pattern=y",
+        "net.ipv4.ip_forward=1\nkernel.core_pattern=x",
+        "net/../kernel/core_pattern=x",
+        "net..ipv4=1",
+        "net.ipv4.../../../kernel/core_pattern=x",
+        "net=1",
+        "",
+        "=1",
+        "net.ipv4.ip_forward",
+        "net.ipv4.ip_forward=",
+        "net ipv4=1",
+        "/proc/sys/net/ipv4/ip_forward=1",
+        "fs.mqueue=1",
+        "user.max_user_namespaces=100",
+        "kernel.domainname.x=1",
+        "net.core.bpf_jit_enable=0",
     ] {
         let said = lab.probe(&["--sysctl", setting], &["true"]);
         assert_eq!(said.code, 125, "--sysctl {setting:?}: {said:?}");

@@ -156,11 +156,13 @@ fn keys_of_the_caller_are_out_of_reach() {
         let open = case.contains(&"seccomp=unconfined");
         assert!(!seen.contains("with the canary"), "{case:?}: {seen}");
         for line in seen.lines().filter(|l| !l.starts_with("proc-keys")) {
-            assert!(!line.ends_with(" ok"), "{case:?}: {line}");
+            // The kernel shows the name of a key to its owner, who an ordinary user's container is. Its content it does not.
+            let shown = open && !is_root() && line == "describe ok";
+            assert!(shown || !line.ends_with(" ok"), "{case:?}: {line}");
             assert!(open || line.ends_with("EPERM") || line.ends_with("ENOSYS"), "{case:?}: {line}");
         }
     }
-    if is_root() {
+    if lab.many_ids() {
         let seen = with_key(&[&engine, "exec", "-u", "1000", "kk", "/probe", "keys", &name, "@"]).ok();
         assert!(!seen.contains(" ok") && !seen.contains("canary\n"), "{seen}");
     }

@@ -36,6 +36,8 @@ pub(super) struct Staging<'a> {
 
 impl<'a> Staging<'a> {
     pub(super) fn new(engine: &'a Engine) -> Result<Self, EngineError> {
+        // Makes the directories on first use.
+        engine.store()?;
         loop {
             let name: String = new_id()?.chars().take(16).collect();
             let path = engine.paths.staging().join(&name);

@@ -66,7 +66,7 @@ fn from_record(engine: &Engine, record: &ImageRecord, written: &str) -> Result<I
         id: Some(record.id.clone()),
         reference: written.to_owned(),
         config: document.config,
-        layers: record.layers.iter().map(|chain| engine.paths.layer(chain)).collect(),
+        layers: record.layers.iter().map(|chain| engine.paths.layer_root(chain)).collect(),
         host_binds: Vec::new(),
     })
 }

@@ -20,7 +20,7 @@ use crate::error::EngineError;
 use crate::filters::{self, Builtin};
 use crate::ids;
 use crate::protect::protected_binary;
-use crate::store::RangePool;
+use crate::store::{LAYER_ROOT, RangePool};
 
 /// What a worker is asked to do; travels as one argument.
 #[derive(Debug, Serialize, Deserialize)]
@@ -173,13 +173,16 @@ fn work(task: &str) -> Result<Answer, String> {
             } else {
                 bulkhead_image::load(std::io::stdin(), root.as_fd(), &budget, &options)
             };
-            report.map(Answer::Loaded).map_err(|e| chain(&e))
+            let report = report.map_err(|e| chain(&e))?;
+            house()?;
+            Ok(Answer::Loaded(report))
         }
         Task::Import { changes, message, single_id } => {
             let options = ImportOptions { ids: own(single_id), changes, message, ..ImportOptions::default() };
-            bulkhead_image::import(std::io::stdin(), root.as_fd(), &budget, &options)
-                .map(Answer::Imported)
-                .map_err(|e| chain(&e))
+            let report = bulkhead_image::import(std::io::stdin(), root.as_fd(), &budget, &options);
+            let report = report.map_err(|e| chain(&e))?;
+            house()?;
+            Ok(Answer::Imported(report))
         }
         Task::Empty => {
             for entry in std::fs::read_dir("/").map_err(|e| e.to_string())? {
@@ -191,6 +194,23 @@ fn work(task: &str) -> Result<Answer, String> {
             Ok(Answer::Emptied)
         }
     }
+}
+
+/// Gives every layer a directory around it. The root of a layer has the owner and mode that the image wants, with which
+/// an ordinary user could not rename it; what is around it is his.
+fn house() -> Result<(), String> {
+    let layers = Path::new("/layers");
+    for entry in std::fs::read_dir(layers).map_err(|e| e.to_string())? {
+        let layer = entry.map_err(|e| e.to_string())?.path();
+        let house = layers.with_file_name("house");
+        let build = || {
+            std::fs::create_dir(&house)?;
+            std::fs::rename(&layer, house.join(LAYER_ROOT))?;
+            std::fs::rename(&house, &layer)
+        };
+        build().map_err(|e: std::io::Error| format!("cannot move the layer {layer:?}: {e}"))?;
+    }
+    Ok(())
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -77,7 +77,8 @@ fn covers(mount: &MountRequest, target: &str) -> bool {
 /// anything else there, or does not have the directory: then it stays what it is.
 fn skeleton(context: &Context<'_>, target: &str) -> Option<Vec<TmpfsDirectory>> {
     // Root's layers are on disk as the image has them; an ordinary user's belong to his own ids.
-    let id = |ranges: &[IdRange], on_disk| if context.facts.privileged { Some(on_disk) } else { inside(ranges, on_disk) };
+    let id =
+        |ranges: &[IdRange], on_disk| if context.facts.privileged { Some(on_disk) } else { inside(ranges, on_disk) };
     let below = target.trim_start_matches('/');
     let mut found: Vec<TmpfsDirectory> = Vec::new();
     let mut present = false;
@@ -150,7 +151,11 @@ fn one(context: &Context<'_>, mount: &MountRequest) -> Result<Mount, EngineError
                 directory,
                 recursive: true,
                 shift_ids: true,
-                flags: MountFlags { read_only: *read_only, exec: *exec },
+                // Docker's binds can be executed from.
+                flags: MountFlags {
+                    read_only: *read_only,
+                    exec: *exec || context.request.profile == ProfileName::Compat,
+                },
             })
         }
         MountRequest::Volume { name, target, .. } => Err(EngineError::refused(

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use super::StoreError;
 
+/// Name of a layer's root directory in the directory of the layer.
+pub const LAYER_ROOT: &str = "fs";
+
 /// The two places of one bulkhead: what survives the boot, and what does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -73,6 +76,11 @@ impl Paths {
     /// The directory of one layer; `chain_hex` may begin with `sha256:`.
     pub fn layer(&self, chain_hex: &str) -> PathBuf {
         self.layers().join(component(chain_hex.strip_prefix("sha256:").unwrap_or(chain_hex)))
+    }
+
+    /// The files of one layer, below its directory.
+    pub fn layer_root(&self, chain_hex: &str) -> PathBuf {
+        self.layer(chain_hex).join(LAYER_ROOT)
     }
 
     /// The containers' directories.

@@ -191,8 +191,12 @@ fn refuse_kernel_place(root: &Root, target: &CStr, place: &OwnedFd) -> Result<()
     if below(b"/dev") {
         return Ok(());
     }
-    let dev = root.open(c"/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
-    if rustix::fs::fstat(&dev)?.st_dev == stat.st_dev { Err(Errno::LOOP) } else { Ok(()) }
+    match root.open(c"/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
+        Ok(dev) if rustix::fs::fstat(&dev)?.st_dev == stat.st_dev => Err(Errno::LOOP),
+        // A worker has no devices at all.
+        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        Err(e) => Err(e),
+    }
 }
 
 pub(super) fn bind(
