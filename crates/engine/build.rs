@@ -17,7 +17,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "aarch64" => Arch::Aarch64,
         _ => Arch::X86_64,
     };
-    let all: [(&str, fn() -> Profile, &[u64]); 3] = [
+    type Builtin = (&'static str, fn() -> Profile, &'static [u64]);
+    let all: [Builtin; 3] = [
         ("default", default_profile, &[DEFAULT, 0]),
         ("strict", strict_profile, &[0, MKNOD]),
         ("compat", compat_profile, &[DOCKER, 0]),

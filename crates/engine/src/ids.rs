@@ -26,7 +26,8 @@ pub(crate) fn of_user(facts: &HostFacts) -> IdMaps {
     let name = user_name(facts.uid);
     let uids = subordinate("/etc/subuid", name.as_deref(), facts.uid);
     let gids = subordinate("/etc/subgid", name.as_deref(), facts.uid);
-    match (helpers, uids, gids) {
+    // The helpers look the caller up by name.
+    match (helpers && name.is_some(), uids, gids) {
         (true, Some(uids), Some(gids)) => {
             IdMaps { uids: with_own(facts.uid, uids), gids: with_own(facts.gid, gids), writer: MapWriter::Helpers }
         }

@@ -95,10 +95,15 @@ impl Layout {
         read_json(&self.state())
     }
 
+    /// Where the end is written when the disk is full.
+    fn exit_in_memory(&self) -> PathBuf {
+        self.run.join("exit.json")
+    }
+
     /// How it ended; nothing when it did not.
     #[must_use]
     pub fn read_exit(&self) -> Option<ExitState> {
-        read_json(&self.exit())
+        read_json(&self.exit()).or_else(|| read_json(&self.exit_in_memory()))
     }
 
     /// Writes the running state, at once or not at all.
@@ -109,12 +114,25 @@ impl Layout {
         write_json(&self.state(), state, false)
     }
 
-    /// Writes how it ended, at once or not at all; `durable`: to survive a crash of the machine.
+    /// Writes how it ended, at once or not at all. `keep`: to survive a crash of the machine, and the run is forgotten;
+    /// otherwise the container is about to be removed.
+    ///
+    /// On a full disk, which may be the container's own doing, it is kept in the run directory, and every later command
+    /// tries again.
     ///
     /// # Errors
     /// The file operation that failed.
-    pub fn write_exit(&self, exit: &ExitState, durable: bool) -> Result<(), EngineError> {
-        write_json(&self.exit(), exit, durable)
+    pub fn write_exit(&self, exit: &ExitState, keep: bool) -> Result<(), EngineError> {
+        let Err(error) = write_json(&self.exit(), exit, keep) else {
+            if keep {
+                self.clear_run();
+            }
+            return Ok(());
+        };
+        write_json(&self.exit_in_memory(), exit, false).map_err(|_| error)?;
+        // What has an end does not run.
+        drop(std::fs::remove_file(self.state()));
+        Ok(())
     }
 
     /// Takes the container's lock, which its command and then its monitor hold as long as they live. `None`: somebody
@@ -209,7 +227,10 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T, durable: bool) ->
         }
         std::fs::rename(&temporary, path)
     };
-    write().map_err(EngineError::io("write", path))
+    write().map_err(|e| {
+        drop(std::fs::remove_file(&temporary));
+        EngineError::io("write", path)(e)
+    })
 }
 
 /// Nanoseconds since 1970.

@@ -32,6 +32,8 @@ pub enum TreeFrom {
         path: Text,
         /// With the mounts below it.
         recursive: bool,
+        /// No link may be on the way.
+        exact: bool,
     },
 }
 

@@ -57,9 +57,9 @@ pub fn plan_worker(spec: &WorkerSpec, facts: &HostFacts) -> Result<SandboxPlan, 
     let mut tree = |path: &PathBuf| -> Result<TreeFrom, PlanError> {
         let path = path_text("directory", &path.to_string_lossy())?;
         if !facts.privileged {
-            return Ok(TreeFrom::Path { path, recursive: false });
+            return Ok(TreeFrom::Path { path, recursive: false, exact: false });
         }
-        trees.push(Tree { path, recursive: false, shift_ids: true });
+        trees.push(Tree { path, recursive: false, exact: false, shift_ids: true });
         Ok(TreeFrom::Sent(trees.len() - 1))
     };
     let mut steps = vec![Step::DieWithParent];

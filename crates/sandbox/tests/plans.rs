@@ -68,6 +68,7 @@ fn spec() -> SandboxSpec {
                 target: "/data".to_owned(),
                 directory: true,
                 recursive: true,
+                exact: true,
                 shift_ids: true,
                 flags: MountFlags { read_only: true, exec: false },
             },

@@ -110,6 +110,17 @@ pub fn copy_tree(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<Ow
     open_tree(dir, path, flags)
 }
 
+/// As [`copy_tree`] of an absolute path on which no link may be. Child-safe.
+///
+/// # Errors
+/// `ELOOP` at a link; else what the kernel says.
+pub fn copy_exact(path: &CStr, recursive: bool) -> Result<OwnedFd> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let place = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS)?;
+    copy_tree(place.as_fd(), c"", recursive)
+}
+
 /// Attaches a detached mount onto what `target` refers to (`move_mount(2)`). Child-safe.
 ///
 /// # Errors

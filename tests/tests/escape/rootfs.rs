@@ -9,7 +9,7 @@ fn mounted<'a>(state: &'a str, path: &str) -> Option<&'a str> {
         let (left, right) = l.split_once(" - ")?;
         Some((left.split(' ').nth(4)?, right.split(' ').next()?))
     });
-    mounts.filter(|(at, _)| *at == path).last().map(|(_, kind)| kind)
+    mounts.filter(|(at, _)| *at == path).next_back().map(|(_, kind)| kind)
 }
 
 /// A container of a strange image is as confined as any: its kernel files are the kernel's, and the filter is on.

@@ -40,22 +40,20 @@ fn settle(engine: &Engine, id: &str, layout: &Layout) -> Result<(), EngineError>
         Err(e) => return Err(e.into()),
     };
     let state = layout.read_state();
-    let ended = layout.read_exit().is_some();
-    if record.auto_remove || (state.is_none() && !ended) {
+    let exit = layout.read_exit();
+    if record.auto_remove || (state.is_none() && exit.is_none()) {
         return discard(engine, id);
     }
     CgroupHandle::remove_all(&cgroup_directories(engine, id)?).map_err(|e| EngineError::Start(e.into()))?;
-    if !ended {
-        let exit = ExitState {
-            code: 137,
-            since: state.map_or(0, |s| s.since),
-            at: now(),
-            out_of_memory: false,
-            pids_refused: 0,
-            error: Some("its monitor was killed, and the container with it".to_owned()),
-        };
-        layout.write_exit(&exit, true)?;
-    }
-    layout.clear_run();
+    let exit = exit.unwrap_or_else(|| ExitState {
+        code: 137,
+        since: state.map_or(0, |s| s.since),
+        at: now(),
+        out_of_memory: false,
+        pids_refused: 0,
+        error: Some("its monitor was killed, and the container with it".to_owned()),
+    });
+    // A full disk must not keep anybody from removing what fills it.
+    drop(layout.write_exit(&exit, true));
     Ok(())
 }

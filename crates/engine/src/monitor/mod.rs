@@ -249,10 +249,8 @@ fn finish(order: &MonitorOrder, running: Running, streams: Streams, client: Owne
         error: error.or_else(|| removed.err().map(|e| e.to_string())),
     };
     // One that is removed at once needs no memory of its end on disk.
-    let written = order.layout.write_exit(&exit, order.cleanup.is_none());
-    if order.cleanup.is_none() && written.is_ok() {
-        order.layout.clear_run();
-    }
+    // What could not be written is found missing by the next command.
+    drop(order.layout.write_exit(&exit, order.cleanup.is_none()));
     match client {
         // The command that waits removes the container itself.
         Some(client) => tell(&client, kind::EXITED, &code.to_le_bytes()),

@@ -29,6 +29,7 @@ pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError>
             directory: true,
             // A child with fewer rights may not take a mount apart from what is mounted below it.
             recursive: !context.facts.privileged,
+            exact: true,
             shift_ids: true,
             flags: MountFlags { read_only: true, exec: true },
         });
@@ -39,6 +40,7 @@ pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError>
             target: format!("/etc/{name}"),
             directory: false,
             recursive: false,
+            exact: false,
             shift_ids: true,
             flags: MountFlags { read_only: false, exec: false },
         });
@@ -150,6 +152,7 @@ fn one(context: &Context<'_>, mount: &MountRequest) -> Result<Mount, EngineError
                 target: target_text(target)?,
                 directory,
                 recursive: true,
+                exact: true,
                 shift_ids: true,
                 // Docker's binds can be executed from.
                 flags: MountFlags {

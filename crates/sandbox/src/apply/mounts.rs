@@ -24,14 +24,15 @@ fn open_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
     rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
+fn open_path(path: &Text, recursive: bool, exact: bool) -> Result<OwnedFd> {
+    if exact { mount::copy_exact(path.c(), recursive) } else { mount::copy_tree(rustix::fs::CWD, path.c(), recursive) }
+}
+
 /// The tree, opened here or sent by the parent.
 fn with_tree<T>(armed: &Armed<'_>, from: &TreeFrom, use_it: impl FnOnce(BorrowedFd<'_>) -> Result<T>) -> Result<T> {
     match from {
         TreeFrom::Sent(index) => use_it(armed.trees.get(*index).ok_or(Errno::BADF)?.as_fd()),
-        TreeFrom::Path { path, recursive } => {
-            let tree = mount::copy_tree(rustix::fs::CWD, path.c(), *recursive)?;
-            use_it(tree.as_fd())
-        }
+        TreeFrom::Path { path, recursive, exact } => use_it(open_path(path, *recursive, *exact)?.as_fd()),
     }
 }
 
@@ -99,7 +100,7 @@ pub(super) fn overlay(
 pub(super) fn directory_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom, attributes: u64) -> Result<()> {
     let root = match from {
         TreeFrom::Sent(index) => rustix::io::dup(armed.trees.get(*index).ok_or(Errno::BADF)?)?,
-        TreeFrom::Path { path, recursive } => mount::copy_tree(rustix::fs::CWD, path.c(), *recursive)?,
+        TreeFrom::Path { path, recursive, exact } => open_path(path, *recursive, *exact)?,
     };
     mount::set_attributes(root.as_fd(), attributes, true)?;
     attach_root(state, root)
@@ -135,7 +136,10 @@ pub(super) fn filesystem(
     };
     refuse_link_target(root, target, &place)?;
     refuse_kernel_place(root, target, &place)?;
-    let made = mount::new_filesystem(name, options.iter().map(|(k, v)| (k.c(), v.as_ref().map(Text::c))), attributes)?;
+    // What is to be read-only takes its directories first.
+    let late = if directories.is_empty() { 0 } else { attributes & RDONLY };
+    let words = options.iter().map(|(k, v)| (k.c(), v.as_ref().map(Text::c)));
+    let made = mount::new_filesystem(name, words, attributes & !late)?;
     for d in directories {
         let mode = Mode::from_raw_mode(d.mode);
         rustix::fs::mkdirat(&made, d.path.c(), mode)?;
@@ -148,6 +152,9 @@ pub(super) fn filesystem(
         )?;
         // The mask of the caller has cut the mode, and a change of owner clears bits.
         rustix::fs::chmodat(&made, d.path.c(), mode, rustix::fs::AtFlags::empty())?;
+    }
+    if late != 0 {
+        mount::set_attributes(made.as_fd(), late, false)?;
     }
     mount::attach(made.as_fd(), place.as_fd())?;
     match name.to_bytes() {

@@ -19,6 +19,8 @@ pub struct Tree {
     pub path: Text,
     /// With the mounts below it.
     pub recursive: bool,
+    /// No link may be on the way.
+    pub exact: bool,
     /// Shift owners by the id maps.
     pub shift_ids: bool,
 }

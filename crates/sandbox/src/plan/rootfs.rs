@@ -21,14 +21,14 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     /// Root opens a tree itself, because the child has no right to the path; an ordinary user's child is the user.
-    fn tree(&mut self, path: &Path, recursive: bool, shift_ids: bool) -> Result<TreeFrom, PlanError> {
+    fn tree(&mut self, path: &Path, recursive: bool, exact: bool, shift_ids: bool) -> Result<TreeFrom, PlanError> {
         let shown =
             path.to_str().ok_or_else(|| PlanError::invalid("path", path.to_string_lossy(), "UTF-8 is needed"))?;
         let path = path_text("path", shown)?;
         if !self.facts.privileged {
-            return Ok(TreeFrom::Path { path, recursive });
+            return Ok(TreeFrom::Path { path, recursive, exact });
         }
-        self.trees.push(Tree { path, recursive, shift_ids });
+        self.trees.push(Tree { path, recursive, exact, shift_ids });
         Ok(TreeFrom::Sent(self.trees.len() - 1))
     }
 
@@ -110,17 +110,17 @@ fn root(b: &mut Builder<'_>, spec: &SandboxSpec, suid: u64) -> Result<(), PlanEr
             }
             b.steps.push(Step::Scratch { layers: lowers.len() });
             for (index, lower) in lowers.iter().enumerate() {
-                let from = b.tree(lower, false, true)?;
+                let from = b.tree(lower, false, false, true)?;
                 b.steps.push(Step::Layer { index, from });
             }
-            let from = b.tree(writable, false, false)?;
+            let from = b.tree(writable, false, false, false)?;
             b.steps.push(Step::Writable { from });
             b.steps.push(Step::Overlay { layers: lowers.len(), append, volatile: *volatile, attributes: suid | NODEV });
         }
         Rootfs::Directory { path } => {
             b.steps.push(Step::Scratch { layers: 0 });
             // A child with fewer rights may not take a mount apart from what is mounted below it.
-            let from = b.tree(path, !b.facts.privileged, true)?;
+            let from = b.tree(path, !b.facts.privileged, true, true)?;
             b.steps.push(Step::DirectoryRoot { from, attributes: suid | NODEV });
         }
     }
@@ -136,10 +136,15 @@ fn kernel_files(b: &mut Builder<'_>, spec: &SandboxSpec, cgroup: &CgroupPlan) ->
         CgroupPlan::None => {}
         CgroupPlan::V1 { visible, .. } => {
             let options = [("size", "64k"), ("nr_inodes", "16"), ("mode", "755")];
-            b.mount("tmpfs", "/sys/fs/cgroup", &options, QUIET, Missing::Skip)?;
+            b.mount("tmpfs", "/sys/fs/cgroup", &options, QUIET | RDONLY, Missing::Skip)?;
+            if let Some(Step::Mount { directories, .. }) = b.steps.last_mut() {
+                for controller in visible {
+                    directories.push(Directory { path: text("controller", controller)?, mode: 0o755, uid: 0, gid: 0 });
+                }
+            }
             for controller in visible {
                 let target = format!("/sys/fs/cgroup/{controller}");
-                b.mount("cgroup", &target, &[(controller, "")], QUIET | RDONLY, Missing::Make)?;
+                b.mount("cgroup", &target, &[(controller, "")], QUIET | RDONLY, Missing::Skip)?;
             }
         }
         CgroupPlan::V2 { .. } => b.mount("cgroup2", "/sys/fs/cgroup", &[], QUIET | RDONLY, Missing::Skip)?,
@@ -216,8 +221,8 @@ fn attributes(flags: MountFlags, suid: u64) -> u64 {
 fn user_mount(b: &mut Builder<'_>, mount: &Mount, suid: u64) -> Result<(), PlanError> {
     check_target(mount.target())?;
     match mount {
-        Mount::Bind { source, target, directory, recursive, shift_ids, flags } => {
-            let from = b.tree(source, *recursive, *shift_ids)?;
+        Mount::Bind { source, target, directory, recursive, exact, shift_ids, flags } => {
+            let from = b.tree(source, *recursive, *exact, *shift_ids)?;
             b.steps.push(Step::Bind {
                 from,
                 target: path_text("mount target", target)?,

@@ -158,6 +158,8 @@ pub enum Mount {
         directory: bool,
         /// Whether mounts below the source come along.
         recursive: bool,
+        /// The source is its own true path: a link on the way, laid since it was looked at, stops the start.
+        exact: bool,
         /// Owners are shifted by the id maps; off for what already belongs to ids of the sandbox.
         shift_ids: bool,
         /// Attributes.
