@@ -253,8 +253,9 @@ impl Lab {
     #[must_use]
     pub fn many_ids(&self) -> bool {
         let state = self.probe(&[], &["state"]).ok();
-        let count = value(&state, "uid_map").and_then(|m| m.split_whitespace().nth(2)?.parse::<u32>().ok());
-        count.is_some_and(|n| n > 1)
+        let counts =
+            state.lines().filter_map(|l| l.strip_prefix("uid_map ")?.split_whitespace().nth(2)?.parse::<u64>().ok());
+        counts.sum::<u64>() > 1
     }
 
     /// Runs the probe outside of any container: the control that shows what it can see.

@@ -41,7 +41,10 @@ pub(crate) fn of_user(facts: &HostFacts) -> IdMaps {
 
 /// The caller's own id as 0, then his subordinate ids.
 fn with_own(id: u32, (start, count): (u32, u32)) -> Vec<IdRange> {
-    vec![IdRange { inside: 0, outside: id, count: 1 }, IdRange { inside: 1, outside: start, count: count.min(SLOT) }]
+    vec![
+        IdRange { inside: 0, outside: id, count: 1 },
+        IdRange { inside: 1, outside: start, count: count.min(SLOT - 1) },
+    ]
 }
 
 fn user_name(uid: u32) -> Option<String> {
