@@ -97,13 +97,12 @@ fn caps_line(caps: Caps) -> String {
     format!("{}: {}, valid only over what the container owns", names.len(), names.join(" ").to_lowercase())
 }
 
-fn limits_line(spec: &SandboxSpec) -> String {
+fn limits_line(spec: &SandboxSpec, grouped: bool) -> String {
     let r = &spec.resources;
     let mut parts = Vec::new();
     parts.push(r.pids.map_or_else(|| "any number of processes".to_owned(), |p| format!("{p} processes")));
-    parts.push(
-        r.memory.map_or_else(|| "memory up to the host reserve".to_owned(), |m| format!("{} of memory", bytes(m))),
-    );
+    let shared = if grouped { "memory up to the host reserve" } else { "memory not limited" };
+    parts.push(r.memory.map_or_else(|| shared.to_owned(), |m| format!("{} of memory", bytes(m))));
     if let Some(milli) = r.milli_cpus {
         parts.push(format!("{}.{:03} CPUs", milli / 1000, milli % 1000));
     }
@@ -111,9 +110,10 @@ fn limits_line(spec: &SandboxSpec) -> String {
     parts.join(", ")
 }
 
-/// What isolates a sandbox with this spec.
+/// What isolates a sandbox with this spec. `grouped`: it has a control group, without which the host cannot hold back
+/// memory and CPU.
 #[must_use]
-pub fn isolation(spec: &SandboxSpec) -> Vec<Line> {
+pub fn isolation(spec: &SandboxSpec, grouped: bool) -> Vec<Line> {
     let line = |topic, text: String, docker| Line { topic, text, docker };
     let granted = |g: &Grant| spec.grants.contains(g);
     let suid = if granted(&Grant::NewPrivileges) { "set-user-id programs work" } else { "nosuid" };
@@ -179,10 +179,15 @@ pub fn isolation(spec: &SandboxSpec) -> Vec<Line> {
             "a stack of its own with loopback only".to_owned(),
             "shared bridge, raw packets, ports open to everybody",
         ),
-        line("limits", limits_line(spec), "none"),
+        line("limits", limits_line(spec, grouped), "none"),
         line(
             "host reserve",
-            "all containers together: 4/5 of memory, half of the processes, low CPU weight".to_owned(),
+            if grouped {
+                "all containers together: 4/5 of memory, half of the processes, low CPU weight"
+            } else {
+                "none: no control group is delegated to you; processes are limited by themselves"
+            }
+            .to_owned(),
             "none",
         ),
         line("log", "3 files of 10 MiB".to_owned(), "grows without end"),
@@ -251,10 +256,14 @@ pub fn explain(engine: &Engine, query: &str) -> Result<Explanation, EngineError>
     let record = engine.store()?.find_container(query)?;
     let spec = spec_of(&record)?;
     let state = Layout::new(&engine.paths, &record.id).read_state();
+    let grouped = match &state {
+        Some(state) => !state.cgroups.is_empty(),
+        None => engine.facts()?.cgroup != bulkhead_sandbox::facts::CgroupLayout::None,
+    };
     Ok(Explanation {
         name: record.name.clone(),
         id: record.id.clone(),
-        isolation: isolation(&spec),
+        isolation: isolation(&spec, grouped),
         weakened: spec.grants.iter().map(|g| flag_of(g, &record.request)).collect(),
         measured: state.and_then(|s| measured(s.pid, &s.cgroups)),
     })
