@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ("strict", strict_profile, &[0, MKNOD]),
         ("compat", compat_profile, &[DOCKER, 0]),
     ];
-    let mut text = String::from("pub(super) static COMPILED: &[(&str, u64, &[(u16, u8, u8, u32)])] = &[\n");
+    let mut text = String::from("pub(super) static COMPILED: &[super::Compiled] = &[\n");
     for (name, profile, sets) in all {
         for caps in sets {
             // The built-in profiles do not look at the kernel's version; a test holds them to it.

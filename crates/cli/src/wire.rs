@@ -265,7 +265,7 @@ fn profile_name(profile: ProfileName) -> Option<String> {
 /// What the engine says.
 pub fn containers(sizes: bool) -> Result<Vec<ContainerSummary>, CliError> {
     let engine = engine()?;
-    let all = engine_containers::list(&engine).map_err(failed)?;
+    let all = engine_containers::list(engine).map_err(failed)?;
     let images = if sizes { images()? } else { Vec::new() };
     let summary = |one: engine_containers::Summary| {
         let request = &one.record.request;

@@ -5,6 +5,9 @@ use bulkhead_seccomp::{Context, Insn, Profile, Program, compile};
 
 use crate::error::EngineError;
 
+/// Name of a profile, capabilities, instructions.
+type Compiled = (&'static str, u64, &'static [(u16, u8, u8, u32)]);
+
 mod compiled {
     include!(concat!(env!("OUT_DIR"), "/filters.rs"));
 }

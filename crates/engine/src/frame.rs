@@ -57,7 +57,7 @@ impl Decoder {
     ///
     /// # Errors
     /// `EPROTO` for a frame longer than [`MAX`].
-    pub fn next(&mut self) -> Result<Option<(u8, Vec<u8>)>, Errno> {
+    pub fn next_frame(&mut self) -> Result<Option<(u8, Vec<u8>)>, Errno> {
         let Some(([kind, a, b, c, d], _)) = self.buffer.split_first_chunk::<HEADER>() else { return Ok(None) };
         let (kind, length) = (*kind, u32::from_le_bytes([*a, *b, *c, *d]));
         let length = usize::try_from(length).map_err(|_| Errno::PROTO)?;
@@ -99,7 +99,7 @@ mod tests {
             let mut frames = Vec::new();
             for part in [&bytes[..cut], &bytes[cut..]] {
                 decoder.push(part);
-                while let Some(frame) = decoder.next().unwrap() {
+                while let Some(frame) = decoder.next_frame().unwrap() {
                     frames.push(frame);
                 }
             }
@@ -112,6 +112,6 @@ mod tests {
         let mut decoder = Decoder::default();
         let length = u32::try_from(MAX + 1).unwrap().to_le_bytes();
         decoder.push(&[1, length[0], length[1], length[2], length[3]]);
-        assert!(decoder.next().is_err());
+        assert!(decoder.next_frame().is_err());
     }
 }

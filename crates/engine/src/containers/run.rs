@@ -204,7 +204,7 @@ pub(super) fn await_start(socket: &OwnedFd) -> Result<(), EngineError> {
             Err(_) => return Err(lost()),
         };
         decoder.push(chunk.get(..read).unwrap_or_default());
-        match decoder.next() {
+        match decoder.next_frame() {
             Ok(Some((kind::STARTED, _))) => return Ok(()),
             Ok(Some((kind::ERROR, text))) => {
                 let failure: Failure = serde_json::from_slice(&text).map_err(|_| lost())?;

@@ -53,7 +53,7 @@ pub enum Answer {
     /// Images were loaded.
     Loaded(LoadReport),
     /// A root file system was imported.
-    Imported(ImportReport),
+    Imported(Box<ImportReport>),
     /// The directory is empty.
     Emptied,
     /// It did not work.
@@ -182,7 +182,7 @@ fn work(task: &str) -> Result<Answer, String> {
             let report = bulkhead_image::import(std::io::stdin(), root.as_fd(), &budget, &options);
             let report = report.map_err(|e| chain(&e))?;
             house()?;
-            Ok(Answer::Imported(report))
+            Ok(Answer::Imported(Box::new(report)))
         }
         Task::Empty => {
             for entry in std::fs::read_dir("/").map_err(|e| e.to_string())? {

@@ -70,6 +70,8 @@ pub(crate) struct LogWriter {
     written: u64,
     /// Begun lines of both streams.
     pending: [Vec<u8>; 2],
+    /// Whole entries on their way to the file: one write for all that one read brought.
+    ready: Vec<u8>,
 }
 
 /// The current file of a log directory.
@@ -90,7 +92,7 @@ impl LogWriter {
     pub(crate) fn new(dir: &Path, limits: LogLimits) -> io::Result<Self> {
         let file = open(&current(dir))?;
         let written = file.metadata()?.len();
-        Ok(Self { dir: dir.to_path_buf(), limits, file, written, pending: [Vec::new(), Vec::new()] })
+        Ok(Self { dir: dir.to_path_buf(), limits, file, written, pending: [Vec::new(), Vec::new()], ready: Vec::new() })
     }
 
     /// Takes bytes of a stream; whole lines and long pieces are written.
@@ -106,13 +108,14 @@ impl LogWriter {
                 self.flush(stream)?;
             }
         }
-        Ok(())
+        self.write_ready()
     }
 
     /// Writes what is left of both streams.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         self.flush(Stream::Out)?;
-        self.flush(Stream::Err)
+        self.flush(Stream::Err)?;
+        self.write_ready()
     }
 
     fn flush(&mut self, stream: Stream) -> io::Result<()> {
@@ -132,12 +135,20 @@ impl LogWriter {
         if self.written > 0 && self.written.saturating_add(length) > self.limits.size {
             self.rotate()?;
         }
-        self.file.write_all(&line)?;
+        self.ready.extend_from_slice(&line);
         self.written = self.written.saturating_add(length);
         Ok(())
     }
 
+    fn write_ready(&mut self) -> io::Result<()> {
+        let result = self.file.write_all(&self.ready);
+        // What could not be written is lost; the next lines may find room again.
+        self.ready.clear();
+        result
+    }
+
     fn rotate(&mut self) -> io::Result<()> {
+        self.write_ready()?;
         let older = self.limits.files.saturating_sub(1);
         for number in (1..older).rev() {
             match std::fs::rename(rotated(&self.dir, number), rotated(&self.dir, number + 1)) {

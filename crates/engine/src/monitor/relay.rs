@@ -79,10 +79,10 @@ impl<'a> Relay<'a> {
                         running = false;
                         self.end_input();
                     }
-                    Source::Client => self.from_client(&mut chunk, pidfd),
-                    Source::Output => self.from_program(Stream::Out, events, &mut chunk),
-                    Source::Error => self.from_program(Stream::Err, events, &mut chunk),
-                    Source::Input => self.to_program(),
+                    Source::Client => self.read_client(&mut chunk, pidfd),
+                    Source::Output => self.read_program(Stream::Out, events, &mut chunk),
+                    Source::Error => self.read_program(Stream::Err, events, &mut chunk),
+                    Source::Input => self.write_program(),
                 }
             }
         }
@@ -141,9 +141,9 @@ impl<'a> Relay<'a> {
         self.client
     }
 
-    fn from_program(&mut self, stream: Stream, events: PollFlags, chunk: &mut [u8]) {
+    fn read_program(&mut self, stream: Stream, events: PollFlags, chunk: &mut [u8]) {
         if events.contains(PollFlags::OUT) {
-            self.to_program();
+            self.write_program();
         }
         if !events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
             return;
@@ -184,7 +184,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    fn from_client(&mut self, chunk: &mut [u8], pidfd: &OwnedFd) {
+    fn read_client(&mut self, chunk: &mut [u8], pidfd: &OwnedFd) {
         let Some(client) = &self.client else { return };
         match rustix::io::read(client, &mut *chunk) {
             Ok(n) if n > 0 => self.decoder.push(chunk.get(..n).unwrap_or_default()),
@@ -196,7 +196,7 @@ impl<'a> Relay<'a> {
             }
         }
         loop {
-            match self.decoder.next() {
+            match self.decoder.next_frame() {
                 Ok(Some((kind, payload))) => self.obey(kind, &payload, pidfd),
                 Ok(None) => return,
                 Err(_) => {
@@ -211,7 +211,7 @@ impl<'a> Relay<'a> {
         match (kind, payload) {
             (kind::STDIN, bytes) => {
                 self.backlog.extend_from_slice(bytes);
-                self.to_program();
+                self.write_program();
             }
             (kind::STDIN_END, _) => self.end_input(),
             (kind::RESIZE, &[a, b, c, d]) => {
@@ -229,7 +229,7 @@ impl<'a> Relay<'a> {
     }
 
     /// Writes what the program takes without making us wait.
-    fn to_program(&mut self) {
+    fn write_program(&mut self) {
         let fd = match &self.streams {
             Streams::Pipes { input, .. } => input.as_ref(),
             Streams::Terminal(master) => master.as_ref(),
