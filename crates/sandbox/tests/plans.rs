@@ -3,6 +3,8 @@
 //! `UPDATE_GOLDEN=1 cargo test -p bulkhead-sandbox` rewrites the files; a change of them is a change of what a container
 //! gets, and is reviewed as one.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
