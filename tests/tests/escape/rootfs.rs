@@ -5,11 +5,11 @@ use bulkhead_tests::probe::{Entry, Kind, Lab, dir, entry, file, link, value};
 
 /// The file system that a path of the container lies on: the longest mount point above it, the last one if several.
 fn mounted<'a>(state: &'a str, path: &str) -> Option<&'a str> {
-    let mounts = state.lines().filter_map(|l| l.strip_prefix("mount ")).filter_map(|l| {
+    let mut mounts = state.lines().filter_map(|l| l.strip_prefix("mount ")).filter_map(|l| {
         let (left, right) = l.split_once(" - ")?;
         Some((left.split(' ').nth(4)?, right.split(' ').next()?))
     });
-    mounts.filter(|(at, _)| *at == path).next_back().map(|(_, kind)| kind)
+    mounts.rfind(|(at, _)| *at == path).map(|(_, kind)| kind)
 }
 
 /// A container of a strange image is as confined as any: its kernel files are the kernel's, and the filter is on.
