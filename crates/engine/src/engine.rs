@@ -64,6 +64,9 @@ impl Engine {
 
     /// Directories that no container is given.
     pub(crate) fn own_places(&self) -> Vec<PathBuf> {
-        [&self.paths.root, &self.paths.run].into_iter().filter_map(|p| std::fs::canonicalize(p).ok()).collect()
+        // Root's usual places too: another store of the same host is no less the engine's.
+        let usual = ["/var/lib/bulkhead", "/run/bulkhead"].map(PathBuf::from);
+        let own = [&self.paths.root, &self.paths.run];
+        own.into_iter().chain(&usual).filter_map(|p| std::fs::canonicalize(p).ok()).collect()
     }
 }

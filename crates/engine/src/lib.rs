@@ -2,6 +2,7 @@
 
 mod bare;
 pub mod containers;
+mod deep;
 mod engine;
 mod error;
 mod filters;

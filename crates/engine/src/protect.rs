@@ -21,6 +21,10 @@ fn own_binary() -> Result<OwnedFd, EngineError> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(EngineError::io("open", path))
 }
 
+fn in_memory(own: &OwnedFd) -> Result<OwnedFd, EngineError> {
+    fd::sealed_copy(c"bulkhead", own.as_fd()).map_err(EngineError::io("copy to memory", Path::new("/proc/self/exe")))
+}
+
 /// A descriptor to execute: not the installed file, and not writable through any link.
 ///
 /// # Errors
@@ -28,14 +32,17 @@ fn own_binary() -> Result<OwnedFd, EngineError> {
 pub(crate) fn protected_binary(paths: &Paths, privileged: bool) -> Result<OwnedFd, EngineError> {
     let own = own_binary()?;
     if !privileged {
-        return fd::sealed_copy(c"bulkhead", own.as_fd())
-            .map_err(EngineError::io("copy to memory", Path::new("/proc/self/exe")));
+        return in_memory(&own);
     }
     let copy = copy_of(paths, &own)?;
     let tree = mount::copy_tree(rustix::fs::CWD, &c_path(&copy)?, false)
         .map_err(EngineError::io("open the mount of", &copy))?;
-    mount::set_attributes(tree.as_fd(), mount::RDONLY | mount::NOSUID | mount::NODEV, false)
-        .map_err(EngineError::io("protect", &copy))?;
+    match mount::set_executable(tree.as_fd()) {
+        Ok(()) => {}
+        // The run directory is noexec and may not be otherwise: memory always is.
+        Err(Errno::PERM) => return in_memory(&own),
+        Err(e) => return Err(EngineError::io("protect", &copy)(e)),
+    }
     Ok(tree)
 }
 

@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use bulkhead_sys::clone::{self, Fork, SingleThreaded};
-use bulkhead_sys::ids;
 use bulkhead_sys::proc::Proc;
+use bulkhead_sys::{Errno, ids};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
@@ -107,17 +107,18 @@ pub fn join(plan: &JoinPlan, stdio: Stdio) -> Result<Prepared, StartError> {
     let proc = Proc::host().map_err(StartError::parent("open /proc as a procfs"))?;
     set_oom_score(&proc, own, plan.oom_score_adj)?;
     set_limits(&plan.limits, own)?;
+    let pidfd = open_process(plan)?;
     let mut members = Vec::with_capacity(plan.members.len());
     for file in &plan.members {
         let fd = rustix::fs::open(file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(StartError::parent(format!("open {file:?}")))?;
+            .map_err(|e| ended_or(e, format!("open {file:?}")))?;
         members.push(fd);
     }
-    let pidfd = open_process(plan)?;
     // Now: in the container's own /proc this process does not exist.
     let single = SingleThreaded::check().map_err(StartError::parent("clone a process that has one thread"))?;
     ids::set_dumpable(false).map_err(StartError::parent("forbid being traced"))?;
-    clone::join(pidfd.as_fd(), plan.namespaces).map_err(StartError::parent("enter the container's namespaces"))?;
+    clone::join(pidfd.as_fd(), plan.namespaces)
+        .map_err(|e| ended_or(e, "enter the container's namespaces".to_owned()))?;
     drop(proc);
     let (ours, theirs) = Channel::pair().map_err(StartError::parent("make a channel"))?;
     let mut armed = Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, 0, &members, None);
@@ -135,6 +136,14 @@ pub fn join(plan: &JoinPlan, stdio: Stdio) -> Result<Prepared, StartError> {
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
     let terminal = await_ready_of(&plan.steps, &ours, &mut child)?;
     child.into_prepared(ours, terminal, plan.steps.clone(), plan.program.name())
+}
+
+/// What a container that ends this moment answers is that it has ended.
+fn ended_or(error: Errno, what: String) -> StartError {
+    match error {
+        Errno::NOENT | Errno::NODEV | Errno::SRCH => StartError::Vanished("the container has ended".to_owned()),
+        source => StartError::Parent { what, source },
+    }
 }
 
 /// A descriptor of the first process, checked after it is held: the number may have been given to another meanwhile.

@@ -53,6 +53,15 @@ pub fn set_attributes(mount: BorrowedFd<'_>, set: u64, recursive: bool) -> Resul
     setattr(mount, recursive, &MountAttr { set, clear: 0, propagation: 0, userns_fd: 0 })
 }
 
+/// Makes a detached mount a place to execute from and nothing else: read-only, nosuid, nodev, and not noexec, which the
+/// mount it was copied from may be.
+///
+/// # Errors
+/// `EPERM` when the flag is locked by a more privileged namespace.
+pub fn set_executable(mount: BorrowedFd<'_>) -> Result<()> {
+    setattr(mount, false, &MountAttr { set: RDONLY | NOSUID | NODEV, clear: NOEXEC, propagation: 0, userns_fd: 0 })
+}
+
 /// Shifts the ids of a detached mount by the map of a user namespace (id-mapped mount, Linux 5.12).
 ///
 /// # Errors

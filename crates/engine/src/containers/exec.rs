@@ -30,7 +30,7 @@ pub fn exec(engine: &Engine, request: &ExecRequest) -> Result<Option<OwnedFd>, E
     })?;
     let facts = engine.facts()?;
     let spec = spec_of(&record)?;
-    let image = crate::images::find(engine, &record.request.image)?;
+    let image = crate::images::of_container(engine, &record)?;
     let user = record.request.user.clone().unwrap_or_else(|| image.config.user.clone());
     let process = resolve::resolve_exec(request, &spec, &user, &image.lookup_dirs(&layout))?;
     let target =

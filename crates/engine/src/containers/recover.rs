@@ -22,11 +22,10 @@ pub(crate) fn recover(engine: &Engine) -> Result<(), EngineError> {
         let id = entry.file_name().to_string_lossy().into_owned();
         let layout = Layout::new(&engine.paths, &id);
         match layout.try_lock() {
-            Ok(Some(_lock)) => settle(engine, &id, &layout)?,
-            Ok(None) => {}
-            // It was removed between the listing and the look.
-            Err(_) if !layout.run.exists() => {}
-            Err(e) => return Err(e),
+            // What cannot be settled is in nobody's way: it stays as it is, and its own removal says why.
+            Ok(Some(_lock)) => drop(settle(engine, &id, &layout)),
+            // It is looked after; or it was removed between the listing and the look.
+            Ok(None) | Err(_) => {}
         }
     }
     Ok(())

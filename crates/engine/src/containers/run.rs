@@ -36,6 +36,7 @@ fn spec_for(
     image: &ImageRef,
     id: &str,
     range: Option<u32>,
+    make_sources: bool,
 ) -> Result<(SandboxSpec, Layout), EngineError> {
     let facts = engine.facts()?;
     let layout = Layout::new(&engine.paths, id);
@@ -51,6 +52,7 @@ fn spec_for(
         layout: &layout,
         facts,
         own_places: engine.own_places(),
+        make_sources,
     })?;
     Ok((spec, layout))
 }
@@ -63,7 +65,7 @@ pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<SandboxPla
     let image = images::find(engine, &request.image)?;
     let facts = engine.facts()?;
     let range = facts.privileged.then(|| RangePool::default().start);
-    let (spec, _) = spec_for(engine, request, &image, &new_id()?, range)?;
+    let (spec, _) = spec_for(engine, request, &image, &new_id()?, range, false)?;
     let plan = plan(&spec, facts)?;
     verify(&plan).map_err(|e| EngineError::Start(e.into()))?;
     Ok(plan)
@@ -101,7 +103,7 @@ pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, Engin
     let id = new_id()?;
     // Everything that can be refused is refused before anything is made.
     let provisional = facts.privileged.then(|| RangePool::default().start);
-    let (checked, layout) = spec_for(engine, request, &image, &id, provisional)?;
+    let (checked, layout) = spec_for(engine, request, &image, &id, provisional, true)?;
     plan(&checked, facts)?;
     let Some(lock) = layout.claim()? else {
         return Err(EngineError::refused("the new container", "its lock is held by another process"));
@@ -120,7 +122,7 @@ pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, Engin
     let record = engine.store()?.create_container(&new, wish)?;
     let (spec, _) = match record.range.map(|r| r.start) {
         start if start == provisional => (checked, layout.clone()),
-        start => spec_for(engine, request, &image, &id, start)?,
+        start => spec_for(engine, request, &image, &id, start, true)?,
     };
     let plan = plan(&spec, facts)?;
     let text =

@@ -60,7 +60,7 @@ pub fn stop(engine: &Engine, query: &str, number: Option<i32>, timeout: Option<i
 
 /// The container's own stop signal: what was asked, what its image says, or SIGTERM.
 fn stop_signal(engine: &Engine, record: &ContainerRecord) -> Result<i32, EngineError> {
-    let image = crate::images::find(engine, &record.request.image).map(|i| i.config.stop_signal).unwrap_or_default();
+    let image = crate::images::of_container(engine, record).map(|i| i.config.stop_signal).unwrap_or_default();
     let name = record.request.stop_signal.clone().unwrap_or(image);
     if name.is_empty() {
         return Ok(15);
@@ -126,7 +126,23 @@ pub(super) fn end(
         }
         ended_by(&pidfd, None);
     }
-    layout.wait_unlocked()
+    layout.wait_unlocked()?;
+    if record.auto_remove {
+        await_removal(engine, &record.id)?;
+    }
+    Ok(())
+}
+
+/// Waits a while for the removal of a container that ends with `--rm`, so that its name is free for the next command.
+fn await_removal(engine: &Engine, id: &str) -> Result<(), EngineError> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < deadline {
+        match engine.store()?.find_container(id) {
+            Ok(_) => std::thread::sleep(Duration::from_millis(5)),
+            Err(_) => break,
+        }
+    }
+    Ok(())
 }
 
 /// Waits for the end of the process; false when the deadline passed first.

@@ -99,13 +99,19 @@ pub(crate) fn recover(engine: &Engine) -> Result<(), EngineError> {
         if rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_err() || !is_at(&fd, &lock) {
             continue;
         }
-        let directory = lock.with_extension("");
-        worker::settle(engine, &directory)?;
-        engine.store()?.with_known_layers(|known| settle_layers(engine, &directory, known))?;
-        worker::remove_tree(engine, &directory)?;
-        std::fs::remove_file(&lock).map_err(EngineError::io("remove", &lock))?;
+        // What cannot be removed now is in nobody's way; the next command tries again.
+        drop(forget(engine, &lock));
     }
     Ok(())
+}
+
+/// Removes one staging directory, whose lock the caller holds.
+fn forget(engine: &Engine, lock: &Path) -> Result<(), EngineError> {
+    let directory = lock.with_extension("");
+    worker::settle(engine, &directory)?;
+    engine.store()?.with_known_layers(|known| settle_layers(engine, &directory, known))?;
+    worker::remove_tree(engine, &directory)?;
+    std::fs::remove_file(lock).map_err(EngineError::io("remove", lock))
 }
 
 /// Puts layers back whose removal was not recorded.

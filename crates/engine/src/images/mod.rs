@@ -59,6 +59,14 @@ pub fn find(engine: &Engine, written: &str) -> Result<ImageRef, EngineError> {
     from_record(engine, &record, written)
 }
 
+/// The image that a container was made of, whatever its name points at now.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) fn of_container(engine: &Engine, record: &crate::store::ContainerRecord) -> Result<ImageRef, EngineError> {
+    find(engine, record.image_id.as_deref().unwrap_or(&record.request.image))
+}
+
 fn from_record(engine: &Engine, record: &ImageRecord, written: &str) -> Result<ImageRef, EngineError> {
     let document = bulkhead_image::config::ImageDocument::parse(written, record.config_json.as_bytes())
         .map_err(|e| EngineError::Image(format!("the configuration of image {written:?} cannot be used: {e}")))?;

@@ -188,7 +188,7 @@ fn work(task: &str) -> Result<Answer, String> {
             for entry in std::fs::read_dir("/").map_err(|e| e.to_string())? {
                 let path = entry.map_err(|e| e.to_string())?.path();
                 let is_dir = std::fs::symlink_metadata(&path).is_ok_and(|m| m.is_dir());
-                let removed = if is_dir { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+                let removed = if is_dir { crate::deep::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
                 removed.map_err(|e| format!("cannot remove {path:?}: {e}"))?;
             }
             Ok(Answer::Emptied)
@@ -229,12 +229,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 /// # Errors
 /// What is left and why.
 pub(crate) fn remove_tree(engine: &Engine, directory: &Path) -> Result<(), EngineError> {
-    match std::fs::remove_dir_all(directory) {
+    match crate::deep::remove_dir_all(directory) {
         Ok(()) => return Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied && !engine.facts()?.privileged => {}
         Err(e) => return Err(EngineError::io("remove", directory)(e)),
     }
     run(engine, directory, None, None, |_| Task::Empty)?;
-    std::fs::remove_dir_all(directory).map_err(EngineError::io("remove", directory))
+    crate::deep::remove_dir_all(directory).map_err(EngineError::io("remove", directory))
 }

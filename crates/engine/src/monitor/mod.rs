@@ -166,8 +166,7 @@ pub fn monitor(fds: MonitorFds) -> Result<(), EngineError> {
     match start(&order, binary) {
         Ok((running, streams, since)) => {
             tell(&client, kind::STARTED, &running.pid.to_le_bytes());
-            finish(&order, running, streams, client, since);
-            drop(lock);
+            finish(&order, running, streams, client, since, lock);
             Ok(())
         }
         Err(e) => {
@@ -211,7 +210,7 @@ fn set_size(prepared: &Prepared, size: Option<(u16, u16)>) {
 }
 
 /// Relays until the end, then writes down how it ended and removes what was made.
-fn finish(order: &MonitorOrder, running: Running, streams: Streams, client: OwnedFd, since: i64) {
+fn finish(order: &MonitorOrder, running: Running, streams: Streams, client: OwnedFd, since: i64, lock: OwnedFd) {
     let mut log_error = None;
     let mut log = match LogWriter::new(&order.layout.log(), order.log) {
         Ok(log) => Some(log),
@@ -252,10 +251,21 @@ fn finish(order: &MonitorOrder, running: Running, streams: Streams, client: Owne
     // What could not be written is found missing by the next command.
     drop(order.layout.write_exit(&exit, order.cleanup.is_none()));
     match client {
-        // The command that waits removes the container itself.
-        Some(client) => tell(&client, kind::EXITED, &code.to_le_bytes()),
+        Some((client, rest)) => {
+            // The end is written down: nobody waits for a command that takes its time to read.
+            drop(lock);
+            if !last_words(&client, &rest, code) {
+                clean_up(order);
+            }
+        }
         None => clean_up(order),
     }
+}
+
+/// Sends what is left and the exit code; false when the command went away, which would have removed the container.
+fn last_words(client: &OwnedFd, rest: &[u8], code: u32) -> bool {
+    frame::write_all(client.as_fd(), rest).is_ok()
+        && frame::write_all(client.as_fd(), &frame::encode(kind::EXITED, &code.to_le_bytes())).is_ok()
 }
 
 /// Becomes the command that removes the container.
@@ -292,8 +302,9 @@ pub fn joiner(order: RawFd, client: RawFd) -> Result<(), EngineError> {
             // Whatever the streams say, the end of the program is what counts.
             relay.run(&running.pidfd).unwrap_or_default();
             let code = supervise::wait(&running).map_or(255, |e| e.code());
-            if let Some(client) = relay.into_client() {
-                tell(&client, kind::EXITED, &u32::try_from(code).unwrap_or(255).to_le_bytes());
+            if let Some((client, rest)) = relay.into_client() {
+                // A command that went away needs no exit code.
+                last_words(&client, &rest, u32::try_from(code).unwrap_or(255));
             }
         }
         Err(e) => tell(&client, kind::ERROR, &serde_json::to_vec(&Failure::from(&e)).unwrap_or_default()),

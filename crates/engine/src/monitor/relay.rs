@@ -1,9 +1,11 @@
 //! Moves bytes between a program's streams, its log and the command that is attached. One thread, one `poll`.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use bulkhead_sys::{Errno, signal, stdio};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::SendFlags;
 
 use super::log::{LogWriter, Stream};
 use crate::frame::{self, Decoder, kind};
@@ -27,6 +29,9 @@ pub(crate) enum Streams {
 /// What is read at once, in bytes.
 const CHUNK: usize = 32 * 1024;
 
+/// Most bytes that are read of a program that has ended: far more than its pipes can hold.
+const DRAIN: usize = 8 << 20;
+
 /// How the relay came to its end.
 #[derive(Debug)]
 pub(crate) struct Relay<'a> {
@@ -36,6 +41,8 @@ pub(crate) struct Relay<'a> {
     log: Option<&'a mut LogWriter>,
     /// Input that the program has not taken yet.
     backlog: Vec<u8>,
+    /// Frames that the attached command has not taken yet.
+    outbox: Vec<u8>,
     input_ended: bool,
     /// The first failure to write the log; the program goes on.
     pub(crate) log_error: Option<String>,
@@ -58,28 +65,44 @@ impl<'a> Relay<'a> {
             decoder: Decoder::default(),
             log,
             backlog: Vec::new(),
+            outbox: Vec::new(),
             input_ended: false,
             log_error: None,
         }
     }
 
     /// Runs until the program has ended and all it wrote was read. The program is not collected yet.
+    ///
+    /// Its end is the end: a stream that somebody else still holds, because the program gave it away or left a child
+    /// behind, is read as long as something comes at once, and never beyond a second or [`DRAIN`] bytes.
     pub(crate) fn run(&mut self, pidfd: &OwnedFd) -> Result<(), Errno> {
-        let mut running = true;
+        let mut ended: Option<Instant> = None;
+        let mut drained = 0;
         let mut chunk = vec![0_u8; CHUNK];
-        while running || self.output_open() {
-            let ready = match self.wait(running.then_some(pidfd)) {
+        while ended.is_none() || self.output_open() {
+            let ready = match self.wait(ended.is_none().then_some(pidfd)) {
                 Ok(ready) => ready,
                 Err(Errno::INTR) => continue,
                 Err(e) => return Err(e),
             };
+            if let Some(since) = ended {
+                drained += CHUNK;
+                if ready.is_empty() || drained > DRAIN || since.elapsed() > Duration::from_secs(1) {
+                    return Ok(());
+                }
+            }
             for (source, events) in ready {
                 match source {
                     Source::Child => {
-                        running = false;
+                        ended = Some(Instant::now());
                         self.end_input();
                     }
-                    Source::Client => self.read_client(&mut chunk, pidfd),
+                    Source::Client => {
+                        self.flush();
+                        if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                            self.read_client(&mut chunk, pidfd);
+                        }
+                    }
                     Source::Output => self.read_program(Stream::Out, events, &mut chunk),
                     Source::Error => self.read_program(Stream::Err, events, &mut chunk),
                     Source::Input => self.write_program(),
@@ -94,6 +117,8 @@ impl<'a> Relay<'a> {
         let mut sources = Vec::with_capacity(5);
         let mut polled = Vec::with_capacity(5);
         let stuck = !self.backlog.is_empty();
+        // A command that does not read holds the program back, as a pipe would; never the monitor.
+        let listen = pidfd.is_none() || self.outbox.is_empty();
         {
             let mut add = |source, fd, flags| {
                 sources.push(source);
@@ -102,16 +127,20 @@ impl<'a> Relay<'a> {
             if let Some(fd) = pidfd {
                 add(Source::Child, fd.as_fd(), PollFlags::IN);
             }
-            if let Some(client) = &self.client {
+            if let (Some(client), true) = (&self.client, pidfd.is_some()) {
                 // While input is stuck the client waits too: nothing is buffered without bound.
-                add(Source::Client, client.as_fd(), if stuck { PollFlags::empty() } else { PollFlags::IN });
+                let mut flags = if stuck { PollFlags::empty() } else { PollFlags::IN };
+                if !listen {
+                    flags |= PollFlags::OUT;
+                }
+                add(Source::Client, client.as_fd(), flags);
             }
             match &self.streams {
                 Streams::Pipes { input, output, error } => {
-                    if let Some(fd) = output {
+                    if let (Some(fd), true) = (output, listen) {
                         add(Source::Output, fd.as_fd(), PollFlags::IN);
                     }
-                    if let Some(fd) = error {
+                    if let (Some(fd), true) = (error, listen) {
                         add(Source::Error, fd.as_fd(), PollFlags::IN);
                     }
                     if let (Some(fd), true) = (input, stuck) {
@@ -119,13 +148,20 @@ impl<'a> Relay<'a> {
                     }
                 }
                 Streams::Terminal(Some(fd)) => {
-                    let flags = if stuck { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-                    add(Source::Output, fd.as_fd(), flags);
+                    let mut flags = if listen { PollFlags::IN } else { PollFlags::empty() };
+                    if stuck {
+                        flags |= PollFlags::OUT;
+                    }
+                    // One that is hung up says so whatever was asked; it is read when the command listens again.
+                    if listen || stuck {
+                        add(Source::Output, fd.as_fd(), flags);
+                    }
                 }
                 Streams::Terminal(None) => {}
             }
         }
-        poll(&mut polled, None)?;
+        let patience = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        poll(&mut polled, if pidfd.is_some() { None } else { Some(&patience) })?;
         Ok(sources.into_iter().zip(&polled).map(|(s, p)| (s, p.revents())).filter(|(_, e)| !e.is_empty()).collect())
     }
 
@@ -136,9 +172,9 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// The command that is attached, to be told the end. `None`: it went away.
-    pub(crate) fn into_client(self) -> Option<OwnedFd> {
-        self.client
+    /// The command that is attached, to be told the end, and the frames that it has still to take. `None`: it went away.
+    pub(crate) fn into_client(self) -> Option<(OwnedFd, Vec<u8>)> {
+        Some((self.client?, self.outbox))
     }
 
     fn read_program(&mut self, stream: Stream, events: PollFlags, chunk: &mut [u8]) {
@@ -177,10 +213,26 @@ impl<'a> Relay<'a> {
 
     /// Sends a frame to the attached command; one that does not listen is let go.
     fn tell(&mut self, kind: u8, payload: &[u8]) {
-        if let Some(client) = &self.client
-            && frame::write_all(client.as_fd(), &frame::encode(kind, payload)).is_err()
-        {
-            self.client = None;
+        if self.client.is_some() {
+            self.outbox.extend_from_slice(&frame::encode(kind, payload));
+            self.flush();
+        }
+    }
+
+    /// Sends what the command takes without making us wait.
+    fn flush(&mut self) {
+        let Some(client) = &self.client else { return };
+        while !self.outbox.is_empty() {
+            match rustix::net::send(client, &self.outbox, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(n) => drop(self.outbox.drain(..n)),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => {
+                    self.client = None;
+                    self.outbox.clear();
+                    return;
+                }
+            }
         }
     }
 

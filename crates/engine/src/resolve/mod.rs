@@ -32,6 +32,8 @@ pub(crate) struct Context<'a> {
     pub(crate) facts: &'a HostFacts,
     /// Directories of the engine, which no container is given.
     pub(crate) own_places: Vec<PathBuf>,
+    /// Make missing sources of `-v`; a dry run does not.
+    pub(crate) make_sources: bool,
 }
 
 /// Makes the spec of a container.

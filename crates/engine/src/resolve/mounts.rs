@@ -30,7 +30,8 @@ pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError>
             // A child with fewer rights may not take a mount apart from what is mounted below it.
             recursive: !context.facts.privileged,
             exact: true,
-            shift_ids: true,
+            // Not shifted: what only the host's root may read, root inside may not.
+            shift_ids: false,
             flags: MountFlags { read_only: true, exec: true },
         });
     }
@@ -124,7 +125,10 @@ fn skeleton(context: &Context<'_>, target: &str) -> Option<Vec<TmpfsDirectory>> 
 
 /// What was asked.
 pub(super) fn requested(context: &Context<'_>) -> Result<Vec<Mount>, EngineError> {
-    context.request.mounts.iter().map(|m| one(context, m)).collect()
+    let mut all = context.request.mounts.iter().map(|m| one(context, m)).collect::<Result<Vec<_>, _>>()?;
+    // A parent first, whatever the order of the flags: it would hide what lies below.
+    all.sort_by_key(|m| Path::new(m.target()).components().count());
+    Ok(all)
 }
 
 fn target_text(target: &Path) -> Result<String, EngineError> {
@@ -144,9 +148,11 @@ fn one(context: &Context<'_>, mount: &MountRequest) -> Result<Mount, EngineError
             directories: Vec::new(),
         }),
         MountRequest::Bind { source, target, read_only, exec, create_source } => {
-            let source = bind_source(source, *create_source)?;
+            let missing = *create_source && !context.make_sources && !source.exists();
+            let source = if missing { source.clone() } else { bind_source(source, *create_source)? };
             refuse_sensitive(&source, &context.own_places)?;
-            let directory = std::fs::metadata(&source).map_err(EngineError::io("look at", &source))?.is_dir();
+            let directory =
+                missing || std::fs::metadata(&source).map_err(EngineError::io("look at", &source))?.is_dir();
             Ok(Mount::Bind {
                 source,
                 target: target_text(target)?,
