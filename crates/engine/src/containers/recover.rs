@@ -21,11 +21,10 @@ pub(crate) fn recover(engine: &Engine) -> Result<(), EngineError> {
     for entry in entries.flatten() {
         let id = entry.file_name().to_string_lossy().into_owned();
         let layout = Layout::new(&engine.paths, &id);
-        match layout.try_lock() {
-            // What cannot be settled is in nobody's way: it stays as it is, and its own removal says why.
-            Ok(Some(_lock)) => drop(settle(engine, &id, &layout)),
-            // It is looked after; or it was removed between the listing and the look.
-            Ok(None) | Err(_) => {}
+        // Others are looked after, or were removed between the listing and the look. What cannot be settled is in nobody's
+        // way: it stays as it is, and its own removal says why.
+        if let Ok(Some(_lock)) = layout.try_lock() {
+            drop(settle(engine, &id, &layout));
         }
     }
     Ok(())
