@@ -56,9 +56,11 @@ fn c_path(path: &Path) -> Result<std::ffi::CString, EngineError> {
 fn copy_of(paths: &Paths, own: &OwnedFd) -> Result<PathBuf, EngineError> {
     let file = std::fs::File::from(own.try_clone().map_err(EngineError::io("open", Path::new("/proc/self/exe")))?);
     let meta = file.metadata().map_err(EngineError::io("look at", Path::new("/proc/self/exe")))?;
-    if std::fs::read_link("/proc/self/exe").is_ok_and(|p| p.starts_with(&paths.run)) {
+    if let Ok(path) = std::fs::read_link("/proc/self/exe")
+        && path.starts_with(&paths.run)
+    {
         // This process runs from the copy already.
-        return std::fs::read_link("/proc/self/exe").map_err(EngineError::io("read", Path::new("/proc/self/exe")));
+        return Ok(path);
     }
     let name = format!(
         "binary-{:x}-{:x}-{:x}-{:x}.{:x}",

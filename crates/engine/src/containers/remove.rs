@@ -33,7 +33,10 @@ pub(crate) fn cgroup_directories(engine: &Engine, id: &str) -> Result<Vec<PathBu
 pub(super) fn discard(engine: &Engine, id: &str) -> Result<(), EngineError> {
     let layout = Layout::new(&engine.paths, id);
     CgroupHandle::remove_all(&cgroup_directories(engine, id)?).map_err(|e| EngineError::Start(e.into()))?;
-    settle(engine, &layout.dir)?;
+    if !engine.facts()?.privileged {
+        // Only an ordinary user's files are removed by a process of their own, which may be left.
+        settle(engine, &layout.dir)?;
+    }
     remove_tree(engine, &layout.dir)?;
     match engine.store()?.remove_container(id) {
         Ok(()) | Err(StoreError::NoSuchContainer { .. }) => {}

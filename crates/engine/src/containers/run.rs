@@ -120,10 +120,11 @@ pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, Engin
         request: request.clone(),
     };
     let record = engine.store()?.create_container(&new, wish)?;
-    let (spec, _) = match record.range.map(|r| r.start) {
-        start if start == provisional => (checked, layout.clone()),
-        start => spec_for(engine, request, &image, &id, start, true)?,
-    };
+    let mut spec = checked;
+    if let Some(range) = record.range {
+        // Nothing else in it depends on which slot it is.
+        spec.ids = ids::own(range.start);
+    }
     let plan = plan(&spec, facts)?;
     let text =
         serde_json::to_vec(&spec).map_err(|e| EngineError::io("store", &layout.dir)(std::io::Error::other(e)))?;

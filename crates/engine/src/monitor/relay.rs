@@ -32,7 +32,7 @@ const CHUNK: usize = 32 * 1024;
 /// Most bytes that are read of a program that has ended: far more than its pipes can hold.
 const DRAIN: usize = 8 << 20;
 
-/// How the relay came to its end.
+/// Moves the bytes of one program.
 #[derive(Debug)]
 pub(crate) struct Relay<'a> {
     streams: Streams,
@@ -118,7 +118,7 @@ impl<'a> Relay<'a> {
         let mut polled = Vec::with_capacity(5);
         let stuck = !self.backlog.is_empty();
         // A command that does not read holds the program back, as a pipe would; never the monitor.
-        let listen = pidfd.is_none() || self.outbox.is_empty();
+        let listen = pidfd.is_none() || self.client.is_none() || self.outbox.is_empty();
         {
             let mut add = |source, fd, flags| {
                 sources.push(source);
@@ -312,5 +312,42 @@ impl<'a> Relay<'a> {
         if let Streams::Pipes { input, .. } = &mut self.streams {
             *input = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::process::{Command, Stdio};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+
+    use super::{Relay, Streams};
+    use crate::frame::{encode, kind, write_all};
+
+    /// A command that leaves while it has frames to take must not leave its program blocked.
+    #[test]
+    fn a_program_goes_on_when_a_command_that_did_not_read_detaches() {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        while send(&ours, &[0; 4096], SendFlags::DONTWAIT).is_ok() {}
+        let mut child =
+            Command::new("sh").args(["-c", "head -c 400000 /dev/zero"]).stdout(Stdio::piped()).spawn().unwrap();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+        let output = Some(OwnedFd::from(child.stdout.take().unwrap()));
+        let (done, finished) = channel();
+        std::thread::spawn(move || {
+            let mut relay = Relay::new(Streams::Pipes { input: None, output, error: None }, Some(ours), None);
+            done.send(relay.run(&pidfd)).unwrap();
+        });
+        // The relay has something for the command by now, and no room to send it.
+        std::thread::sleep(Duration::from_millis(200));
+        write_all(theirs.as_fd(), &encode(kind::DETACH, &[])).unwrap();
+        let ended = finished.recv_timeout(Duration::from_secs(20));
+        child.kill().unwrap_or_default();
+        child.wait().unwrap();
+        assert_eq!(ended, Ok(Ok(())), "the program was held back by a command that is gone");
     }
 }
