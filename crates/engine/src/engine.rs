@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use bulkhead_sandbox::facts::HostFacts;
 
 use crate::error::EngineError;
+use crate::events::EventLog;
 use crate::store::{Paths, Store};
 
 /// The engine of one user on this host. Nothing is opened before it is needed.
@@ -49,6 +50,12 @@ impl Engine {
         }
         let store = Store::open(&self.paths)?;
         Ok(self.store.get_or_init(|| store))
+    }
+
+    /// What happened, and where more of it is written.
+    #[must_use]
+    pub fn events(&self) -> EventLog {
+        EventLog::new(&self.paths.root)
     }
 
     /// Removes what commands and monitors that were killed have left behind.

@@ -5,6 +5,7 @@ pub mod containers;
 mod deep;
 mod engine;
 mod error;
+pub mod events;
 mod filters;
 pub mod frame;
 mod ids;

@@ -1,15 +1,17 @@
 //! The seam between the command line and the engine: plain types for what is asked and answered, and one function for
-//! each call. Only this file knows the engine's functions.
+//! each call. Only this folder knows the engine's functions.
 
-use std::ffi::OsString;
+mod hidden;
+mod images;
+
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use bulkhead_engine::request::{ContainerRequest, ExecRequest, MountRequest, ProfileName};
-use bulkhead_engine::{
-    Engine, EngineError, containers as engine_containers, images as engine_images, monitor as engine_monitor,
-};
+use bulkhead_engine::{Engine, EngineError, containers as engine_containers};
 
+pub use self::hidden::{cleanup, init, joiner, monitor, worker};
+pub use self::images::{images, import, inspect_image, load, remove_image};
 use crate::error::CliError;
 
 /// When `run` asks a registry for the image.
@@ -369,77 +371,6 @@ pub fn inspect_container(name: &str) -> Result<Option<serde_json::Value>, CliErr
     engine_containers::inspect(engine()?, name).map_err(failed)
 }
 
-/// An image in the form of Docker's `inspect`; `None` when there is none of that name.
-///
-/// # Errors
-///
-/// What the engine says; a prefix that fits several images is an error.
-pub fn inspect_image(name: &str) -> Result<Option<serde_json::Value>, CliError> {
-    engine_images::inspect(engine()?, name).map_err(failed)
-}
-
-/// Every image, the newest first.
-///
-/// # Errors
-///
-/// What the engine says.
-pub fn images() -> Result<Vec<ImageSummary>, CliError> {
-    let engine = engine()?;
-    let records = engine.store().and_then(|s| Ok(s.list_images()?)).map_err(failed)?;
-    let labels = |json: &str| -> Vec<(String, String)> {
-        let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-        let labels = value.pointer("/config/Labels").and_then(|l| l.as_object()).cloned().unwrap_or_default();
-        labels.into_iter().filter_map(|(k, v)| Some((k, v.as_str()?.to_owned()))).collect()
-    };
-    Ok(records
-        .into_iter()
-        .map(|r| ImageSummary {
-            labels: labels(&r.config_json),
-            id: r.id,
-            references: r.references,
-            created: r.created,
-            size: r.size,
-        })
-        .collect())
-}
-
-/// Takes a reference or an image away.
-///
-/// # Errors
-///
-/// What the engine says.
-pub fn remove_image(image: &str, force: bool) -> Result<Vec<ImageRemoval>, CliError> {
-    let removed = engine_images::remove(engine()?, image, force).map_err(failed)?;
-    let mut all: Vec<ImageRemoval> = removed.untagged.into_iter().map(ImageRemoval::Untagged).collect();
-    all.extend(removed.deleted.into_iter().chain(removed.free_layers).map(ImageRemoval::Deleted));
-    Ok(all)
-}
-
-/// Makes an image of a root file system archive; returns its id (64 hex digits).
-///
-/// # Errors
-///
-/// What the engine says.
-pub fn import(request: &ImportRequest) -> Result<String, CliError> {
-    let wanted = engine_images::ImportRequest {
-        file: request.file.clone(),
-        reference: request.reference.clone(),
-        changes: request.changes.clone(),
-        message: request.message.clone(),
-    };
-    engine_images::import(engine()?, &wanted).map_err(unstarted)
-}
-
-/// Loads an image archive (`docker save`, OCI layout) from a file, or from standard input; returns the references that
-/// were loaded, or `sha256:…` for an image without one.
-///
-/// # Errors
-///
-/// What the engine says.
-pub fn load(input: Option<&std::path::Path>) -> Result<Vec<String>, CliError> {
-    engine_images::load(engine()?, input).map_err(unstarted)
-}
-
 /// What holds a container in, and which defaults were loosened: as text, or as JSON.
 ///
 /// # Errors
@@ -486,71 +417,4 @@ pub fn info() -> Result<serde_json::Value, CliError> {
         "Rootless": !facts.privileged,
         "Host": facts,
     }))
-}
-
-/// The number of a descriptor in the arguments of a hidden command.
-fn number(args: &[OsString], index: usize) -> Result<i32, CliError> {
-    let word = args.get(index).and_then(|a| a.to_str()).and_then(|a| a.parse().ok());
-    word.ok_or_else(|| CliError::usage("this hidden command is started by bulkhead itself"))
-}
-
-/// Entry of a container's monitor (hidden command); the arguments are the engine's own.
-///
-/// # Errors
-///
-/// What the engine says.
-pub fn monitor(args: &[OsString]) -> Result<u8, CliError> {
-    let fds = engine_monitor::MonitorFds {
-        order: number(args, 0)?,
-        client: number(args, 1)?,
-        lock: number(args, 2)?,
-        binary: number(args, 3)?,
-    };
-    engine_monitor::monitor(fds).map_err(failed).map(|()| 0)
-}
-
-/// Entry of the process that joins a container (hidden command).
-///
-/// # Errors
-///
-/// What the engine says.
-pub fn joiner(args: &[OsString]) -> Result<u8, CliError> {
-    engine_monitor::joiner(number(args, 0)?, number(args, 1)?).map_err(failed).map(|()| 0)
-}
-
-/// Entry of the confined unpacking process (hidden command).
-///
-/// # Errors
-///
-/// What the engine says.
-pub fn worker(args: &[OsString]) -> Result<u8, CliError> {
-    match args.first().and_then(|a| a.to_str()) {
-        Some(task) => Ok(engine_images::worker::main(task)),
-        None => Err(CliError::usage("this hidden command is started by bulkhead itself")),
-    }
-}
-
-/// Entry of the small first process of `run --init` (hidden command).
-///
-/// # Errors
-///
-/// What the engine says.
-pub fn init(args: &[OsString]) -> Result<u8, CliError> {
-    use std::os::unix::ffi::OsStrExt;
-    let words = args.iter().filter_map(|a| std::ffi::CString::new(a.as_bytes()).ok());
-    let words: Vec<_> = words.skip_while(|w| w.as_bytes() == b"--").collect();
-    Ok(bulkhead_engine::init(&words))
-}
-
-/// Entry that removes a container whose command has gone, and what killed commands left behind (hidden command).
-///
-/// # Errors
-///
-/// What the engine says.
-pub fn cleanup(args: &[OsString]) -> Result<u8, CliError> {
-    let engine = engine()?;
-    for id in args.iter().filter_map(|a| a.to_str()) {
-        engine_containers::remove_by_id(engine, id).map_err(failed)?;
-    }
-    engine.recover().map_err(failed).map(|()| 0)
 }

@@ -1,0 +1,75 @@
+//! Entries of the commands that bulkhead starts itself.
+
+use std::ffi::OsString;
+
+use bulkhead_engine::{containers as engine_containers, images as engine_images, monitor as engine_monitor};
+
+use super::{engine, failed};
+use crate::error::CliError;
+
+/// The number of a descriptor in the arguments of a hidden command.
+fn number(args: &[OsString], index: usize) -> Result<i32, CliError> {
+    let word = args.get(index).and_then(|a| a.to_str()).and_then(|a| a.parse().ok());
+    word.ok_or_else(|| CliError::usage("this hidden command is started by bulkhead itself"))
+}
+
+/// Entry of a container's monitor (hidden command); the arguments are the engine's own.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn monitor(args: &[OsString]) -> Result<u8, CliError> {
+    let fds = engine_monitor::MonitorFds {
+        order: number(args, 0)?,
+        client: number(args, 1)?,
+        lock: number(args, 2)?,
+        binary: number(args, 3)?,
+    };
+    engine_monitor::monitor(fds).map_err(failed).map(|()| 0)
+}
+
+/// Entry of the process that joins a container (hidden command).
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn joiner(args: &[OsString]) -> Result<u8, CliError> {
+    engine_monitor::joiner(number(args, 0)?, number(args, 1)?).map_err(failed).map(|()| 0)
+}
+
+/// Entry of the confined unpacking process (hidden command).
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn worker(args: &[OsString]) -> Result<u8, CliError> {
+    match args.first().and_then(|a| a.to_str()) {
+        Some(task) => Ok(engine_images::worker::main(task)),
+        None => Err(CliError::usage("this hidden command is started by bulkhead itself")),
+    }
+}
+
+/// Entry of the small first process of `run --init` (hidden command).
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn init(args: &[OsString]) -> Result<u8, CliError> {
+    use std::os::unix::ffi::OsStrExt;
+    let words = args.iter().filter_map(|a| std::ffi::CString::new(a.as_bytes()).ok());
+    let words: Vec<_> = words.skip_while(|w| w.as_bytes() == b"--").collect();
+    Ok(bulkhead_engine::init(&words))
+}
+
+/// Entry that removes a container whose command has gone, and what killed commands left behind (hidden command).
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn cleanup(args: &[OsString]) -> Result<u8, CliError> {
+    let engine = engine()?;
+    for id in args.iter().filter_map(|a| a.to_str()) {
+        engine_containers::remove_by_id(engine, id).map_err(failed)?;
+    }
+    engine.recover().map_err(failed).map(|()| 0)
+}

@@ -1,0 +1,77 @@
+//! Calls about images.
+
+use bulkhead_engine::images as engine_images;
+
+use super::{ImageRemoval, ImageSummary, ImportRequest, engine, failed, unstarted};
+use crate::error::CliError;
+
+/// An image in the form of Docker's `inspect`; `None` when there is none of that name.
+///
+/// # Errors
+///
+/// What the engine says; a prefix that fits several images is an error.
+pub fn inspect_image(name: &str) -> Result<Option<serde_json::Value>, CliError> {
+    engine_images::inspect(engine()?, name).map_err(failed)
+}
+
+/// Every image, the newest first.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn images() -> Result<Vec<ImageSummary>, CliError> {
+    let engine = engine()?;
+    let records = engine.store().and_then(|s| Ok(s.list_images()?)).map_err(failed)?;
+    let labels = |json: &str| -> Vec<(String, String)> {
+        let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+        let labels = value.pointer("/config/Labels").and_then(|l| l.as_object()).cloned().unwrap_or_default();
+        labels.into_iter().filter_map(|(k, v)| Some((k, v.as_str()?.to_owned()))).collect()
+    };
+    Ok(records
+        .into_iter()
+        .map(|r| ImageSummary {
+            labels: labels(&r.config_json),
+            id: r.id,
+            references: r.references,
+            created: r.created,
+            size: r.size,
+        })
+        .collect())
+}
+
+/// Takes a reference or an image away.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn remove_image(image: &str, force: bool) -> Result<Vec<ImageRemoval>, CliError> {
+    let removed = engine_images::remove(engine()?, image, force).map_err(failed)?;
+    let mut all: Vec<ImageRemoval> = removed.untagged.into_iter().map(ImageRemoval::Untagged).collect();
+    all.extend(removed.deleted.into_iter().chain(removed.free_layers).map(ImageRemoval::Deleted));
+    Ok(all)
+}
+
+/// Makes an image of a root file system archive; returns its id (64 hex digits).
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn import(request: &ImportRequest) -> Result<String, CliError> {
+    let wanted = engine_images::ImportRequest {
+        file: request.file.clone(),
+        reference: request.reference.clone(),
+        changes: request.changes.clone(),
+        message: request.message.clone(),
+    };
+    engine_images::import(engine()?, &wanted).map_err(unstarted)
+}
+
+/// Loads an image archive (`docker save`, OCI layout) from a file, or from standard input; returns the references that
+/// were loaded, or `sha256:…` for an image without one.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn load(input: Option<&std::path::Path>) -> Result<Vec<String>, CliError> {
+    engine_images::load(engine()?, input).map_err(unstarted)
+}
