@@ -123,7 +123,7 @@ fn long(
         .iter()
         .find(|flag| flag.long == name || flag.aliases.iter().any(|alias| alias == name))
         .ok_or_else(|| unknown(known, name))?;
-    accept(flag, value, words, done)
+    accept(known, flag, value, words, done)
 }
 
 fn short(
@@ -144,19 +144,20 @@ fn short(
             }
         })?;
         if let Some(value) = rest.strip_prefix('=') {
-            return accept(flag, Some(value.to_owned()), words, done);
+            return accept(known, flag, Some(value.to_owned()), words, done);
         }
         if flag.takes_value {
             let value = (!rest.is_empty()).then(|| rest.to_owned());
-            return accept(flag, value, words, done);
+            return accept(known, flag, value, words, done);
         }
-        accept(flag, None, words, done)?;
+        accept(known, flag, None, words, done)?;
     }
     Ok(())
 }
 
 /// Writes one flag in its full form.
 fn accept(
+    known: &[Known],
     flag: &Known,
     value: Option<String>,
     words: &mut impl Iterator<Item = String>,
@@ -175,8 +176,13 @@ fn accept(
     };
     // The last word counts, so what was said before is taken back.
     done.retain(|word| *word != name);
+    // What is on without a word has a flag of its own for "off".
+    let off = format!("no-{}", flag.long);
+    done.retain(|word| word.strip_prefix("--") != Some(&off));
     if on {
         done.push(name);
+    } else if known.iter().any(|flag| flag.long == off) {
+        done.push(format!("--{off}"));
     }
     Ok(())
 }

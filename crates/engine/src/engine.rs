@@ -65,6 +65,11 @@ impl Engine {
     pub fn recover(&self) -> Result<(), EngineError> {
         // Makes the directories on first use.
         self.store()?;
+        // The run directory is empty after a boot.
+        let mark = std::fs::OpenOptions::new().write(true).create_new(true).open(self.paths.run.join("swept"));
+        if mark.is_ok() {
+            crate::containers::sweep(self)?;
+        }
         crate::containers::recover(self)?;
         crate::images::recover(self)
     }

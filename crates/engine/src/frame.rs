@@ -29,6 +29,18 @@ pub mod kind {
     pub const EXITED: u8 = 8;
     /// The command goes, the program stays.
     pub const DETACH: u8 = 9;
+    /// First frame to a monitor that runs: output is wanted; one byte of [`super::attach`] flags.
+    pub const ATTACH: u8 = 10;
+    /// First frame to a monitor that runs: the end is wanted, and nothing else.
+    pub const WAIT: u8 = 11;
+    /// The container is to stay stopped when its program ends, or when it is between two runs.
+    pub const STOP: u8 = 12;
+}
+
+/// Flags of [`kind::ATTACH`].
+pub mod attach {
+    /// Standard input comes too.
+    pub const INPUT: u8 = 1;
 }
 
 /// A frame as bytes.

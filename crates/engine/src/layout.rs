@@ -28,6 +28,22 @@ pub struct RunState {
     pub cgroups: Vec<PathBuf>,
     /// When it started: nanoseconds since 1970.
     pub since: i64,
+    /// Times that its monitor has started it again.
+    #[serde(default)]
+    pub restarts: u32,
+    /// It has ended, and its monitor waits before it starts it again: how it ended. There is no process then.
+    #[serde(default)]
+    pub restarting: Option<ExitState>,
+}
+
+/// What the user wants of a container: kept on disk, for the monitor's restarts and for the time after a boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wanted {
+    /// It was started, and nobody has stopped it.
+    Running,
+    /// It was stopped.
+    Stopped,
 }
 
 /// How a container ended.
@@ -45,6 +61,9 @@ pub struct ExitState {
     pub pids_refused: u64,
     /// Why, when it was not the program that ended it.
     pub error: Option<String>,
+    /// Times that its monitor had started it again.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 /// Paths of one container.
@@ -87,6 +106,44 @@ impl Layout {
 
     fn exit(&self) -> PathBuf {
         self.dir.join("exit.json")
+    }
+
+    /// The socket that the monitor listens on. Its name is short, and it is used through the directory's descriptor: the
+    /// address of a socket has room for 108 bytes.
+    pub(crate) const CONTROL: &str = "ctl";
+
+    /// What the last health checks said.
+    #[must_use]
+    pub fn health(&self) -> PathBuf {
+        self.run.join("health.json")
+    }
+
+    /// The restart policy in force, when `update` has changed it.
+    pub(crate) fn policy(&self) -> PathBuf {
+        self.dir.join("restart.json")
+    }
+
+    /// Holds the name that it was given since it was started.
+    pub(crate) fn renamed(&self) -> PathBuf {
+        self.dir.join("name.json")
+    }
+
+    fn wanted(&self) -> PathBuf {
+        self.dir.join("wanted.json")
+    }
+
+    /// What the user wants of it; nothing for one that never was started.
+    #[must_use]
+    pub fn read_wanted(&self) -> Option<Wanted> {
+        read_json(&self.wanted())
+    }
+
+    /// Writes what the user wants of it.
+    ///
+    /// # Errors
+    /// The file operation that failed.
+    pub fn write_wanted(&self, wanted: Wanted) -> Result<(), EngineError> {
+        write_json(&self.wanted(), &wanted, false)
     }
 
     /// The state that the monitor wrote; nothing when the container does not run.

@@ -149,6 +149,51 @@ pub struct DeviceRate {
     pub rate: u64,
 }
 
+/// `--restart`: what follows the end of a container's program.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// Nothing.
+    #[default]
+    No,
+    /// It is started again after an exit code other than 0, this many times at most; 0 is without end.
+    OnFailure(u32),
+    /// It is started again always, and after a boot.
+    Always,
+    /// As `Always`, but not after a boot when it had been stopped.
+    UnlessStopped,
+}
+
+/// `--health-*`: how it is found out whether a container does its work.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthRequest {
+    /// `--no-healthcheck`: none, whatever the image says.
+    pub none: bool,
+    /// `--health-cmd`: a line for the shell.
+    pub command: Option<String>,
+    /// `--health-interval` in nanoseconds.
+    pub interval: Option<u64>,
+    /// `--health-timeout` in nanoseconds.
+    pub timeout: Option<u64>,
+    /// `--health-start-period` in nanoseconds.
+    pub start_period: Option<u64>,
+    /// `--health-start-interval` in nanoseconds.
+    pub start_interval: Option<u64>,
+    /// `--health-retries`.
+    pub retries: Option<u32>,
+}
+
+/// `--log-driver` and `--log-opt`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// `--log-driver none`: nothing is kept.
+    pub none: bool,
+    /// `max-size` in bytes.
+    pub max_size: Option<u64>,
+    /// `max-file`.
+    pub max_files: Option<u32>,
+}
+
 /// What `run` was asked to start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerRequest {
@@ -211,6 +256,15 @@ pub struct ContainerRequest {
     pub stop_signal: Option<String>,
     /// `--stop-timeout`: seconds.
     pub stop_timeout: Option<u32>,
+    /// `--restart`.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// `--health-*`.
+    #[serde(default)]
+    pub health: HealthRequest,
+    /// `--log-driver`, `--log-opt`.
+    #[serde(default)]
+    pub log: LogRequest,
 }
 
 /// What `exec` was asked to start in a running container.

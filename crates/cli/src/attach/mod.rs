@@ -38,6 +38,8 @@ pub struct PumpOptions {
     pub forward_signals: bool,
     /// Keys that leave the container running; empty for none. Only looked for with `tty`.
     pub detach_keys: Vec<u8>,
+    /// Whether output, and whether errors, are thrown away.
+    pub hidden: (bool, bool),
 }
 
 impl PumpOptions {

@@ -257,7 +257,8 @@ impl Pump<'_> {
         let file = if output.stderr { self.files.1 } else { self.files.0 };
         let room = if file { output.left } else { output.left.min(SHORT) };
         let bytes = self.received.get(self.start..self.start + room).unwrap_or_default();
-        let written = if output.stderr && !self.stderr_open { Ok(room) } else { rustix::io::write(target, bytes) };
+        let hidden = if output.stderr { self.options.hidden.1 || !self.stderr_open } else { self.options.hidden.0 };
+        let written = if hidden { Ok(room) } else { rustix::io::write(target, bytes) };
         let written = match written {
             Ok(count) => count,
             // Somebody else made the description non-blocking: the next poll tells when to go on.

@@ -22,7 +22,13 @@ fn pipe() -> (File, File) {
 }
 
 fn options(stdin: bool, tty: bool) -> PumpOptions {
-    PumpOptions { stdin, tty, forward_signals: true, detach_keys: PumpOptions::DETACH_KEYS.to_vec() }
+    PumpOptions {
+        stdin,
+        tty,
+        forward_signals: true,
+        detach_keys: PumpOptions::DETACH_KEYS.to_vec(),
+        hidden: (false, false),
+    }
 }
 
 fn start_on(stdin_read: OwnedFd, stdin: Option<File>, options: PumpOptions) -> Bench {

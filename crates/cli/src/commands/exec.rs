@@ -17,7 +17,11 @@ pub const ENTRY: Entry = Entry {
     footer: "Examples:\n  bulkhead exec -it web sh\n  bulkhead exec -u 0 web id",
     flags: Flags::First,
     build: ExecFlags::augment_args,
-    run: |matches| execute(flags_of::<ExecFlags>(matches)?.into_request()?),
+    run: |matches| {
+        let words: ExecFlags = flags_of(matches)?;
+        let keys = flags::optional("--detach-keys", words.detach_keys.as_deref(), flags::keys::parse)?;
+        execute(&words.into_request()?, keys)
+    },
 };
 
 #[derive(Debug, Args)]
@@ -43,6 +47,9 @@ struct ExecFlags {
     /// Read variables from a file, one NAME=VALUE in a line
     #[arg(long, value_name = "FILE")]
     env_file: Vec<String>,
+    /// Keys that leave it running [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
     /// Give the program every capability that the container's user namespace has
     #[arg(long)]
     privileged: bool,
@@ -79,11 +86,12 @@ impl ExecFlags {
 /// # Errors
 ///
 /// What the engine says (125, 126, 127).
-pub fn execute(request: ExecRequest) -> Result<u8, CliError> {
+pub fn execute(request: &ExecRequest, keys: Option<Vec<u8>>) -> Result<u8, CliError> {
     session::check_terminal(request.stdin, request.tty, request.detach)?;
-    match wire::exec(&request)? {
+    match wire::exec(request)? {
         Started::Attached(socket, _) => {
-            session::attach(socket, request.stdin, request.tty, "the program").and_then(session::End::code)
+            let wish = session::Wish { keys, ..session::Wish::whole(request.stdin, request.tty) };
+            session::attach(socket, &wish, "the program").and_then(session::End::code)
         }
         Started::Detached(_) => Ok(0),
         Started::Plan(text) => output::raw(text.as_bytes()).map(|()| 0),

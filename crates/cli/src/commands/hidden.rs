@@ -16,6 +16,7 @@ pub fn find(name: &str) -> Option<Run> {
         "worker" => worker,
         "init" => init,
         "cleanup" => cleanup,
+        "health" => health,
         _ => return None,
     })
 }
@@ -54,6 +55,15 @@ pub fn worker(args: &[OsString]) -> Result<u8, CliError> {
 /// What the engine says.
 pub fn init(args: &[OsString]) -> Result<u8, CliError> {
     wire::init(args)
+}
+
+/// One health check of a container.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn health(args: &[OsString]) -> Result<u8, CliError> {
+    wire::health(args)
 }
 
 /// Removes what killed commands left.

@@ -1,6 +1,8 @@
 //! One file for each command: its flags, the request made of them, and what is printed.
 
+pub mod attach;
 pub mod completion;
+pub mod create;
 pub mod exec;
 pub mod explain;
 pub mod hidden;
@@ -11,14 +13,21 @@ pub mod inspect;
 pub mod kill;
 pub mod load;
 pub mod logs;
+pub mod pause;
 pub mod ps;
+pub mod rename;
+pub mod restart;
 pub mod rm;
 pub mod rmi;
 pub mod run;
 pub mod sandbox;
 pub mod session;
+pub mod start;
 pub mod stop;
+pub mod unpause;
+pub mod update;
 pub mod version;
+pub mod wait;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
@@ -64,11 +73,20 @@ impl Entry {
 /// The commands, in the order of the help.
 pub const ALL: &[Entry] = &[
     run::ENTRY,
+    create::ENTRY,
+    start::ENTRY,
     exec::ENTRY,
+    attach::ENTRY,
     ps::ENTRY,
     logs::ENTRY,
     stop::ENTRY,
+    restart::ENTRY,
     kill::ENTRY,
+    pause::ENTRY,
+    unpause::ENTRY,
+    wait::ENTRY,
+    rename::ENTRY,
+    update::ENTRY,
     rm::ENTRY,
     inspect::ENTRY,
     explain::ENTRY,

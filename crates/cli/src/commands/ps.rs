@@ -161,7 +161,7 @@ pub fn execute(request: &PsRequest) -> Result<u8, CliError> {
 }
 
 fn render(containers: &[ContainerSummary], request: &PsRequest, now: i64) -> Result<String, CliError> {
-    let runs = |state| matches!(state, State::Running { .. } | State::Paused { .. });
+    let runs = |state| matches!(state, State::Running { .. } | State::Paused { .. } | State::Restarting { .. });
     let shown = containers
         .iter()
         .filter(|container| request.all || runs(container.state))
@@ -224,6 +224,7 @@ fn state_word(state: State) -> &'static str {
         State::Created => "created",
         State::Running { .. } => "running",
         State::Paused { .. } => "paused",
+        State::Restarting { .. } => "restarting",
         State::Exited { .. } => "exited",
         State::Dead => "dead",
     }
@@ -236,9 +237,15 @@ fn status(container: &ContainerSummary, now: i64) -> String {
         State::Created => "Created".to_owned(),
         State::Running { since: start } => format!("Up {}", since(start)),
         State::Paused { since: start } => format!("Up {} (Paused)", since(start)),
+        State::Restarting { code, at } => format!("Restarting ({code}) {} ago", since(at)),
         State::Exited { code, at } => format!("Exited ({code}) {} ago", since(at)),
         State::Dead => "Dead".to_owned(),
     };
+    match container.health.as_deref() {
+        Some("starting") => text.push_str(" (health: starting)"),
+        Some(health) if !matches!(container.state, State::Paused { .. }) => text.push_str(&format!(" ({health})")),
+        _ => {}
+    }
     if !container.grants.is_empty() {
         text.push_str(&format!(" (weakened: {})", container.grants.join(", ")));
     }

@@ -1,5 +1,6 @@
 //! `bulkhead run`: from flags to the request.
 
+pub(in crate::commands) mod life;
 mod words;
 
 #[cfg(test)]
@@ -33,9 +34,9 @@ Examples:
     flags: Flags::First,
     build: RunFlags::augment_args,
     run: |matches| {
-        let (mut request, options) = request(matches, &Place::current())?;
+        let (mut request, options, wish) = request(matches, &Place::current())?;
         request.size = session::size(request.tty, request.detach);
-        execute(&request, &options)
+        execute(&request, &options, &wish)
     },
 };
 
@@ -44,16 +45,16 @@ Examples:
 /// # Errors
 ///
 /// What the engine says (125, 126, 127).
-pub fn execute(request: &ContainerRequest, options: &RunOptions) -> Result<u8, CliError> {
+pub fn execute(request: &ContainerRequest, options: &RunOptions, wish: &session::Wish) -> Result<u8, CliError> {
     if !options.dry_run {
-        session::check_terminal(request.stdin, request.tty, request.detach)?;
+        session::check_terminal(wish.stdin, request.tty, request.detach)?;
     }
     match wire::run(request, options).map_err(at_least_usage)? {
         Started::Plan(text) => output::line(text.trim_end_matches('\n')).map(|()| 0),
         Started::Detached(id) => output::line(&id).map(|()| 0),
         Started::Attached(socket, id) => {
             // When the connection broke, the next command sees what became of the container.
-            let end = session::attach(socket, request.stdin, request.tty, "the container")?;
+            let end = session::attach(socket, wish, "the container")?;
             match &end {
                 session::End::Exited(_) => wire::finish_run(&id, request, true)?,
                 session::End::Unstarted(_) => wire::finish_run(&id, request, false)?,
@@ -65,13 +66,21 @@ pub fn execute(request: &ContainerRequest, options: &RunOptions) -> Result<u8, C
     }
 }
 
+/// Adds the flags of a container to a command that makes one.
+pub(in crate::commands) fn flags(command: clap::Command) -> clap::Command {
+    RunFlags::augment_args(command)
+}
+
 /// An engine error that carries no exit code of its own: 125, because 1 could be the program's.
 fn at_least_usage(error: CliError) -> CliError {
     if error.code < USAGE { error.with_code(USAGE) } else { error }
 }
 
 /// The request that the flags ask for.
-fn request(matches: &ArgMatches, place: &Place) -> Result<(ContainerRequest, RunOptions), CliError> {
+pub(in crate::commands) fn request(
+    matches: &ArgMatches,
+    place: &Place,
+) -> Result<(ContainerRequest, RunOptions, session::Wish), CliError> {
     let words: RunFlags = flags_of(matches)?;
     let pull = flags::value("--pull", &words.pull, |text| match text {
         "missing" => Ok(Pull::Missing),
@@ -79,6 +88,15 @@ fn request(matches: &ArgMatches, place: &Place) -> Result<(ContainerRequest, Run
         "always" => Ok(Pull::Always),
         _ => Err("missing, never or always is needed".into()),
     })?;
+    let streams = words.life.streams(words.interactive, words.detach)?;
+    let attached = session::Wish {
+        stdin: streams.stdin,
+        tty: words.tty,
+        stdout: streams.stdout,
+        stderr: streams.stderr,
+        keys: words.life.detach_keys()?,
+        forward_signals: words.life.sig_proxy(),
+    };
     let options = RunOptions { dry_run: words.dry_run, pull };
     let profile = flags::value("--profile", &words.profile, |text| match text {
         "strict" => Ok(ProfileName::Strict),
@@ -105,7 +123,8 @@ fn request(matches: &ArgMatches, place: &Place) -> Result<(ContainerRequest, Run
         group_add: flags::each("--group-add", &words.group_add, not_empty)?,
         workdir: flags::optional("--workdir", words.workdir.as_deref(), absolute)?,
         hostname: flags::optional("--hostname", words.hostname.as_deref(), pairs::hostname)?,
-        stdin: words.interactive,
+        // Input that the command does not give comes from others that attach.
+        stdin: words.interactive || streams.stdin,
         tty: words.tty,
         size: None,
         detach: words.detach,
@@ -124,10 +143,13 @@ fn request(matches: &ArgMatches, place: &Place) -> Result<(ContainerRequest, Run
         publish: flags::each("--publish", &words.publish, not_empty)?,
         stop_signal: words.stop_signal,
         stop_timeout: flags::optional("--stop-timeout", words.stop_timeout.as_deref(), seconds)?,
+        restart: words.life.restart()?,
+        health: words.life.health()?,
+        log: words.life.log()?,
         image: flags::value("IMAGE", &words.image, not_empty)?,
         args: words.args,
     };
-    Ok((request, options))
+    Ok((request, options, attached))
 }
 
 fn not_empty(text: &str) -> Result<String, flags::Needed> {

@@ -52,13 +52,44 @@ impl End {
     }
 }
 
+/// How a command is connected with a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// Pass standard input on.
+    pub stdin: bool,
+    /// The program has a terminal.
+    pub tty: bool,
+    /// Show its output.
+    pub stdout: bool,
+    /// Show its errors.
+    pub stderr: bool,
+    /// Keys that leave it running; nothing for Docker's.
+    pub keys: Option<Vec<u8>>,
+    /// Pass signals on, instead of ending with them.
+    pub forward_signals: bool,
+}
+
+impl Wish {
+    /// All streams.
+    #[must_use]
+    pub fn whole(stdin: bool, tty: bool) -> Self {
+        Self { stdin, tty, stdout: true, stderr: true, keys: None, forward_signals: true }
+    }
+}
+
 /// Connects our streams with the program behind `socket`.
 ///
 /// # Errors
 ///
 /// The connection broke (125), which says nothing about the program.
-pub fn attach(socket: OwnedFd, stdin: bool, tty: bool, what: &str) -> Result<End, CliError> {
-    let options = PumpOptions { stdin, tty, forward_signals: true, detach_keys: PumpOptions::DETACH_KEYS.to_vec() };
+pub fn attach(socket: OwnedFd, wish: &Wish, what: &str) -> Result<End, CliError> {
+    let options = PumpOptions {
+        stdin: wish.stdin,
+        tty: wish.tty,
+        forward_signals: wish.forward_signals,
+        detach_keys: wish.keys.clone().unwrap_or_else(|| PumpOptions::DETACH_KEYS.to_vec()),
+        hidden: (!wish.stdout, !wish.stderr),
+    };
     let end = attach::pump(socket, &options).map_err(|error| CliError::chain(&error).with_code(USAGE))?;
     match end {
         // Exit codes of programs are 0 to 255; a larger number would be a fault of the monitor.

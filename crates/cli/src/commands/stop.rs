@@ -42,12 +42,15 @@ pub struct StopRequest {
     pub timeout: Option<i64>,
 }
 
+/// Seconds until SIGKILL.
+pub(super) fn seconds(text: &str) -> Result<i64, flags::Needed> {
+    let seconds = text.parse().ok().filter(|seconds| (-1..=i64::from(u32::MAX)).contains(seconds));
+    seconds.ok_or_else(|| "a number of seconds, or -1 to wait for ever, is needed".into())
+}
+
 impl StopFlags {
     fn into_request(self) -> Result<StopRequest, CliError> {
-        let timeout = flags::optional("--time", self.time.as_deref(), |text| {
-            let seconds = text.parse().ok().filter(|seconds| (-1..=i64::from(u32::MAX)).contains(seconds));
-            seconds.ok_or_else(|| "a number of seconds, or -1 to wait for ever, is needed".into())
-        })?;
+        let timeout = flags::optional("--time", self.time.as_deref(), seconds)?;
         let signal = flags::optional("--signal", self.signal.as_deref(), signal::parse)?;
         Ok(StopRequest { containers: self.containers, signal, timeout })
     }

@@ -15,6 +15,45 @@ pub fn since(text: &str, now: i64) -> Result<i64, Needed> {
     found.ok_or_else(|| "a duration like 10m, a time like 2026-01-02T15:04:05Z, or seconds since 1970 is needed".into())
 }
 
+/// Nanoseconds of a length of time as Go writes it: `30s`, `1m30s`, `1.5h`, `250ms`; `0` needs no unit.
+///
+/// # Errors
+///
+/// Anything else, negative ones included.
+pub fn length(text: &str) -> Result<u64, Needed> {
+    let needed = || Needed::from("a time like 30s, 1m30s or 500ms is needed");
+    if text == "0" {
+        return Ok(0);
+    }
+    let mut total: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let split = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(needed)?;
+        let (number, after) = rest.split_at(split);
+        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, next) = after.split_at(end);
+        let unit: u64 = match unit {
+            "ns" => 1,
+            "us" | "µs" => 1000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return Err(needed()),
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if (whole.is_empty() && fraction.is_empty()) || fraction.len() > 9 {
+            return Err(needed());
+        }
+        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| needed())? };
+        let parts: u64 = format!("{fraction:0<9}").parse().map_err(|_| needed())?;
+        let nanos = u64::try_from(u128::from(parts) * u128::from(unit) / 1_000_000_000).map_err(|_| needed())?;
+        total = whole.checked_mul(unit).and_then(|w| w.checked_add(nanos)?.checked_add(total)).ok_or_else(needed)?;
+        rest = next;
+    }
+    if text.is_empty() { Err(needed()) } else { Ok(total) }
+}
+
 /// `1h30m`, `90s`, `2d`; a unit is needed.
 fn duration(text: &str) -> Option<i64> {
     let mut total = 0i64;
@@ -103,6 +142,24 @@ mod tests {
     use super::*;
 
     const NOW: i64 = 1_800_000_000 * SECOND;
+
+    #[test]
+    fn lengths_are_read_as_go_reads_them() {
+        for (text, nanos) in [
+            ("0", 0),
+            ("30s", 30 * 1_000_000_000),
+            ("1m30s", 90 * 1_000_000_000),
+            ("1.5h", 5400 * 1_000_000_000),
+            (".5s", 500_000_000),
+            ("250ms", 250_000_000),
+            ("1ns", 1),
+        ] {
+            assert_eq!(super::length(text).unwrap(), nanos, "{text}");
+        }
+        for wrong in ["", "5", "s", "-1s", "1d", "1.2.3s", "99999999999h", ".s"] {
+            assert!(super::length(wrong).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn durations_dates_and_seconds() {

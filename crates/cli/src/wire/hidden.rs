@@ -61,6 +61,17 @@ pub fn init(args: &[OsString]) -> Result<u8, CliError> {
     Ok(bulkhead_engine::init(&words))
 }
 
+/// Entry of one health check (hidden command); 0 when it succeeded, 1 when it did not.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn health(args: &[OsString]) -> Result<u8, CliError> {
+    let id = args.first().and_then(|a| a.to_str());
+    let id = id.ok_or_else(|| CliError::usage("this hidden command is started by bulkhead itself"))?;
+    engine_containers::probe(engine()?, id).map_err(failed).map(|passed| u8::from(!passed))
+}
+
 /// Entry that removes a container whose command has gone, and what killed commands left behind (hidden command).
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 
 mod hidden;
 mod images;
+mod lifecycle;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -10,8 +11,12 @@ use std::path::PathBuf;
 use bulkhead_engine::request::{ContainerRequest, ExecRequest, MountRequest, ProfileName};
 use bulkhead_engine::{Engine, EngineError, containers as engine_containers};
 
-pub use self::hidden::{cleanup, init, joiner, monitor, worker};
+pub use self::hidden::{cleanup, health, init, joiner, monitor, worker};
 pub use self::images::{images, import, inspect_image, load, remove_image};
+pub use self::lifecycle::{
+    Attached, StartOptions, UpdateRequest, attach, create, pause, remove_ended, rename, restart, start, unpause,
+    update, wait,
+};
 use crate::error::CliError;
 
 /// When `run` asks a registry for the image.
@@ -62,6 +67,13 @@ pub enum State {
         /// Running since.
         since: i64,
     },
+    /// Ended; it is started again in a moment.
+    Restarting {
+        /// Exit code.
+        code: u32,
+        /// When it ended.
+        at: i64,
+    },
     /// Ended.
     Exited {
         /// Exit code; 128 + signal when a signal ended it.
@@ -90,6 +102,8 @@ pub struct ContainerSummary {
     pub created: i64,
     /// State.
     pub state: State,
+    /// `starting`, `healthy` or `unhealthy`, for one that runs and has health checks.
+    pub health: Option<String>,
     /// Published ports as Docker writes them: `127.0.0.1:8080->80/tcp`.
     pub ports: Vec<String>,
     /// Labels.
@@ -200,19 +214,7 @@ fn engine() -> Result<&'static Engine, CliError> {
 /// What the engine says.
 pub fn run(request: &ContainerRequest, options: &RunOptions) -> Result<Started, CliError> {
     let engine = engine()?;
-    if options.pull == Pull::Always {
-        let message = "--pull always needs a registry, and this build has none yet";
-        return Err(
-            CliError::usage(message).with_hint("load the image from a file with 'bulkhead load' and leave --pull out")
-        );
-    }
-    let no_image = |error: EngineError| {
-        match &error {
-        EngineError::Image(_) => unstarted(error)
-            .with_hint("'bulkhead images' lists what is here; 'bulkhead load' and 'bulkhead import' bring more; 'host' is built in"),
-        _ => unstarted(error),
-    }
-    };
+    prepare(options)?;
     if options.dry_run {
         let plan = engine_containers::dry_run(engine, request).map_err(no_image)?;
         return Ok(Started::Plan(plan.describe()));
@@ -222,6 +224,26 @@ pub fn run(request: &ContainerRequest, options: &RunOptions) -> Result<Started, 
         Some(socket) => Started::Attached(socket, started.id),
         None => Started::Detached(started.id),
     })
+}
+
+/// What is refused before the engine is asked.
+fn prepare(options: &RunOptions) -> Result<(), CliError> {
+    if options.pull == Pull::Always {
+        let message = "--pull always needs a registry, and this build has none yet";
+        return Err(
+            CliError::usage(message).with_hint("load the image from a file with 'bulkhead load' and leave --pull out")
+        );
+    }
+    Ok(())
+}
+
+/// An image that is not there, with the way to get one.
+fn no_image(error: EngineError) -> CliError {
+    match &error {
+        EngineError::Image(_) => unstarted(error)
+            .with_hint("'bulkhead images' lists what is here; 'bulkhead load' and 'bulkhead import' bring more; 'host' is built in"),
+        _ => unstarted(error),
+    }
 }
 
 /// Ends what [`run`] began, after an attached program has ended (`started`) or could not be started.
@@ -293,8 +315,11 @@ pub fn containers(sizes: bool) -> Result<Vec<ContainerSummary>, CliError> {
             state: match one.state {
                 engine_containers::State::Created => State::Created,
                 engine_containers::State::Running { since } => State::Running { since },
+                engine_containers::State::Paused { since } => State::Paused { since },
+                engine_containers::State::Restarting { code, at } => State::Restarting { code, at },
                 engine_containers::State::Exited { code, at } => State::Exited { code, at },
             },
+            health: one.health,
             ports: Vec::new(),
             labels: request.labels.clone(),
             networks: vec!["none".to_owned()],

@@ -8,10 +8,12 @@ use bulkhead_sandbox::spec::outside;
 use super::run::await_start;
 use super::spawn::spawn;
 use super::spec_of;
+use super::stop::{not_running, paused};
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::events::{Event, Kind};
 use crate::layout::Layout;
-use crate::monitor::JoinOrder;
+use crate::monitor::{History, JoinOrder};
 use crate::request::ExecRequest;
 use crate::resolve;
 
@@ -22,12 +24,37 @@ use crate::resolve;
 pub fn exec(engine: &Engine, request: &ExecRequest) -> Result<Option<OwnedFd>, EngineError> {
     engine.recover()?;
     let record = engine.store()?.find_container(&request.container)?;
+    let history = History {
+        log: engine.events(),
+        id: record.id.clone(),
+        attributes: super::attributes(&record),
+        renamed: Layout::new(&engine.paths, &record.id).renamed(),
+    };
+    let joined = join(engine, request, Some(history))?;
+    let action = format!("exec_start: {}", request.args.join(" "));
+    engine.events().emit(&super::about(Event::new(Kind::Container, action, &record.id), &record));
+    Ok(joined)
+}
+
+/// [`exec`] without a word to anybody but `history`, which is told the end.
+pub(super) fn join(
+    engine: &Engine,
+    request: &ExecRequest,
+    history: Option<History>,
+) -> Result<Option<OwnedFd>, EngineError> {
+    let record = engine.store()?.find_container(&request.container)?;
     let layout = Layout::new(&engine.paths, &record.id);
-    let state = layout.read_state().ok_or_else(|| EngineError::State {
-        name: record.name.clone(),
-        state: "not running".to_owned(),
-        hint: "see 'bulkhead ps -a' for what happened to it".to_owned(),
-    })?;
+    let state = layout.read_state().ok_or_else(|| not_running(&record))?;
+    if state.restarting.is_some() {
+        return Err(EngineError::State {
+            name: record.name.clone(),
+            state: "restarting".to_owned(),
+            hint: "wait until it runs".to_owned(),
+        });
+    }
+    if super::pause::is_paused(&state) {
+        return Err(paused(&record));
+    }
     let facts = engine.facts()?;
     let spec = spec_of(&record)?;
     let image = crate::images::of_container(engine, &record)?;
@@ -46,6 +73,7 @@ pub fn exec(engine: &Engine, request: &ExecRequest) -> Result<Option<OwnedFd>, E
             .zip(outside(&spec.ids.gids, identity.gid))
             .filter(|_| facts.privileged),
         detach: request.detach,
+        history,
     };
     let socket = spawn(engine, "joiner", &order, &[])?;
     if request.detach {

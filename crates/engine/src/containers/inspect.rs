@@ -3,10 +3,12 @@
 use bulkhead_sandbox::spec::{Caps, Mount, SandboxSpec, Seccomp};
 use serde_json::{Value, json};
 
+use super::health::Check;
 use super::list::{State, state_of};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
+use crate::request::{LogRequest, RestartPolicy};
 use crate::resolve::show_identity;
 use crate::store::{ContainerRecord, StoreError};
 
@@ -27,31 +29,67 @@ fn time(nanoseconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{rest:09}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
-fn state(engine: &Engine, record: &ContainerRecord) -> Value {
+fn state(engine: &Engine, record: &ContainerRecord, check: Option<&Check>) -> Value {
     let layout = Layout::new(&engine.paths, &record.id);
     let run = layout.read_state();
     let exit = layout.read_exit();
-    let (status, running) = match state_of(&layout) {
+    let found = state_of(&layout);
+    let (status, running) = match found {
         State::Created => ("created", false),
         State::Running { .. } => ("running", true),
+        State::Paused { .. } => ("paused", true),
+        State::Restarting { .. } => ("restarting", true),
         State::Exited { .. } => ("exited", false),
     };
+    let exit = run.as_ref().and_then(|r| r.restarting.clone()).or(exit);
     let zero = "0001-01-01T00:00:00Z".to_owned();
     let since = run.as_ref().map(|r| r.since).or(exit.as_ref().map(|e| e.since)).filter(|t| *t > 0);
-    json!({
+    // Between two runs the last end is the newest there is to know.
+    let ended = !running || matches!(found, State::Restarting { .. });
+    let mut shown = json!({
         "Status": status,
         "Running": running,
-        "Paused": false,
-        "Restarting": false,
+        "Paused": matches!(found, State::Paused { .. }),
+        "Restarting": matches!(found, State::Restarting { .. }),
         "Dead": false,
         "OOMKilled": exit.as_ref().is_some_and(|e| e.out_of_memory),
         "Pid": run.as_ref().filter(|_| running).map_or(0, |r| r.pid),
-        "ExitCode": exit.as_ref().filter(|_| !running).map_or(0, |e| e.code),
-        "Error": exit.as_ref().and_then(|e| e.error.clone()).unwrap_or_default(),
+        "ExitCode": exit.as_ref().filter(|_| ended).map_or(0, |e| e.code),
+        "Error": exit.as_ref().filter(|_| ended).and_then(|e| e.error.clone()).unwrap_or_default(),
         "StartedAt": since.map_or_else(|| zero.clone(), time),
-        "FinishedAt": exit.as_ref().filter(|_| !running).map_or(zero, |e| time(e.at)),
+        "FinishedAt": exit.as_ref().map_or(zero, |e| time(e.at)),
         "PidsRefused": exit.as_ref().map_or(0, |e| e.pids_refused),
-    })
+    });
+    if let (Some(health), Some(shown)) = (super::health(&layout, check), shown.as_object_mut()) {
+        let log: Vec<Value> = health
+            .log
+            .iter()
+            .map(|c| json!({ "Start": time(c.start), "End": time(c.end), "ExitCode": c.exit_code, "Output": c.output }))
+            .collect();
+        let value = json!({ "Status": health.status, "FailingStreak": health.failing_streak, "Log": log });
+        shown.insert("Health".to_owned(), value);
+    }
+    shown
+}
+
+fn restart_policy(policy: RestartPolicy) -> Value {
+    let (name, most) = match policy {
+        RestartPolicy::No => ("no", 0),
+        RestartPolicy::OnFailure(most) => ("on-failure", most),
+        RestartPolicy::Always => ("always", 0),
+        RestartPolicy::UnlessStopped => ("unless-stopped", 0),
+    };
+    json!({ "Name": name, "MaximumRetryCount": most })
+}
+
+fn log_config(asked: &LogRequest) -> Value {
+    match crate::resolve::log(asked) {
+        Some(limits) => json!({
+            "Type": "json-file",
+            "Config": { "max-size": limits.size.to_string(), "max-file": limits.files.to_string() },
+        }),
+        None => json!({ "Type": "none", "Config": {} }),
+    }
 }
 
 fn mounts(spec: &SandboxSpec) -> Vec<Value> {
@@ -99,6 +137,9 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
     let spec = record.spec.as_deref().and_then(|s| serde_json::from_slice::<SandboxSpec>(s).ok());
     let layout = Layout::new(&engine.paths, &record.id);
     let request = &record.request;
+    let check =
+        crate::images::of_container(engine, &record).ok().and_then(|i| super::check(&request.health, &i.config));
+    let restarts = layout.read_state().map(|s| s.restarts).or_else(|| layout.read_exit().map(|e| e.restarts));
     let process = spec.as_ref().map(|s| &s.process);
     let resources = spec.as_ref().map(|s| &s.resources);
     let args = process.map(|p| p.args.clone()).unwrap_or_default();
@@ -108,11 +149,11 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
         "Created": time(record.created),
         "Path": args.first().cloned().unwrap_or_default(),
         "Args": args.get(1..).unwrap_or_default(),
-        "State": state(engine, &record),
+        "State": state(engine, &record, check.as_ref()),
         "Image": record.image_id.as_ref().map_or_else(String::new, |i| format!("sha256:{i}")),
         "LogPath": crate::monitor::log::current(&layout.log()),
         "Name": format!("/{}", record.name),
-        "RestartCount": 0,
+        "RestartCount": restarts.unwrap_or(0),
         "Driver": "overlay",
         "Platform": "linux",
         "HostConfig": {
@@ -136,7 +177,8 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
             "ShmSize": spec.as_ref().map_or(0, |s| s.shm_size),
             "OomScoreAdj": process.map_or(0, |p| p.oom_score_adj),
             "Init": request.init,
-            "LogConfig": { "Type": "json-file", "Config": { "max-size": "10m", "max-file": "3" } },
+            "RestartPolicy": restart_policy(request.restart),
+            "LogConfig": log_config(&request.log),
         },
         "Mounts": spec.as_ref().map(mounts).unwrap_or_default(),
         "Config": {
@@ -149,6 +191,12 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
             "Image": request.image,
             "WorkingDir": process.map(|p| p.cwd.clone()).unwrap_or_default(),
             "Entrypoint": request.entrypoint,
+            "StopSignal": request.stop_signal,
+            "StopTimeout": request.stop_timeout,
+            "Healthcheck": check.as_ref().map(|c| json!({
+                "Test": c.test, "Interval": c.interval, "Timeout": c.timeout, "StartPeriod": c.start_period,
+                "StartInterval": c.start_interval, "Retries": c.retries,
+            })),
             "Labels": request.labels.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         },
         "NetworkSettings": { "Networks": {}, "Ports": {} },

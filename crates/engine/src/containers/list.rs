@@ -18,6 +18,18 @@ pub enum State {
         /// Since when.
         since: i64,
     },
+    /// Frozen.
+    Paused {
+        /// Running since.
+        since: i64,
+    },
+    /// Ended; its monitor starts it again in a moment.
+    Restarting {
+        /// Exit code.
+        code: u32,
+        /// When it ended.
+        at: i64,
+    },
     /// Ended.
     Exited {
         /// Exit code.
@@ -36,18 +48,33 @@ pub struct Summary {
     pub spec: Option<SandboxSpec>,
     /// Its state.
     pub state: State,
+    /// `starting`, `healthy` or `unhealthy`, for one that runs and has health checks.
+    pub health: Option<String>,
 }
 
 pub(super) fn state_of(layout: &Layout) -> State {
-    if let Some(state) = layout.read_state()
-        && process(&state).is_some()
-    {
-        return State::Running { since: state.since };
+    if let Some(state) = layout.read_state() {
+        if let Some(ended) = &state.restarting {
+            return State::Restarting { code: ended.code, at: ended.at };
+        }
+        if process(&state).is_some() {
+            let since = state.since;
+            return if super::pause::is_paused(&state) { State::Paused { since } } else { State::Running { since } };
+        }
     }
     match layout.read_exit() {
         Some(exit) => State::Exited { code: exit.code, at: exit.at },
         None => State::Created,
     }
+}
+
+fn health_of(engine: &Engine, record: &ContainerRecord, layout: &Layout, state: State) -> Option<String> {
+    if !matches!(state, State::Running { .. } | State::Paused { .. }) {
+        return None;
+    }
+    let image = crate::images::of_container(engine, record).ok()?;
+    let check = super::check(&record.request.health, &image.config);
+    super::health(layout, check.as_ref()).map(|h| h.status)
 }
 
 /// Bytes on disk of a container's own writable layer.
@@ -78,10 +105,15 @@ pub fn list(engine: &Engine) -> Result<Vec<Summary>, EngineError> {
     let records = engine.store()?.list_containers()?;
     Ok(records
         .into_iter()
-        .map(|record| Summary {
-            state: state_of(&Layout::new(&engine.paths, &record.id)),
-            spec: record.spec.as_deref().and_then(|s| serde_json::from_slice(s).ok()),
-            record,
+        .map(|record| {
+            let layout = Layout::new(&engine.paths, &record.id);
+            let state = state_of(&layout);
+            Summary {
+                health: health_of(engine, &record, &layout, state),
+                state,
+                spec: record.spec.as_deref().and_then(|s| serde_json::from_slice(s).ok()),
+                record,
+            }
         })
         .collect())
 }

@@ -1,31 +1,62 @@
 //! What can be done with containers, a file for each verb.
 
+mod create;
 mod exec;
 mod explain;
+mod health;
 mod inspect;
 mod list;
 mod logs;
+mod pause;
 mod recover;
 mod remove;
+mod rename;
 mod run;
 mod spawn;
 mod stop;
+mod update;
+mod wait;
 
+pub use self::create::{create, dry_run};
 pub use self::exec::exec;
 pub use self::explain::{Explanation, explain, isolation};
+pub use self::health::{Check, Checked, Health, check, health, probe};
 pub use self::inspect::inspect;
 pub use self::list::{State, Summary, list, writable_size};
 pub use self::logs::{LogsRequest, Piece, logs};
-pub(crate) use self::recover::recover;
+pub use self::pause::{pause, unpause};
+pub(crate) use self::recover::{recover, sweep};
 pub(crate) use self::remove::cgroup_directories;
 pub use self::remove::{remove, remove_by_id};
-pub use self::run::{Started, dry_run, run};
-pub use self::stop::{kill, stop};
+pub use self::rename::rename;
+pub use self::run::{StartOptions, Started, run, start};
+pub use self::stop::{kill, restart, stop};
+pub use self::update::{UpdateRequest, update};
+pub use self::wait::{Attached, attach, wait};
 
 use bulkhead_sandbox::spec::SandboxSpec;
 
+use std::collections::BTreeMap;
+
 use crate::error::EngineError;
+use crate::events::Event;
 use crate::store::ContainerRecord;
+
+/// What events say of a container, as Docker has it: its labels, its image and its name.
+fn attributes(record: &ContainerRecord) -> BTreeMap<String, String> {
+    let mut all: BTreeMap<String, String> = record.request.labels.iter().cloned().collect();
+    all.insert("image".to_owned(), record.request.image.clone());
+    all.insert("name".to_owned(), record.name.clone());
+    all
+}
+
+/// An event with all that is said of its container.
+pub(crate) fn about(event: Event, record: &ContainerRecord) -> Event {
+    attributes(record).into_iter().fold(event, |event, (name, value)| {
+        // What the event says itself counts more than a label of the same name.
+        if event.actor.attributes.contains_key(&name) { event } else { event.with(&name, value) }
+    })
+}
 
 /// The spec that was stored with a container.
 pub(crate) fn spec_of(record: &ContainerRecord) -> Result<SandboxSpec, EngineError> {

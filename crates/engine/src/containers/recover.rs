@@ -8,6 +8,7 @@ use bulkhead_sandbox::cgroup::CgroupHandle;
 use super::remove::{cgroup_directories, discard};
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::events::{Event, Kind};
 use crate::layout::{ExitState, Layout, now};
 use crate::store::StoreError;
 
@@ -39,19 +40,55 @@ fn settle(engine: &Engine, id: &str, layout: &Layout) -> Result<(), EngineError>
     };
     let state = layout.read_state();
     let exit = layout.read_exit();
-    if record.auto_remove || (state.is_none() && exit.is_none()) {
+    let never = state.is_none() && exit.is_none();
+    if record.auto_remove || (never && !record.ready) {
         return discard(engine, id);
     }
+    if never {
+        // Its first start was interrupted before anything of it ran.
+        CgroupHandle::remove_all(&cgroup_directories(engine, id)?).map_err(|e| EngineError::Start(e.into()))?;
+        layout.clear_run();
+        return Ok(());
+    }
     CgroupHandle::remove_all(&cgroup_directories(engine, id)?).map_err(|e| EngineError::Start(e.into()))?;
-    let exit = exit.unwrap_or_else(|| ExitState {
+    let ended = state.as_ref().and_then(|s| s.restarting.clone());
+    let restarts = state.as_ref().map_or(0, |s| s.restarts);
+    // A run that was under way is newer than any end that was written down.
+    let lost = state.is_some() && ended.is_none();
+    let exit = ended.or(exit.filter(|_| !lost)).unwrap_or_else(|| ExitState {
         code: 137,
         since: state.map_or(0, |s| s.since),
         at: now(),
         out_of_memory: false,
         pids_refused: 0,
         error: Some("its monitor was killed, and the container with it".to_owned()),
+        restarts,
     });
+    if lost {
+        let event = Event::new(Kind::Container, "die", id).with("exitCode", "137");
+        engine.events().emit(&super::about(event, &record));
+    }
     // A full disk must not keep anybody from removing what fills it.
     drop(layout.write_exit(&exit, true));
+    Ok(())
+}
+
+/// Settles what the last boot left: containers that were being made, or were to be removed at their end. What was in the
+/// run directory is gone, so they are found in the store. The first command after a boot does it.
+pub(crate) fn sweep(engine: &Engine) -> Result<(), EngineError> {
+    for record in engine.store()?.unready_containers()? {
+        let layout = Layout::new(&engine.paths, &record.id);
+        if layout.run.exists() {
+            continue;
+        }
+        let never = layout.read_wanted().is_none() && layout.read_exit().is_none();
+        if !record.auto_remove && !never {
+            continue;
+        }
+        if let Some(_lock) = layout.claim()? {
+            // What cannot be removed now is in nobody's way.
+            drop(discard(engine, &record.id));
+        }
+    }
     Ok(())
 }

@@ -7,6 +7,7 @@ use bulkhead_sandbox::spec::Resources;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::events::{Event, Kind};
 use crate::images::worker::{remove_tree, settle};
 use crate::layout::Layout;
 use crate::store::StoreError;
@@ -38,8 +39,14 @@ pub(super) fn discard(engine: &Engine, id: &str) -> Result<(), EngineError> {
         settle(engine, &layout.dir)?;
     }
     remove_tree(engine, &layout.dir)?;
+    let record = engine.store()?.find_container(id).ok().filter(|r| r.id == id);
     match engine.store()?.remove_container(id) {
-        Ok(()) | Err(StoreError::NoSuchContainer { .. }) => {}
+        Ok(()) => {
+            if let Some(record) = record {
+                engine.events().emit(&super::about(Event::new(Kind::Container, "destroy", id), &record));
+            }
+        }
+        Err(StoreError::NoSuchContainer { .. }) => {}
         Err(e) => return Err(e.into()),
     }
     layout.clear_run();
@@ -54,23 +61,22 @@ pub fn remove(engine: &Engine, query: &str, force: bool) -> Result<(), EngineErr
     engine.recover()?;
     let record = engine.store()?.find_container(query)?;
     let layout = Layout::new(&engine.paths, &record.id);
-    if layout.read_state().is_some() {
+    if let Some(run) = layout.read_state() {
         if !force {
+            let state = match (&run.restarting, super::pause::is_paused(&run)) {
+                (Some(_), _) => "restarting",
+                (None, true) => "paused",
+                (None, false) => "running",
+            };
             return Err(EngineError::State {
                 name: record.name.clone(),
-                state: "running".to_owned(),
+                state: state.to_owned(),
                 hint: format!("stop it with 'bulkhead stop {0}', or use 'bulkhead rm -f {0}'", record.name),
             });
         }
         super::stop::end(engine, &record, 9, Some(0))?;
     }
-    let Some(_lock) = layout.claim()? else {
-        return Err(EngineError::State {
-            name: record.name.clone(),
-            state: "being started or removed by another command".to_owned(),
-            hint: "try again when 'bulkhead ps -a' shows it as running or exited".to_owned(),
-        });
-    };
+    let Some(_lock) = layout.claim()? else { return Err(super::stop::busy(&record)) };
     discard(engine, &record.id)
 }
 

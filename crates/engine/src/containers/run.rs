@@ -1,25 +1,23 @@
-//! `run`: from a request to a running container, or to nothing at all.
+//! `run` and `start`: from a container that is there to one that runs.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 
+use bulkhead_image::ImageConfig;
 use bulkhead_sandbox::plan::{SandboxPlan, plan};
 use bulkhead_sandbox::spec::{SandboxSpec, outside};
-use bulkhead_sandbox::verify::verify;
-use rustix::fs::{Gid, Uid};
 
-use super::spawn::spawn;
+use super::create::make;
+use super::health;
+use super::spawn::{engine_program, spawn};
+use super::stop::process;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::frame::{Decoder, kind};
-use crate::ids;
-use crate::images::{self, ImageRef};
-use crate::layout::{Layout, now};
-use crate::monitor::{Failure, MonitorOrder};
+use crate::layout::Layout;
+use crate::monitor::{Failure, History, MonitorOrder};
 use crate::request::ContainerRequest;
-use crate::resolve::{self, Context};
-use crate::store::{NewContainer, RangePool, RangeWish, new_id};
+use crate::resolve;
+use crate::store::ContainerRecord;
 
 /// A container that was started.
 #[derive(Debug)]
@@ -28,166 +26,170 @@ pub struct Started {
     pub id: String,
     /// Socket to its monitor, which speaks [`crate::frame`]s; `None` when it was detached.
     pub socket: Option<OwnedFd>,
+    /// It has a terminal.
+    pub tty: bool,
+    /// It takes input.
+    pub stdin: bool,
+    /// It is removed at its end: by the command that is attached, or else by its monitor.
+    pub auto_remove: bool,
 }
 
-fn spec_for(
-    engine: &Engine,
-    request: &ContainerRequest,
-    image: &ImageRef,
-    id: &str,
-    range: Option<u32>,
-    make_sources: bool,
-) -> Result<(SandboxSpec, Layout), EngineError> {
-    let facts = engine.facts()?;
-    let layout = Layout::new(&engine.paths, id);
-    let ids = match range {
-        Some(start) => ids::own(start),
-        None => ids::of_user(facts),
-    };
-    let spec = resolve::resolve(&Context {
-        id,
-        request,
-        image,
-        ids,
-        layout: &layout,
-        facts,
-        own_places: engine.own_places(),
-        make_sources,
-    })?;
-    Ok((spec, layout))
+/// How a container is started.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StartOptions {
+    /// The command stays and gets the output; without, it goes when the program runs.
+    pub attach: bool,
+    /// It gives input too.
+    pub stdin: bool,
+    /// Rows and columns of its terminal.
+    pub size: Option<(u16, u16)>,
 }
 
-/// The plan that `run` would carry out. Nothing is changed.
-///
-/// # Errors
-/// As [`run`].
-pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<SandboxPlan, EngineError> {
-    let image = images::find(engine, &request.image)?;
-    let facts = engine.facts()?;
-    let range = facts.privileged.then(|| RangePool::default().start);
-    let (spec, _) = spec_for(engine, request, &image, &new_id()?, range, false)?;
-    let plan = plan(&spec, facts)?;
-    verify(&plan).map_err(|e| EngineError::Start(e.into()))?;
-    Ok(plan)
+/// What is needed to start a container that is there.
+struct Launch<'a> {
+    record: &'a ContainerRecord,
+    spec: &'a SandboxSpec,
+    plan: SandboxPlan,
+    image: &'a ImageConfig,
+    layout: &'a Layout,
+    options: StartOptions,
 }
 
-/// Removes a container that did not come to be.
-struct Unfinished<'a> {
-    engine: &'a Engine,
-    id: String,
-    /// Held until the monitor has it.
-    lock: Option<OwnedFd>,
-    armed: bool,
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            // The reason is on its way to the user; what stays is found by the next command.
-            drop(match self.lock {
-                Some(_) => super::remove::discard(self.engine, &self.id),
-                None => super::remove::remove_by_id(self.engine, &self.id),
-            });
+/// Starts the monitor, which inherits the lock.
+fn launch(engine: &Engine, launch: Launch<'_>, lock: &OwnedFd) -> Result<OwnedFd, EngineError> {
+    let Launch { record, spec, plan, image, layout, options } = launch;
+    let request = &record.request;
+    let identity = &spec.process.identity;
+    let privileged = engine.facts()?.privileged;
+    let cleanup = match record.auto_remove {
+        true => {
+            let (program, env) = engine_program(engine)?;
+            Some((program, vec!["cleanup".to_owned(), record.id.clone()], env))
         }
-    }
-}
-
-/// Starts a container and returns when its program runs.
-///
-/// # Errors
-/// What was attempted, on what; nothing of the container is left.
-pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, EngineError> {
-    engine.recover()?;
-    let image = images::find(engine, &request.image)?;
-    let facts = engine.facts()?;
-    let id = new_id()?;
-    // Everything that can be refused is refused before anything is made.
-    let provisional = facts.privileged.then(|| RangePool::default().start);
-    let (checked, layout) = spec_for(engine, request, &image, &id, provisional, true)?;
-    plan(&checked, facts)?;
-    let Some(lock) = layout.claim()? else {
-        return Err(EngineError::refused("the new container", "its lock is held by another process"));
+        false => None,
     };
-    let mut unfinished = Unfinished { engine, id: id.clone(), lock: Some(lock), armed: true };
-    let forbidden = if facts.privileged { ids::forbidden()? } else { Vec::new() };
-    let wish = facts.privileged.then(|| RangeWish { pool: RangePool::default(), forbidden: &forbidden });
-    let new = NewContainer {
-        id: Some(id.clone()),
-        name: request.name.clone(),
-        image_id: image.id.clone(),
-        created: now(),
-        auto_remove: request.auto_remove,
-        request: request.clone(),
-    };
-    let record = engine.store()?.create_container(&new, wish)?;
-    let mut spec = checked;
-    if let Some(range) = record.range {
-        // Nothing else in it depends on which slot it is.
-        spec.ids = ids::own(range.start);
-    }
-    let plan = plan(&spec, facts)?;
-    let text =
-        serde_json::to_vec(&spec).map_err(|e| EngineError::io("store", &layout.dir)(std::io::Error::other(e)))?;
-    engine.store()?.set_spec(&id, &text)?;
-    make_directories(&layout, &spec)?;
-    let own_ids = |inside_uid, inside_gid| {
-        outside(&spec.ids.uids, inside_uid).zip(outside(&spec.ids.gids, inside_gid)).filter(|_| facts.privileged)
+    let (cleanup, cleanup_env) = match cleanup {
+        Some((program, args, env)) => (Some((program, args)), env),
+        None => (None, Vec::new()),
     };
     let order = MonitorOrder {
         plan,
         layout: layout.clone(),
-        log: resolve::default_log(),
+        log: resolve::log(&request.log),
+        restart: request.restart,
+        health: health::order(engine, &record.id, request, image)?,
+        history: History {
+            log: engine.events(),
+            id: record.id.clone(),
+            attributes: super::attributes(record),
+            renamed: layout.renamed(),
+        },
         terminal: request.tty,
-        size: request.size,
-        stdin: request.stdin && !request.detach,
-        pipe_owner: own_ids(spec.process.identity.uid, spec.process.identity.gid),
-        cleanup: request.auto_remove.then(|| cleanup_command(&id)).transpose()?,
-        cleanup_env: cleanup_env(engine),
+        size: options.size,
+        stdin: request.stdin,
+        // What `run -i` gives ends with it; an input that was asked for in the background waits for others to attach.
+        stdin_once: !request.detach,
+        pipe_owner: outside(&spec.ids.uids, identity.uid)
+            .zip(outside(&spec.ids.gids, identity.gid))
+            .filter(|_| privileged),
+        cleanup,
+        cleanup_env,
     };
-    let lock = unfinished.lock.as_ref().ok_or_else(|| EngineError::refused("the new container", "it has no lock"))?;
-    let socket = spawn(engine, "monitor", &order, &[lock])?;
-    unfinished.lock = None;
+    spawn(engine, "monitor", &order, &[lock])
+}
+
+/// Starts a new container and returns when its program runs.
+///
+/// # Errors
+/// What was attempted, on what; nothing of the container is left.
+pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, EngineError> {
+    let mut fresh = make(engine, request, false)?;
+    let options = StartOptions { attach: !request.detach, stdin: request.stdin, size: request.size };
+    let begin = Launch {
+        record: &fresh.record,
+        spec: &fresh.spec,
+        plan: fresh.plan.clone(),
+        image: &fresh.image.config,
+        layout: &fresh.layout,
+        options,
+    };
+    let lock = fresh.lock.take().ok_or_else(|| EngineError::refused("the new container", "it has no lock"))?;
+    let socket = match launch(engine, begin, &lock) {
+        Ok(socket) => socket,
+        Err(e) => {
+            fresh.lock = Some(lock);
+            return Err(e);
+        }
+    };
+    drop(lock);
+    let id = fresh.record.id.clone();
+    let started =
+        |socket| Started { id, socket, tty: request.tty, stdin: request.stdin, auto_remove: request.auto_remove };
     if request.detach {
         await_start(&socket)?;
-        unfinished.armed = false;
-        return Ok(Started { id, socket: None });
+        fresh.keep();
+        return Ok(started(None));
     }
     // A start that fails is told over the socket, like everything else; the caller removes what is left.
-    unfinished.armed = false;
-    Ok(Started { id, socket: Some(socket) })
+    fresh.keep();
+    Ok(started(Some(socket)))
 }
 
-/// The program that removes a container whose command has gone.
-fn cleanup_command(id: &str) -> Result<(std::path::PathBuf, Vec<String>), EngineError> {
-    let path = Path::new("/proc/self/exe");
-    let program = std::fs::read_link(path).map_err(EngineError::io("read", path))?;
-    Ok((program, vec!["cleanup".to_owned(), id.to_owned()]))
-}
-
-fn cleanup_env(engine: &Engine) -> Vec<(String, String)> {
-    [("BULKHEAD_ROOT", &engine.paths.root), ("BULKHEAD_RUN", &engine.paths.run)]
-        .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
-        .to_vec()
-}
-
-fn make_directories(layout: &Layout, spec: &SandboxSpec) -> Result<(), EngineError> {
-    let make = |path: &Path, mode| {
-        std::fs::DirBuilder::new().mode(mode).create(path).map_err(EngineError::io("make", path))?;
-        // Whatever the umask is.
-        rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(mode)).map_err(EngineError::io("set the mode of", path))
-    };
-    make(&layout.dir, 0o700)?;
-    make(&layout.log(), 0o700)?;
-    make(&layout.writable(), 0o755)?;
-    for name in ["upper", "work"] {
-        let path = layout.writable().join(name);
-        make(&path, 0o755)?;
-        if let (Some(uid), Some(gid)) = (outside(&spec.ids.uids, 0), outside(&spec.ids.gids, 0)) {
-            rustix::fs::chown(&path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
-                .map_err(EngineError::io("give to the container", &path))?;
+/// Starts a container that is there; one that runs already is left as it is, and nothing is returned.
+///
+/// # Errors
+/// An unknown container; one that is paused; what its start needs and this host has not.
+pub fn start(engine: &Engine, query: &str, options: StartOptions) -> Result<Option<Started>, EngineError> {
+    engine.recover()?;
+    let record = engine.store()?.find_container(query)?;
+    let layout = Layout::new(&engine.paths, &record.id);
+    if let Some(state) = layout.read_state() {
+        if super::pause::is_paused(&state) {
+            return Err(EngineError::State {
+                name: record.name.clone(),
+                state: "paused".to_owned(),
+                hint: format!("'bulkhead unpause {}' lets it go on", record.name),
+            });
+        }
+        if process(&state).is_some() {
+            return Ok(None);
+        }
+        if state.restarting.is_some() {
+            // Its monitor would start it a little later; now is better.
+            super::stop::end(engine, &record, 9, Some(0))?;
         }
     }
-    resolve::mounts::write_etc(&layout.etc(), &spec.hostname)
+    let Some(lock) = layout.claim()? else { return Err(super::stop::busy(&record)) };
+    if layout.read_state().is_some_and(|s| process(&s).is_some()) {
+        return Ok(None);
+    }
+    let spec = super::spec_of(&record)?;
+    let image = crate::images::of_container(engine, &record)?;
+    let begin = || -> Result<OwnedFd, EngineError> {
+        let plan = plan(&spec, engine.facts()?)?;
+        let begin = Launch { record: &record, spec: &spec, plan, image: &image.config, layout: &layout, options };
+        launch(engine, begin, &lock)
+    };
+    let socket = match begin() {
+        Ok(socket) => socket,
+        Err(e) => {
+            layout.clear_run();
+            return Err(e);
+        }
+    };
+    drop(lock);
+    let started = |socket| Started {
+        id: record.id.clone(),
+        socket,
+        tty: record.request.tty,
+        stdin: record.request.stdin && options.stdin,
+        auto_remove: record.auto_remove,
+    };
+    if options.attach {
+        return Ok(Some(started(Some(socket))));
+    }
+    await_start(&socket)?;
+    Ok(Some(started(None)))
 }
 
 /// Waits for the monitor's word that the program runs.

@@ -1,6 +1,7 @@
 //! Starting a monitor or a joiner from the protected copy of the binary.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bulkhead_sys::fd;
@@ -10,6 +11,19 @@ use serde::Serialize;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::protect::protected_binary;
+
+/// The installed program, for what is to be done by a command of its own, and the environment that points it at this
+/// store.
+pub(super) fn engine_program(engine: &Engine) -> Result<(PathBuf, Vec<(String, String)>), EngineError> {
+    let path = Path::new("/proc/self/exe");
+    let program = std::fs::read_link(path).map_err(EngineError::io("read", path))?;
+    let mut env: Vec<(String, String)> = [("BULKHEAD_ROOT", &engine.paths.root), ("BULKHEAD_RUN", &engine.paths.run)]
+        .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
+        .to_vec();
+    // An ordinary user's `newuidmap` is found by it.
+    env.extend(std::env::var("PATH").map(|path| ("PATH".to_owned(), path)));
+    Ok((program, env))
+}
 
 /// Starts the hidden command `verb` with an order and further descriptors, and returns our end of its socket.
 ///

@@ -10,7 +10,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::layout::{Layout, RunState};
+use crate::events::{Event, Kind};
+use crate::layout::{Layout, RunState, Wanted};
+use crate::request::RestartPolicy;
 use crate::store::ContainerRecord;
 
 /// Seconds between the polite signal and the last one, as Docker has it.
@@ -22,7 +24,7 @@ pub(super) fn process(state: &RunState) -> Option<OwnedFd> {
     (start_time(state.pid) == Some(state.started)).then_some(pidfd)
 }
 
-fn not_running(record: &ContainerRecord) -> EngineError {
+pub(super) fn not_running(record: &ContainerRecord) -> EngineError {
     EngineError::State {
         name: record.name.clone(),
         state: "not running".to_owned(),
@@ -30,16 +32,56 @@ fn not_running(record: &ContainerRecord) -> EngineError {
     }
 }
 
-/// Sends a signal to the first process of a running container.
+pub(super) fn paused(record: &ContainerRecord) -> EngineError {
+    EngineError::State {
+        name: record.name.clone(),
+        state: "paused".to_owned(),
+        hint: format!("'bulkhead unpause {}' lets it go on", record.name),
+    }
+}
+
+pub(super) fn busy(record: &ContainerRecord) -> EngineError {
+    EngineError::State {
+        name: record.name.clone(),
+        state: "being started or removed by another command".to_owned(),
+        hint: "try again when 'bulkhead ps -a' shows it as running or exited".to_owned(),
+    }
+}
+
+/// Sends a signal to the first process of a running container. One that ends it (SIGKILL, or the container's own stop
+/// signal) is a stop too: the container is not started again.
 ///
 /// # Errors
 /// A container that does not run.
 pub fn kill(engine: &Engine, query: &str, number: i32) -> Result<(), EngineError> {
     engine.recover()?;
     let record = engine.store()?.find_container(query)?;
-    let state = Layout::new(&engine.paths, &record.id).read_state().ok_or_else(|| not_running(&record))?;
+    let layout = Layout::new(&engine.paths, &record.id);
+    let state = layout.read_state().ok_or_else(|| not_running(&record))?;
+    let ends = number == 9 || stop_signal(engine, &record).is_ok_and(|own| own == number);
+    if state.restarting.is_some() && ends {
+        stay_stopped(&layout)?;
+        return layout.wait_unlocked();
+    }
     let pidfd = process(&state).ok_or_else(|| not_running(&record))?;
-    signal::send(pidfd.as_fd(), number).map_err(EngineError::io("send a signal to", std::path::Path::new(&record.name)))
+    if ends && record.request.restart != RestartPolicy::No {
+        stay_stopped(&layout)?;
+    }
+    let to = std::path::Path::new(&record.name);
+    signal::send(pidfd.as_fd(), number).map_err(EngineError::io("send a signal to", to))?;
+    if ends {
+        super::pause::thaw(&state)?;
+    }
+    let event = Event::new(Kind::Container, "kill", &record.id).with("signal", number.to_string());
+    engine.events().emit(&super::about(event, &record));
+    Ok(())
+}
+
+/// From here on the container is not started again by itself.
+fn stay_stopped(layout: &Layout) -> Result<(), EngineError> {
+    layout.write_wanted(Wanted::Stopped)?;
+    crate::monitor::control::stay_stopped(layout);
+    Ok(())
 }
 
 /// Stops a container: its signal, then after `timeout` seconds (`None`: its own or 10; negative: never) SIGKILL.
@@ -55,7 +97,31 @@ pub fn stop(engine: &Engine, query: &str, number: Option<i32>, timeout: Option<i
         None => stop_signal(engine, &record)?,
     };
     let timeout = timeout.or_else(|| record.request.stop_timeout.map(i64::from));
-    end(engine, &record, number, timeout)
+    let ran = Layout::new(&engine.paths, &record.id).read_state().is_some();
+    end(engine, &record, number, timeout)?;
+    if ran {
+        engine.events().emit(&super::about(Event::new(Kind::Container, "stop", &record.id), &record));
+    }
+    Ok(())
+}
+
+/// Stops a container as [`stop`] does, if it runs, and starts it again.
+///
+/// # Errors
+/// As [`stop`] and [`super::start`]; one that is removed when it ends.
+pub fn restart(engine: &Engine, query: &str, number: Option<i32>, timeout: Option<i64>) -> Result<(), EngineError> {
+    engine.recover()?;
+    let record = engine.store()?.find_container(query)?;
+    if record.auto_remove {
+        return Err(EngineError::refused(
+            format!("restarting {}", record.name),
+            "it was made with --rm, so it is removed when it ends",
+        ));
+    }
+    stop(engine, &record.id, number, timeout)?;
+    super::start(engine, &record.id, super::StartOptions::default())?;
+    engine.events().emit(&super::about(Event::new(Kind::Container, "restart", &record.id), &record));
+    Ok(())
 }
 
 /// The container's own stop signal: what was asked, what its image says, or SIGTERM.
@@ -112,6 +178,7 @@ pub(super) fn end(
 ) -> Result<(), EngineError> {
     let layout = Layout::new(&engine.paths, &record.id);
     let Some(state) = layout.read_state() else { return Ok(()) };
+    stay_stopped(&layout)?;
     if let Some(pidfd) = process(&state) {
         let failed = |e| EngineError::io("send a signal to", std::path::Path::new(&record.name))(e);
         let send = |number| match signal::send(pidfd.as_fd(), number) {
@@ -119,6 +186,7 @@ pub(super) fn end(
             Err(e) => Err(failed(e)),
         };
         send(number)?;
+        super::pause::thaw(&state)?;
         let patience = timeout.unwrap_or(GRACE);
         let deadline = u64::try_from(patience).ok().and_then(|s| Instant::now().checked_add(Duration::from_secs(s)));
         if number != 9 && !ended_by(&pidfd, deadline) {

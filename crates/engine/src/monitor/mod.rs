@@ -3,12 +3,18 @@
 //!
 //! `exec` has the same kind of process, for as long as the program that joined runs.
 
+mod clients;
+pub(crate) mod control;
+mod history;
 pub mod log;
 mod relay;
+mod restart;
+mod watch;
 
 use std::io::Read as _;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use bulkhead_sandbox::cgroup::{CgroupHandle, usage};
 use bulkhead_sandbox::join::{JoinPlan, join};
@@ -16,14 +22,21 @@ use bulkhead_sandbox::plan::SandboxPlan;
 use bulkhead_sandbox::supervise::{self, Prepared, Running, start_time};
 use bulkhead_sandbox::{StartError, Stdio};
 use bulkhead_sys::{fd, signal, stdio};
+use rustix::event::poll;
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
 
+use self::clients::{Clients, Door, Word};
+pub use self::history::History;
 use self::log::{LogLimits, LogWriter};
-use self::relay::{Relay, Streams};
+use self::relay::{Relay, Streams, timespec};
+use self::restart::Backoff;
+pub use self::watch::HealthOrder;
+use self::watch::Watch;
 use crate::error::EngineError;
 use crate::frame::{self, kind};
-use crate::layout::{ExitState, Layout, RunState, now};
+use crate::layout::{ExitState, Layout, RunState, Wanted, now, read_json};
+use crate::request::RestartPolicy;
 
 /// What a monitor is told.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,14 +45,22 @@ pub struct MonitorOrder {
     pub plan: SandboxPlan,
     /// The container's files.
     pub layout: Layout,
-    /// Bounds of its log.
-    pub log: LogLimits,
+    /// Bounds of its log; nothing is kept without.
+    pub log: Option<LogLimits>,
+    /// What follows its end.
+    pub restart: RestartPolicy,
+    /// How it is found out whether it does its work.
+    pub health: Option<HealthOrder>,
+    /// Where its events go.
+    pub history: History,
     /// The program has a terminal.
     pub terminal: bool,
     /// Its rows and columns.
     pub size: Option<(u16, u16)>,
-    /// Its input stays open for the attached command.
+    /// It has an input, for the commands that attach.
     pub stdin: bool,
+    /// The end of one command's input is its end.
+    pub stdin_once: bool,
     /// Owner of its pipes on the host; `None` when the child gives them away itself.
     pub pipe_owner: Option<(u32, u32)>,
     /// What to run at the end when nobody is attached any more: program and arguments, to remove the container.
@@ -63,6 +84,8 @@ pub struct JoinOrder {
     pub pipe_owner: Option<(u32, u32)>,
     /// Nobody listens to it.
     pub detach: bool,
+    /// Where its end is told; health checks are not.
+    pub history: Option<History>,
 }
 
 /// A failure as an attached command gets it.
@@ -163,10 +186,17 @@ pub struct MonitorFds {
 pub fn monitor(fds: MonitorFds) -> Result<(), EngineError> {
     let [order, client, lock, binary] = begin([fds.order, fds.client, fds.lock, fds.binary])?;
     let order: MonitorOrder = read_order(order)?;
-    match start(&order, binary) {
-        Ok((running, streams, since)) => {
-            tell(&client, kind::STARTED, &running.pid.to_le_bytes());
-            finish(&order, running, streams, client, since, lock);
+    let socket = EngineError::io::<rustix::io::Errno>("make the control socket in", &order.layout.run);
+    let started = control::listener(&order.layout).map_err(socket).and_then(|listener| {
+        let first = start(&order, &binary, 0)?;
+        Ok((listener, first))
+    });
+    match started {
+        Ok((listener, first)) => {
+            tell(&client, kind::STARTED, &first.running.pid.to_le_bytes());
+            let clients = Clients::new(Some(client), Some(listener));
+            Life { order: &order, binary, clients, backoff: Backoff::default(), stopped: false, owner: false }
+                .live(first, lock);
             Ok(())
         }
         Err(e) => {
@@ -182,11 +212,26 @@ fn tell(client: &OwnedFd, kind: u8, payload: &[u8]) {
     frame::write_all(client.as_fd(), &frame::encode(kind, payload)).unwrap_or_default();
 }
 
-fn start(order: &MonitorOrder, binary: OwnedFd) -> Result<(Running, Streams, i64), EngineError> {
+/// One run of the program.
+struct Run {
+    running: Running,
+    streams: Streams,
+    /// Nanoseconds since 1970.
+    since: i64,
+    began: Instant,
+}
+
+fn start(order: &MonitorOrder, binary: &OwnedFd, restarts: u32) -> Result<Run, EngineError> {
     let (theirs, ours) = streams(order.terminal, order.stdin, order.pipe_owner)?;
-    let prepared: Prepared = supervise::prepare(&order.plan, theirs, Some(binary))?;
+    let copy = rustix::io::fcntl_dupfd_cloexec(binary, 3)
+        .map_err(|e| EngineError::Start(StartError::Parent { what: "pass on the binary".to_owned(), source: e }))?;
+    let prepared: Prepared = supervise::prepare(&order.plan, theirs, Some(copy))?;
     set_size(&prepared, order.size);
     let since = now();
+    if restarts == 0 && order.cleanup.is_none() {
+        // Before anybody can stop it. After a boot it says that the container is to run.
+        order.layout.write_wanted(Wanted::Running)?;
+    }
     // Before the program runs: whoever sees it running finds its state.
     order.layout.write_state(&RunState {
         pid: prepared.pid(),
@@ -195,10 +240,13 @@ fn start(order: &MonitorOrder, binary: OwnedFd) -> Result<(Running, Streams, i64
         namespaces: order.plan.namespaces,
         cgroups: prepared.cgroup_directories().to_vec(),
         since,
+        restarts,
+        restarting: None,
     })?;
     let mut running = prepared.exec()?;
+    order.history.tell("start", &[]);
     let streams = ours.unwrap_or_else(|| Streams::Terminal(running.terminal.take()));
-    Ok((running, streams, since))
+    Ok(Run { running, streams, since, began: Instant::now() })
 }
 
 /// Before the program runs, so that it never sees a terminal without a size.
@@ -209,63 +257,153 @@ fn set_size(prepared: &Prepared, size: Option<(u16, u16)>) {
     }
 }
 
-/// Relays until the end, then writes down how it ended and removes what was made.
-fn finish(order: &MonitorOrder, running: Running, streams: Streams, client: OwnedFd, since: i64, lock: OwnedFd) {
-    let mut log_error = None;
-    let mut log = match LogWriter::new(&order.layout.log(), order.log) {
-        Ok(log) => Some(log),
-        Err(e) => {
-            log_error = Some(format!("cannot open the log: {e}"));
-            None
-        }
-    };
-    let mut relay = Relay::new(streams, Some(client), log.as_mut());
-    let relayed = relay.run(&running.pidfd);
-    log_error = log_error.or_else(|| relay.log_error.take().map(|e| format!("the log is incomplete: {e}")));
-    let client = relay.into_client();
-    if let Some(log) = log.as_mut()
-        && let Err(e) = log.finish()
-    {
-        log_error = log_error.or_else(|| Some(format!("the log is incomplete: {e}")));
-    }
-    let ended = supervise::wait(&running);
-    let figures = usage(running.cgroup.directories());
-    let code = ended.as_ref().map_or(255, |e| u32::try_from(e.code()).unwrap_or(255));
-    let error = match (relayed, ended) {
-        (Err(e), _) => Some(format!("cannot relay its streams: {e}")),
-        (_, Err(e)) => Some(EngineError::Start(e).chain()),
-        _ => log_error,
-    };
-    let mut cgroup = running.cgroup;
-    cgroup.keep();
-    let removed = CgroupHandle::remove_all(cgroup.directories());
-    let exit = ExitState {
-        code,
-        since,
-        at: now(),
-        out_of_memory: figures.oom_kills.is_some_and(|n| n > 0),
-        pids_refused: figures.pids_refused.unwrap_or(0),
-        error: error.or_else(|| removed.err().map(|e| e.to_string())),
-    };
-    // One that is removed at once needs no memory of its end on disk.
-    // What could not be written is found missing by the next command.
-    drop(order.layout.write_exit(&exit, order.cleanup.is_none()));
-    match client {
-        Some((client, rest)) => {
-            // The end is written down: nobody waits for a command that takes its time to read.
-            drop(lock);
-            if !last_words(&client, &rest, code) {
-                clean_up(order);
-            }
-        }
-        None => clean_up(order),
-    }
+/// A container from its first start to its end for good.
+struct Life<'a> {
+    order: &'a MonitorOrder,
+    binary: OwnedFd,
+    clients: Clients,
+    backoff: Backoff,
+    /// Somebody said that it is to stay stopped.
+    stopped: bool,
+    /// The command that started it knows the end, and removes it where that was asked for.
+    owner: bool,
 }
 
-/// Sends what is left and the exit code; false when the command went away, which would have removed the container.
-fn last_words(client: &OwnedFd, rest: &[u8], code: u32) -> bool {
-    frame::write_all(client.as_fd(), rest).is_ok()
-        && frame::write_all(client.as_fd(), &frame::encode(kind::EXITED, &code.to_le_bytes())).is_ok()
+impl Life<'_> {
+    fn live(mut self, first: Run, lock: OwnedFd) {
+        let mut run = Ok(first);
+        let exit = loop {
+            let (exit, ran) = match run {
+                Ok(run) => {
+                    let began = run.began;
+                    (self.follow(run), began.elapsed())
+                }
+                // The first start was told to its command; this is one of the monitor's own.
+                Err(e) => (self.unstarted(&e), Duration::ZERO),
+            };
+            self.order.history.tell("die", &[("exitCode", &exit.code.to_string())]);
+            let Some(pause) = self.again(&exit, ran) else { break exit };
+            self.owner |= self.clients.dismiss(exit.code);
+            if !self.pause(&exit, pause) {
+                break exit;
+            }
+            run = start(self.order, &self.binary, self.backoff.restarts);
+        };
+        // One that is removed at once needs no memory of its end on disk.
+        // What could not be written is found missing by the next command.
+        drop(self.order.layout.write_exit(&exit, self.order.cleanup.is_none()));
+        // The end is written down: nobody waits for a command that takes its time to read.
+        drop(lock);
+        self.owner |= self.clients.dismiss(exit.code);
+        self.clients.announce(exit.code);
+        if !self.owner {
+            clean_up(self.order);
+        }
+    }
+
+    /// Relays until the end of a run, then says how it ended and removes what was made for it.
+    fn follow(&mut self, run: Run) -> ExitState {
+        let Run { running, streams, since, .. } = run;
+        let order = self.order;
+        let mut log_error = None;
+        let mut log = order.log.and_then(|limits| match LogWriter::new(&order.layout.log(), limits) {
+            Ok(log) => Some(log),
+            Err(e) => {
+                log_error = Some(format!("cannot open the log: {e}"));
+                None
+            }
+        });
+        let groups = running.cgroup.directories();
+        let mut watch = Watch::new(order.history.clone(), groups, order.health.as_ref());
+        let mut relay = Relay::new(streams, &mut self.clients, &mut watch, log.as_mut(), order.stdin_once);
+        let relayed = relay.run(&running.pidfd);
+        self.stopped |= relay.stopped;
+        log_error = log_error.or_else(|| relay.log_error.take().map(|e| format!("the log is incomplete: {e}")));
+        if let Some(log) = log.as_mut()
+            && let Err(e) = log.finish()
+        {
+            log_error = log_error.or_else(|| Some(format!("the log is incomplete: {e}")));
+        }
+        drop(watch);
+        let ended = supervise::wait(&running);
+        let figures = usage(running.cgroup.directories());
+        let code = ended.as_ref().map_or(255, |e| u32::try_from(e.code()).unwrap_or(255));
+        let error = match (relayed, ended) {
+            (Err(e), _) => Some(format!("cannot relay its streams: {e}")),
+            (_, Err(e)) => Some(EngineError::Start(e).chain()),
+            _ => log_error,
+        };
+        let mut cgroup = running.cgroup;
+        cgroup.keep();
+        let removed = CgroupHandle::remove_all(cgroup.directories());
+        ExitState {
+            code,
+            since,
+            at: now(),
+            out_of_memory: figures.oom_kills.is_some_and(|n| n > 0),
+            pids_refused: figures.pids_refused.unwrap_or(0),
+            error: error.or_else(|| removed.err().map(|e| e.to_string())),
+            restarts: self.backoff.restarts,
+        }
+    }
+
+    fn unstarted(&self, error: &EngineError) -> ExitState {
+        ExitState {
+            code: u32::from(error.exit_code()),
+            since: 0,
+            at: now(),
+            out_of_memory: false,
+            pids_refused: 0,
+            error: Some(error.chain()),
+            restarts: self.backoff.restarts,
+        }
+    }
+
+    /// The pause before the next run, if there is to be one.
+    fn again(&mut self, exit: &ExitState, ran: Duration) -> Option<Duration> {
+        if self.stopped || self.order.layout.read_wanted() == Some(Wanted::Stopped) {
+            return None;
+        }
+        let policy = read_json(&self.order.layout.policy()).unwrap_or(self.order.restart);
+        self.backoff.next(policy, exit.code, ran)
+    }
+
+    /// Waits between two runs; false when somebody says that it is to stay stopped.
+    fn pause(&mut self, exit: &ExitState, pause: Duration) -> bool {
+        let state = RunState {
+            pid: 0,
+            started: 0,
+            monitor: i32::try_from(std::process::id()).unwrap_or(0),
+            namespaces: 0,
+            cgroups: Vec::new(),
+            since: exit.since,
+            restarts: self.backoff.restarts,
+            restarting: Some(exit.clone()),
+        };
+        // Without it the container looks as if it had ended, which it has.
+        drop(self.order.layout.write_state(&state));
+        let until = Instant::now() + pause;
+        let mut chunk = vec![0_u8; 4096];
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return self.order.layout.read_wanted() != Some(Wanted::Stopped);
+            }
+            let mut doors: Vec<Door> = Vec::new();
+            let mut polled = Vec::new();
+            self.clients.polls(false, &mut |door, fd| {
+                doors.push(door);
+                polled.push(fd);
+            });
+            // Interrupted or not: the time that is left is looked at again.
+            poll(&mut polled, Some(&timespec(left))).unwrap_or_default();
+            let ready: Vec<_> =
+                doors.into_iter().zip(&polled).map(|(d, p)| (d, p.revents())).filter(|(_, e)| !e.is_empty()).collect();
+            if self.clients.handle(&ready, &mut chunk).contains(&Word::Stop) {
+                return false;
+            }
+        }
+    }
 }
 
 /// Becomes the command that removes the container.
@@ -297,15 +435,17 @@ pub fn joiner(order: RawFd, client: RawFd) -> Result<(), EngineError> {
     match started {
         Ok((running, streams)) => {
             tell(&client, kind::STARTED, &running.pid.to_le_bytes());
-            let client = (!order.detach).then_some(client);
-            let mut relay = Relay::new(streams, client, None);
+            let mut clients = Clients::new((!order.detach).then_some(client), None);
+            let mut watch = Watch::default();
             // Whatever the streams say, the end of the program is what counts.
-            relay.run(&running.pidfd).unwrap_or_default();
+            Relay::new(streams, &mut clients, &mut watch, None, true).run(&running.pidfd).unwrap_or_default();
             let code = supervise::wait(&running).map_or(255, |e| e.code());
-            if let Some((client, rest)) = relay.into_client() {
-                // A command that went away needs no exit code.
-                last_words(&client, &rest, u32::try_from(code).unwrap_or(255));
+            let code = u32::try_from(code).unwrap_or(255);
+            if let Some(history) = &order.history {
+                history.tell("exec_die", &[("exitCode", &code.to_string())]);
             }
+            // A command that went away needs no exit code.
+            clients.dismiss(code);
         }
         Err(e) => tell(&client, kind::ERROR, &serde_json::to_vec(&Failure::from(&e)).unwrap_or_default()),
     }

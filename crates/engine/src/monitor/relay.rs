@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use bulkhead_sys::{Errno, signal, stdio};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::SendFlags;
 
+use super::clients::{Clients, Door, Word};
 use super::log::{LogWriter, Stream};
-use crate::frame::{self, Decoder, kind};
+use super::watch::{Key, Watch};
+use crate::frame::kind;
 
 /// Our side of the program's streams.
 #[derive(Debug)]
@@ -36,14 +37,16 @@ const DRAIN: usize = 8 << 20;
 #[derive(Debug)]
 pub(crate) struct Relay<'a> {
     streams: Streams,
-    client: Option<OwnedFd>,
-    decoder: Decoder,
+    clients: &'a mut Clients,
+    watch: &'a mut Watch,
     log: Option<&'a mut LogWriter>,
     /// Input that the program has not taken yet.
     backlog: Vec<u8>,
-    /// Frames that the attached command has not taken yet.
-    outbox: Vec<u8>,
     input_ended: bool,
+    /// The end of one client's input is the end of the program's.
+    input_once: bool,
+    /// Somebody said that the container is to stay stopped.
+    pub(crate) stopped: bool,
     /// The first failure to write the log; the program goes on.
     pub(crate) log_error: Option<String>,
 }
@@ -51,22 +54,30 @@ pub(crate) struct Relay<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Child,
-    Client,
+    Door(Door),
+    Watch(Key),
     Output,
     Error,
     Input,
 }
 
 impl<'a> Relay<'a> {
-    pub(crate) fn new(streams: Streams, client: Option<OwnedFd>, log: Option<&'a mut LogWriter>) -> Self {
+    pub(crate) fn new(
+        streams: Streams,
+        clients: &'a mut Clients,
+        watch: &'a mut Watch,
+        log: Option<&'a mut LogWriter>,
+        input_once: bool,
+    ) -> Self {
         Self {
             streams,
-            client,
-            decoder: Decoder::default(),
+            clients,
+            watch,
             log,
             backlog: Vec::new(),
-            outbox: Vec::new(),
             input_ended: false,
+            input_once,
+            stopped: false,
             log_error: None,
         }
     }
@@ -90,23 +101,25 @@ impl<'a> Relay<'a> {
                 if ready.is_empty() || drained > DRAIN || since.elapsed() > Duration::from_secs(1) {
                     return Ok(());
                 }
+            } else {
+                self.watch.tick();
             }
+            let mut doors = Vec::new();
             for (source, events) in ready {
                 match source {
                     Source::Child => {
                         ended = Some(Instant::now());
                         self.end_input();
                     }
-                    Source::Client => {
-                        self.flush();
-                        if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-                            self.read_client(&mut chunk, pidfd);
-                        }
-                    }
+                    Source::Door(door) => doors.push((door, events)),
+                    Source::Watch(key) => self.watch.ready(key),
                     Source::Output => self.read_program(Stream::Out, events, &mut chunk),
                     Source::Error => self.read_program(Stream::Err, events, &mut chunk),
                     Source::Input => self.write_program(),
                 }
+            }
+            for word in self.clients.handle(&doors, &mut chunk) {
+                self.obey(word, pidfd);
             }
         }
         Ok(())
@@ -114,37 +127,33 @@ impl<'a> Relay<'a> {
 
     /// Waits until something can be done, and says what.
     fn wait(&self, pidfd: Option<&OwnedFd>) -> Result<Vec<(Source, PollFlags)>, Errno> {
-        let mut sources = Vec::with_capacity(5);
-        let mut polled = Vec::with_capacity(5);
+        let mut sources = Vec::with_capacity(8);
+        let mut polled = Vec::with_capacity(8);
         let stuck = !self.backlog.is_empty();
         // A command that does not read holds the program back, as a pipe would; never the monitor.
-        let listen = pidfd.is_none() || self.client.is_none() || self.outbox.is_empty();
+        let listen = pidfd.is_none() || self.clients.listening();
+        let mut timeout = Some(Duration::from_millis(100));
         {
-            let mut add = |source, fd, flags| {
+            let mut add = |source, fd| {
                 sources.push(source);
-                polled.push(PollFd::from_borrowed_fd(fd, flags));
+                polled.push(fd);
             };
             if let Some(fd) = pidfd {
-                add(Source::Child, fd.as_fd(), PollFlags::IN);
-            }
-            if let (Some(client), true) = (&self.client, pidfd.is_some()) {
-                // While input is stuck the client waits too: nothing is buffered without bound.
-                let mut flags = if stuck { PollFlags::empty() } else { PollFlags::IN };
-                if !listen {
-                    flags |= PollFlags::OUT;
-                }
-                add(Source::Client, client.as_fd(), flags);
+                add(Source::Child, PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
+                self.clients.polls(stuck, &mut |door, fd| add(Source::Door(door), fd));
+                self.watch.polls(&mut |key, fd| add(Source::Watch(key), fd));
+                timeout = self.watch.timeout();
             }
             match &self.streams {
                 Streams::Pipes { input, output, error } => {
                     if let (Some(fd), true) = (output, listen) {
-                        add(Source::Output, fd.as_fd(), PollFlags::IN);
+                        add(Source::Output, PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
                     }
                     if let (Some(fd), true) = (error, listen) {
-                        add(Source::Error, fd.as_fd(), PollFlags::IN);
+                        add(Source::Error, PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
                     }
                     if let (Some(fd), true) = (input, stuck) {
-                        add(Source::Input, fd.as_fd(), PollFlags::OUT);
+                        add(Source::Input, PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::OUT));
                     }
                 }
                 Streams::Terminal(Some(fd)) => {
@@ -154,14 +163,13 @@ impl<'a> Relay<'a> {
                     }
                     // One that is hung up says so whatever was asked; it is read when the command listens again.
                     if listen || stuck {
-                        add(Source::Output, fd.as_fd(), flags);
+                        add(Source::Output, PollFd::from_borrowed_fd(fd.as_fd(), flags));
                     }
                 }
                 Streams::Terminal(None) => {}
             }
         }
-        let patience = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-        poll(&mut polled, if pidfd.is_some() { None } else { Some(&patience) })?;
+        poll(&mut polled, timeout.map(timespec).as_ref())?;
         Ok(sources.into_iter().zip(&polled).map(|(s, p)| (s, p.revents())).filter(|(_, e)| !e.is_empty()).collect())
     }
 
@@ -170,11 +178,6 @@ impl<'a> Relay<'a> {
             Streams::Pipes { output, error, .. } => output.is_some() || error.is_some(),
             Streams::Terminal(master) => master.is_some(),
         }
-    }
-
-    /// The command that is attached, to be told the end, and the frames that it has still to take. `None`: it went away.
-    pub(crate) fn into_client(self) -> Option<(OwnedFd, Vec<u8>)> {
-        Some((self.client?, self.outbox))
     }
 
     fn read_program(&mut self, stream: Stream, events: PollFlags, chunk: &mut [u8]) {
@@ -208,75 +211,26 @@ impl<'a> Relay<'a> {
             self.log_error = Some(e.to_string());
         }
         let kind = if stream == Stream::Err { kind::STDERR } else { kind::STDOUT };
-        self.tell(kind, bytes);
+        self.clients.tell(kind, bytes);
     }
 
-    /// Sends a frame to the attached command; one that does not listen is let go.
-    fn tell(&mut self, kind: u8, payload: &[u8]) {
-        if self.client.is_some() {
-            self.outbox.extend_from_slice(&frame::encode(kind, payload));
-            self.flush();
-        }
-    }
-
-    /// Sends what the command takes without making us wait.
-    fn flush(&mut self) {
-        let Some(client) = &self.client else { return };
-        while !self.outbox.is_empty() {
-            match rustix::net::send(client, &self.outbox, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-                Ok(n) => drop(self.outbox.drain(..n)),
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                Err(_) => {
-                    self.client = None;
-                    self.outbox.clear();
-                    return;
-                }
-            }
-        }
-    }
-
-    fn read_client(&mut self, chunk: &mut [u8], pidfd: &OwnedFd) {
-        let Some(client) = &self.client else { return };
-        match rustix::io::read(client, &mut *chunk) {
-            Ok(n) if n > 0 => self.decoder.push(chunk.get(..n).unwrap_or_default()),
-            Err(Errno::INTR | Errno::AGAIN) => return,
-            Ok(_) | Err(_) => {
-                self.client = None;
-                self.end_input();
-                return;
-            }
-        }
-        loop {
-            match self.decoder.next_frame() {
-                Ok(Some((kind, payload))) => self.obey(kind, &payload, pidfd),
-                Ok(None) => return,
-                Err(_) => {
-                    self.client = None;
-                    return;
-                }
-            }
-        }
-    }
-
-    fn obey(&mut self, kind: u8, payload: &[u8], pidfd: &OwnedFd) {
-        match (kind, payload) {
-            (kind::STDIN, bytes) => {
-                self.backlog.extend_from_slice(bytes);
+    fn obey(&mut self, word: Word, pidfd: &OwnedFd) {
+        match word {
+            Word::Input(bytes) => {
+                self.backlog.extend_from_slice(&bytes);
                 self.write_program();
             }
-            (kind::STDIN_END, _) => self.end_input(),
-            (kind::RESIZE, &[a, b, c, d]) => {
+            Word::InputEnd if self.input_once => self.end_input(),
+            Word::InputEnd => {}
+            Word::Resize(rows, columns) => {
                 if let Streams::Terminal(Some(master)) = &self.streams {
-                    let (rows, columns) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
                     // A terminal that is gone has no size.
                     stdio::resize(master.as_fd(), rows, columns).unwrap_or_default();
                 }
             }
             // A program that ended meanwhile needs no signal.
-            (kind::SIGNAL, &[number]) => signal::send(pidfd.as_fd(), i32::from(number)).unwrap_or_default(),
-            (kind::DETACH, _) => self.client = None,
-            _ => {}
+            Word::Signal(number) => signal::send(pidfd.as_fd(), number).unwrap_or_default(),
+            Word::Stop => self.stopped = true,
         }
     }
 
@@ -315,6 +269,11 @@ impl<'a> Relay<'a> {
     }
 }
 
+/// A length of time as `poll` takes it.
+pub(super) fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(time.subsec_nanos()) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::fd::{AsFd, OwnedFd};
@@ -324,7 +283,7 @@ mod tests {
 
     use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
 
-    use super::{Relay, Streams};
+    use super::{Clients, Relay, Streams, Watch};
     use crate::frame::{encode, kind, write_all};
 
     /// A command that leaves while it has frames to take must not leave its program blocked.
@@ -339,7 +298,10 @@ mod tests {
         let output = Some(OwnedFd::from(child.stdout.take().unwrap()));
         let (done, finished) = channel();
         std::thread::spawn(move || {
-            let mut relay = Relay::new(Streams::Pipes { input: None, output, error: None }, Some(ours), None);
+            let mut clients = Clients::new(Some(ours), None);
+            let mut watch = Watch::default();
+            let streams = Streams::Pipes { input: None, output, error: None };
+            let mut relay = Relay::new(streams, &mut clients, &mut watch, None, true);
             done.send(relay.run(&pidfd)).unwrap();
         });
         // The relay has something for the command by now, and no room to send it.

@@ -4,14 +4,17 @@ use bulkhead_sandbox::spec::{DeviceRate, RateKind, Resources, Rlimit};
 
 use crate::error::EngineError;
 use crate::monitor::log::LogLimits;
-use crate::request::{ContainerRequest, ProfileName, RateKind as AskedRate};
+use crate::request::{ContainerRequest, LogRequest, ProfileName, RateKind as AskedRate};
 
 /// Processes and threads of a container: room for a large service, none for a fork bomb.
 const PIDS: u64 = 1024;
 
-/// Bounds of a container's log.
-pub(crate) fn default_log() -> LogLimits {
-    LogLimits::default()
+/// Bounds of a container's log; nothing when none is to be kept.
+pub(crate) fn log(asked: &LogRequest) -> Option<LogLimits> {
+    let default = LogLimits::default();
+    let limits =
+        LogLimits { size: asked.max_size.unwrap_or(default.size), files: asked.max_files.unwrap_or(default.files) };
+    (!asked.none).then_some(limits)
 }
 
 /// Process limits: no core dumps to the host's handler, and a small soft limit on files that programs may raise.

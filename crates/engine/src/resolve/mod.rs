@@ -19,7 +19,7 @@ use crate::layout::Layout;
 use crate::request::{ContainerRequest, ExecRequest, ProfileName, SeccompChoice};
 
 pub(crate) use self::defaults::{masked, read_only};
-pub(crate) use self::limits::{default_log, resources, rlimits};
+pub(crate) use self::limits::{log, resources, rlimits};
 
 /// Everything that `resolve` looks at.
 #[derive(Debug)]

@@ -50,10 +50,12 @@ pub struct ContainerRecord {
     pub request: ContainerRequest,
     /// The specification as JSON, once [`Store::set_spec`] stored it.
     pub spec: Option<Vec<u8>>,
+    /// It is whole, and stays when it never ran.
+    pub ready: bool,
 }
 
 /// The columns that [`read_row`] expects, in its order.
-const COLUMNS: &str = "c.id, c.name, c.image_id, c.created, r.start, r.count, c.auto_remove, c.request, c.spec \
+const COLUMNS: &str = "c.id, c.name, c.image_id, c.created, r.start, r.count, c.auto_remove, c.request, c.spec, c.ready \
      FROM containers c LEFT JOIN id_ranges r ON r.owner = c.id";
 
 impl Store {
@@ -99,7 +101,8 @@ impl Store {
                 return Err(StoreError::NoSuchImage { query: image.clone() });
             }
             tx.execute(
-                "INSERT INTO containers (id, name, image_id, created, auto_remove, request) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO containers (id, name, image_id, created, auto_remove, request, ready) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0)",
                 params![id, name, image_id, new.created, new.auto_remove, request],
             )
             .map_err(&wrap)?;
@@ -125,22 +128,76 @@ impl Store {
                 auto_remove: new.auto_remove,
                 request: new.request.clone(),
                 spec: None,
+                ready: false,
             })
         })
     }
 
-    /// Stores the specification (JSON) that was made after the id range was known.
+    /// Stores the specification (JSON) that was made after the id range was known; `ready`: the container is whole.
     ///
     /// # Errors
     ///
     /// [`StoreError::NoSuchContainer`] when the container was removed meanwhile.
-    pub fn set_spec(&self, id: &str, spec: &[u8]) -> Result<(), StoreError> {
+    pub fn set_spec(&self, id: &str, spec: &[u8], ready: bool) -> Result<(), StoreError> {
         let what = "store the specification";
         let wrap = self.wrap(what);
         self.write(what, |tx| {
-            let changed = tx.execute("UPDATE containers SET spec = ?2 WHERE id = ?1", params![id, spec]);
+            let changed =
+                tx.execute("UPDATE containers SET spec = ?2, ready = ?3 WHERE id = ?1", params![id, spec, ready]);
             existing(changed.map_err(&wrap)?, id)
         })
+    }
+
+    /// Stores what is asked of a container, and its specification, after a change of both.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoSuchContainer`] when the container was removed meanwhile.
+    pub fn update_container(&self, id: &str, request: &ContainerRequest, spec: &[u8]) -> Result<(), StoreError> {
+        let what = "store the change";
+        let wrap = self.wrap(what);
+        let request = serde_json::to_string(request).map_err(|source| StoreError::Record {
+            what: "store the request",
+            id: id.to_owned(),
+            source,
+        })?;
+        self.write(what, |tx| {
+            let changed =
+                tx.execute("UPDATE containers SET request = ?2, spec = ?3 WHERE id = ?1", params![id, request, spec]);
+            existing(changed.map_err(&wrap)?, id)
+        })
+    }
+
+    /// Gives the container with this full id another name.
+    ///
+    /// # Errors
+    ///
+    /// A name that is taken or not allowed; [`StoreError::NoSuchContainer`].
+    pub fn rename_container(&self, id: &str, name: &str) -> Result<(), StoreError> {
+        names::check(name)?;
+        let what = "rename the container";
+        let wrap = self.wrap(what);
+        self.write(what, |tx| {
+            if let Some(holder) = holder(tx, name).map_err(&wrap)? {
+                return Err(StoreError::NameInUse { name: name.to_owned(), holder });
+            }
+            let changed = tx.execute("UPDATE containers SET name = ?2 WHERE id = ?1", params![id, name]);
+            existing(changed.map_err(&wrap)?, id)
+        })
+    }
+
+    /// Containers that were being made, or made and started at once.
+    ///
+    /// # Errors
+    ///
+    /// Only those of the database.
+    pub fn unready_containers(&self) -> Result<Vec<ContainerRecord>, StoreError> {
+        let what = "list the containers";
+        let wrap = self.wrap(what);
+        let sql = format!("SELECT {COLUMNS} WHERE c.ready = 0");
+        let mut query = self.conn.prepare_cached(&sql).map_err(&wrap)?;
+        let rows = query.query_map([], read_row).map_err(&wrap)?;
+        rows.map(|raw| raw.map_err(&wrap)?.parse()).collect()
     }
 
     /// Forgets the container with this full id; its name and its id range are free again.
@@ -258,6 +315,7 @@ struct RawContainer {
     auto_remove: bool,
     request: String,
     spec: Option<Vec<u8>>,
+    ready: bool,
 }
 
 fn read_row(row: &Row<'_>) -> rusqlite::Result<RawContainer> {
@@ -272,6 +330,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<RawContainer> {
         auto_remove: row.get(6)?,
         request: row.get(7)?,
         spec: row.get(8)?,
+        ready: row.get(9)?,
     })
 }
 
@@ -291,6 +350,7 @@ impl RawContainer {
             auto_remove: self.auto_remove,
             request,
             spec: self.spec,
+            ready: self.ready,
         })
     }
 }

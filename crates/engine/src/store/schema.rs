@@ -7,7 +7,8 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use super::StoreError;
 
 /// Step `n` brings the database from version `n` to `n + 1`. A step that was released is never changed.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE images (
     id          TEXT PRIMARY KEY NOT NULL,
     config_json TEXT NOT NULL,
@@ -47,7 +48,12 @@ CREATE TABLE id_ranges (
     count INTEGER NOT NULL,
     owner TEXT NOT NULL UNIQUE REFERENCES containers(id) ON DELETE CASCADE
 ) STRICT;
-"];
+",
+    "
+ALTER TABLE containers ADD COLUMN ready INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX containers_unready ON containers(id) WHERE ready = 0;
+",
+];
 
 /// Settings of the connection, then the migrations that are missing.
 pub(super) fn prepare(conn: &Connection, db: &Path) -> Result<(), StoreError> {

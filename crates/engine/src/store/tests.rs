@@ -112,7 +112,7 @@ fn a_container_keeps_what_was_asked_over_a_reopening() {
     let record = store.create_container(&NewContainer { request, ..named("web") }, wish()).unwrap();
     assert_eq!(record.id.len(), 64);
     assert_eq!(record.range, Some(IdRange { start: 100_000, count: SLOT }));
-    store.set_spec(&record.id, b"{\"a\":1}").unwrap();
+    store.set_spec(&record.id, b"{\"a\":1}", true).unwrap();
     drop(store);
     let store = scratch.open();
     let found = store.find_container("web").unwrap();

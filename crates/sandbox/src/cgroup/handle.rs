@@ -279,3 +279,14 @@ pub fn usage(directories: &[PathBuf]) -> Usage {
     }
     usage
 }
+
+/// Writes the limits of a sandbox that runs. Some files take a value only after another one was written (memory with
+/// and without swap), so what fails is tried once more after the rest.
+///
+/// # Errors
+/// The first one that failed twice: a group that was not made for this limit, or a value below what is in use.
+pub fn change(plan: &CgroupPlan) -> Result<(), CgroupError> {
+    let (CgroupPlan::V1 { writes, .. } | CgroupPlan::V2 { writes, .. }) = plan else { return Ok(()) };
+    let refused: Vec<&Write> = writes.iter().filter(|one| write(one).is_err()).collect();
+    refused.into_iter().try_for_each(write)
+}

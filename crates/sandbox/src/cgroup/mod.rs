@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use self::devices::device_program;
-pub use self::handle::{CgroupError, CgroupHandle, Usage, usage};
+pub use self::handle::{CgroupError, CgroupHandle, Usage, change, usage};
 use crate::facts::{CgroupLayout, HostFacts};
 use crate::spec::Resources;
 

@@ -12,6 +12,7 @@ fn container(id: char, name: &str, state: State) -> ContainerSummary {
         command: ["sh", "-c", "while true; do sleep 1; done"].map(str::to_owned).to_vec(),
         created: NOW - 7200 * human::SECOND,
         state,
+        health: None,
         ports: vec!["127.0.0.1:8080->80/tcp".to_owned()],
         labels: vec![("tier".to_owned(), "front".to_owned())],
         networks: Vec::new(),

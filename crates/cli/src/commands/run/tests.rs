@@ -4,7 +4,7 @@ use super::*;
 
 fn parsed(words: &[&str]) -> Result<(ContainerRequest, RunOptions), CliError> {
     let place = Place { cwd: "/work".into(), home: Some("/home/a".into()) };
-    request(&crate::commands::parsed(&ENTRY, words)?, &place)
+    request(&crate::commands::parsed(&ENTRY, words)?, &place).map(|(request, options, _)| (request, options))
 }
 
 fn made(words: &[&str]) -> ContainerRequest {

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use super::life::LifeFlags;
+
 /// The words of a `run` command line, not yet understood.
 #[derive(Debug, Args)]
 pub(super) struct RunFlags {
@@ -151,6 +153,9 @@ pub(super) struct RunFlags {
     /// Value for a file of cgroup v2, like memory.high=1073741824; may be repeated
     #[arg(long, value_name = "FILE=VALUE", help_heading = "Limits")]
     pub(super) cgroup_conf: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) life: LifeFlags,
 
     /// Reference, id or the start of an id
     #[arg(value_name = "IMAGE")]

@@ -1,0 +1,38 @@
+//! `bulkhead create`: `run` without the start.
+
+use bulkhead_engine::request::ContainerRequest;
+
+use super::{Entry, run};
+use crate::error::{CliError, USAGE};
+use crate::flags::mount::Place;
+use crate::line::Flags;
+use crate::output;
+use crate::wire::{self, RunOptions};
+
+/// The command.
+pub const ENTRY: Entry = Entry {
+    name: "create",
+    about: "Make a container and do not start it",
+    footer: "Examples:\n  bulkhead create --name web -m 256m web\n  bulkhead start web",
+    flags: Flags::First,
+    build: run::flags,
+    run: |matches| {
+        let (request, options, _) = run::request(matches, &Place::current())?;
+        execute(&request, &options)
+    },
+};
+
+/// Makes the container and prints its id.
+///
+/// # Errors
+///
+/// What the engine says (125).
+pub fn execute(request: &ContainerRequest, options: &RunOptions) -> Result<u8, CliError> {
+    if options.dry_run {
+        return Err(
+            CliError::usage("--dry-run is a flag of 'run'").with_hint("'bulkhead run --dry-run' prints the same plan")
+        );
+    }
+    let id = wire::create(request, options).map_err(|e| if e.code < USAGE { e.with_code(USAGE) } else { e })?;
+    output::line(&id).map(|()| 0)
+}

@@ -1,0 +1,174 @@
+//! `create`: from a request to a container that can be started, or to nothing at all.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use bulkhead_sandbox::plan::{SandboxPlan, plan};
+use bulkhead_sandbox::spec::{SandboxSpec, outside};
+use bulkhead_sandbox::verify::verify;
+use rustix::fs::{Gid, Uid};
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::events::{Event, Kind};
+use crate::ids;
+use crate::images::{self, ImageRef};
+use crate::layout::{Layout, now};
+use crate::request::{ContainerRequest, RestartPolicy};
+use crate::resolve::{self, Context};
+use crate::store::{ContainerRecord, NewContainer, RangePool, RangeWish, new_id};
+
+fn spec_for(
+    engine: &Engine,
+    request: &ContainerRequest,
+    image: &ImageRef,
+    id: &str,
+    range: Option<u32>,
+    make_sources: bool,
+) -> Result<(SandboxSpec, Layout), EngineError> {
+    let facts = engine.facts()?;
+    let layout = Layout::new(&engine.paths, id);
+    let ids = match range {
+        Some(start) => ids::own(start),
+        None => ids::of_user(facts),
+    };
+    let spec = resolve::resolve(&Context {
+        id,
+        request,
+        image,
+        ids,
+        layout: &layout,
+        facts,
+        own_places: engine.own_places(),
+        make_sources,
+    })?;
+    Ok((spec, layout))
+}
+
+/// The plan that `run` would carry out. Nothing is changed.
+///
+/// # Errors
+/// As [`super::run`].
+pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<SandboxPlan, EngineError> {
+    let image = images::find(engine, &request.image)?;
+    let facts = engine.facts()?;
+    let range = facts.privileged.then(|| RangePool::default().start);
+    let (spec, _) = spec_for(engine, request, &image, &new_id()?, range, false)?;
+    let plan = plan(&spec, facts)?;
+    verify(&plan).map_err(|e| EngineError::Start(e.into()))?;
+    Ok(plan)
+}
+
+/// A container that is there and does not run yet. Dropped before it is kept, it is removed again.
+pub(super) struct Fresh<'a> {
+    engine: &'a Engine,
+    pub(super) record: ContainerRecord,
+    pub(super) spec: SandboxSpec,
+    pub(super) plan: SandboxPlan,
+    pub(super) image: ImageRef,
+    pub(super) layout: Layout,
+    /// Held until a monitor has it.
+    pub(super) lock: Option<OwnedFd>,
+    kept: bool,
+}
+
+impl Fresh<'_> {
+    /// It stays.
+    pub(super) fn keep(&mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Fresh<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // The reason is on its way to the user; what stays is found by the next command.
+            drop(match self.lock {
+                Some(_) => super::remove::discard(self.engine, &self.record.id),
+                None => super::remove::remove_by_id(self.engine, &self.record.id),
+            });
+        }
+    }
+}
+
+/// Makes the record, the directories and the plan of a container. The caller holds its lock with what is returned.
+pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bool) -> Result<Fresh<'a>, EngineError> {
+    engine.recover()?;
+    if request.auto_remove && request.restart != RestartPolicy::No {
+        return Err(EngineError::refused("--rm with --restart", "one removes what the other would start again"));
+    }
+    let image = images::find(engine, &request.image)?;
+    let facts = engine.facts()?;
+    let id = new_id()?;
+    // Everything that can be refused is refused before anything is made.
+    let provisional = facts.privileged.then(|| RangePool::default().start);
+    let (mut spec, layout) = spec_for(engine, request, &image, &id, provisional, true)?;
+    let checked = plan(&spec, facts)?;
+    let Some(lock) = layout.claim()? else {
+        return Err(EngineError::refused("the new container", "its lock is held by another process"));
+    };
+    let forbidden = if facts.privileged { ids::forbidden()? } else { Vec::new() };
+    let wish = facts.privileged.then(|| RangeWish { pool: RangePool::default(), forbidden: &forbidden });
+    let new = NewContainer {
+        id: Some(id.clone()),
+        name: request.name.clone(),
+        image_id: image.id.clone(),
+        created: now(),
+        auto_remove: request.auto_remove,
+        request: request.clone(),
+    };
+    let record = match engine.store()?.create_container(&new, wish) {
+        Ok(record) => record,
+        Err(e) => {
+            layout.clear_run();
+            return Err(e.into());
+        }
+    };
+    let mut fresh =
+        Fresh { engine, record, spec: spec.clone(), plan: checked, image, layout, lock: Some(lock), kept: false };
+    if let Some(range) = fresh.record.range {
+        // Nothing else in it depends on which slot it is.
+        spec.ids = ids::own(range.start);
+        fresh.plan = plan(&spec, facts)?;
+        fresh.spec = spec;
+    }
+    make_directories(&fresh.layout, &fresh.spec)?;
+    let text = serde_json::to_vec(&fresh.spec)
+        .map_err(|e| EngineError::io("store", &fresh.layout.dir)(std::io::Error::other(e)))?;
+    engine.store()?.set_spec(&id, &text, ready)?;
+    engine.events().emit(&super::about(Event::new(Kind::Container, "create", &id), &fresh.record));
+    Ok(fresh)
+}
+
+/// Makes a container and does not start it; returns its id, 64 hex digits.
+///
+/// # Errors
+/// What was attempted, on what; nothing of the container is left.
+pub fn create(engine: &Engine, request: &ContainerRequest) -> Result<String, EngineError> {
+    let mut fresh = make(engine, request, true)?;
+    fresh.keep();
+    // Nobody runs it: nothing of it is in the run directory.
+    fresh.layout.clear_run();
+    Ok(fresh.record.id.clone())
+}
+
+fn make_directories(layout: &Layout, spec: &SandboxSpec) -> Result<(), EngineError> {
+    let make = |path: &Path, mode| {
+        std::fs::DirBuilder::new().mode(mode).create(path).map_err(EngineError::io("make", path))?;
+        // Whatever the umask is.
+        rustix::fs::chmod(path, rustix::fs::Mode::from_raw_mode(mode)).map_err(EngineError::io("set the mode of", path))
+    };
+    make(&layout.dir, 0o700)?;
+    make(&layout.log(), 0o700)?;
+    make(&layout.writable(), 0o755)?;
+    for name in ["upper", "work"] {
+        let path = layout.writable().join(name);
+        make(&path, 0o755)?;
+        if let (Some(uid), Some(gid)) = (outside(&spec.ids.uids, 0), outside(&spec.ids.gids, 0)) {
+            rustix::fs::chown(&path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+                .map_err(EngineError::io("give to the container", &path))?;
+        }
+    }
+    resolve::mounts::write_etc(&layout.etc(), &spec.hostname)
+}
