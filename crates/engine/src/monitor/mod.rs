@@ -324,9 +324,10 @@ impl Life<'_> {
         {
             log_error = log_error.or_else(|| Some(format!("the log is incomplete: {e}")));
         }
-        drop(watch);
         let ended = supervise::wait(&running);
         let figures = usage(running.cgroup.directories());
+        watch.finish(&figures);
+        drop(watch);
         let code = ended.as_ref().map_or(255, |e| u32::try_from(e.code()).unwrap_or(255));
         let error = match (relayed, ended) {
             (Err(e), _) => Some(format!("cannot relay its streams: {e}")),

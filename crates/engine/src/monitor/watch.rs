@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bulkhead_sandbox::cgroup::Usage;
 use bulkhead_sys::Errno;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -90,6 +91,7 @@ pub(crate) struct Watch {
     memory: Option<Counter>,
     pids: Option<Counter>,
     pids_told: Option<Instant>,
+    memory_told: bool,
     health: Option<Health>,
 }
 
@@ -107,6 +109,7 @@ impl Watch {
             memory: find("memory.events", "oom_kill "),
             pids: find("pids.events", "max "),
             pids_told: None,
+            memory_told: false,
             health: health.map(|order| Health {
                 next: now + first(order),
                 order: order.clone(),
@@ -146,10 +149,12 @@ impl Watch {
                 if !matches!(drained, Some(Ok(_) | Err(Errno::AGAIN))) {
                     self.out_of_memory = None;
                 }
+                self.memory_told = true;
                 self.tell("oom", &[]);
             }
             Key::MemoryEvents => {
                 if self.memory.as_mut().is_some_and(|c| c.grown() > 0) {
+                    self.memory_told = true;
                     self.tell("oom", &[]);
                 }
             }
@@ -166,6 +171,17 @@ impl Watch {
                     health.collect();
                 }
             }
+        }
+    }
+
+    /// Tells what the figures of a run that has ended say and nothing has told: the last moments of a program go by
+    /// faster than they can be watched.
+    pub(crate) fn finish(&self, figures: &Usage) {
+        if !self.memory_told && figures.oom_kills.is_some_and(|n| n > 0) {
+            self.tell("oom", &[]);
+        }
+        if let Some(refused) = figures.pids_refused.filter(|n| *n > 0 && self.pids_told.is_none()) {
+            self.tell("pids-limit", &[("refused", &refused.to_string())]);
         }
     }
 
