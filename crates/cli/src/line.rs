@@ -34,8 +34,8 @@ struct Known {
 ///
 /// An unknown flag, a flag without its value, too few or too many words: exit code 125.
 pub fn parse(command: Command, words: Vec<String>, flags: Flags) -> Result<Option<ArgMatches>, CliError> {
-    let name = command.get_name().to_owned();
-    let see = format!("see 'bulkhead {name} --help'");
+    let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
+    let see = format!("see '{name} --help'");
     let words = normalise(&command, words, flags).map_err(|error| match &error.hint {
         Some(hint) => {
             let hint = format!("{hint}; {see}");
@@ -58,10 +58,10 @@ fn explain(error: &clap::Error, name: &str) -> CliError {
     };
     match error.kind() {
         ErrorKind::MissingRequiredArgument => {
-            CliError::usage(format!("'bulkhead {name}' needs {}", text(ContextKind::InvalidArg)))
+            CliError::usage(format!("'{name}' needs {}", text(ContextKind::InvalidArg)))
         }
         ErrorKind::UnknownArgument | ErrorKind::TooManyValues => {
-            CliError::usage(format!("'bulkhead {name}' does not take the word {:?}", text(ContextKind::InvalidArg)))
+            CliError::usage(format!("'{name}' does not take the word {:?}", text(ContextKind::InvalidArg)))
         }
         ErrorKind::ArgumentConflict => {
             let (one, other) = (text(ContextKind::InvalidArg), text(ContextKind::PriorArg));

@@ -3,7 +3,7 @@
 use clap::Command;
 use clap_complete::Shell;
 
-use super::ALL;
+use super::{ALL, groups};
 use crate::error::CliError;
 use crate::output;
 
@@ -24,8 +24,17 @@ pub fn execute(words: &[String]) -> Result<u8, CliError> {
     Ok(0)
 }
 
-fn tree() -> Command {
-    ALL.iter().fold(Command::new("bulkhead"), |tree, entry| tree.subcommand(entry.command()))
+/// Everything that can be typed.
+pub(super) fn tree() -> Command {
+    let group = |group: &groups::Group| {
+        let verbs = group.verbs.iter().map(|verb| {
+            verb.entry.command_as(Some(group.name), verb.name).visible_aliases(verb.aliases.iter().copied())
+        });
+        Command::new(group.name).about(group.about).subcommands(verbs)
+    };
+    Command::new("bulkhead")
+        .subcommands(ALL.iter().map(super::Entry::command))
+        .subcommands(groups::ALL.iter().map(group))
 }
 
 #[cfg(test)]

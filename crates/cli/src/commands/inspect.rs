@@ -19,6 +19,23 @@ pub const ENTRY: Entry = Entry {
     run: |matches| execute(&flags_of::<InspectFlags>(matches)?.into_request()?),
 };
 
+/// `container inspect`.
+pub const CONTAINER: Entry = Entry {
+    about: "Show everything about containers, as JSON",
+    footer: "Examples:\n  bulkhead container inspect web",
+    build: OneKindFlags::augment_args,
+    run: |matches| execute(&flags_of::<OneKindFlags>(matches)?.into_request(Kind::Container)?),
+    ..ENTRY
+};
+
+/// `image inspect`.
+pub const IMAGE: Entry = Entry {
+    about: "Show everything about images, as JSON",
+    footer: "Examples:\n  bulkhead image inspect alpine",
+    run: |matches| execute(&flags_of::<OneKindFlags>(matches)?.into_request(Kind::Image)?),
+    ..CONTAINER
+};
+
 #[derive(Debug, Args)]
 struct InspectFlags {
     /// "json", or a template like '{{.State.Pid}}' [default: indented JSON]
@@ -30,6 +47,23 @@ struct InspectFlags {
     /// Names, references, ids or starts of ids
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct OneKindFlags {
+    /// "json", or a template like '{{.Id}}' [default: indented JSON]
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Names, references, ids or starts of ids
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+}
+
+impl OneKindFlags {
+    fn into_request(self, kind: Kind) -> Result<InspectRequest, CliError> {
+        let format = self.format.as_deref().map(Format::parse).transpose()?;
+        Ok(InspectRequest { names: self.names, kind, format })
+    }
 }
 
 /// What to look for.

@@ -5,6 +5,7 @@ pub mod completion;
 pub mod create;
 pub mod exec;
 pub mod explain;
+pub mod groups;
 pub mod hidden;
 pub mod images;
 pub mod import;
@@ -53,20 +54,21 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Its parser.
+    /// Its parser, as a command of the first level.
     pub fn command(&self) -> Command {
-        let command = (self.build)(Command::new(self.name));
+        self.command_as(None, self.name)
+    }
+
+    /// Its parser, as the verb `name` of `group`, or of the first level.
+    pub fn command_as(&self, group: Option<&str>, name: &'static str) -> Command {
+        let command = (self.build)(Command::new(name));
         let mut help = Arg::new("help").long("help").action(ArgAction::Help).help("Print this help");
         // For `run`, `-h` is the host name, as for Docker.
         if !command.get_arguments().any(|arg| arg.get_short() == Some('h')) {
             help = help.short('h');
         }
-        command
-            .about(self.about)
-            .after_help(self.footer)
-            .bin_name(format!("bulkhead {}", self.name))
-            .disable_help_flag(true)
-            .arg(help)
+        let called = group.map_or_else(|| format!("bulkhead {name}"), |group| format!("bulkhead {group} {name}"));
+        command.about(self.about).after_help(self.footer).bin_name(called).disable_help_flag(true).arg(help)
     }
 }
 
