@@ -17,7 +17,13 @@ fn main() {
     let signals = SignalFd::new(&[Signal::USR1.as_raw(), Signal::TERM.as_raw()]).unwrap();
     let null = File::open("/dev/null").unwrap();
     let streams = Streams { stdin: null.as_fd(), stdout: null.as_fd(), stderr: null.as_fd() };
-    let forward = PumpOptions { stdin: false, tty: false, forward_signals: true, detach_keys: Vec::new() };
+    let forward = PumpOptions {
+        stdin: false,
+        tty: false,
+        forward_signals: true,
+        detach_keys: Vec::new(),
+        hidden: (false, false),
+    };
 
     let (client, mut monitor) = UnixStream::pair().unwrap();
     kill_process(getpid(), Signal::USR1).unwrap();

@@ -50,15 +50,24 @@ pub const ALL: &[Group] = &[
 ];
 
 const CONTAINER: &[Verb] = &[
+    verb("attach", &attach::ENTRY),
+    verb("create", &create::ENTRY),
     verb("exec", &exec::ENTRY),
     verb("explain", &explain::ENTRY),
     verb("inspect", &inspect::CONTAINER),
     verb("kill", &kill::ENTRY),
     verb("logs", &logs::ENTRY),
     also("ls", &["ps", "list"], &ps::ENTRY),
+    verb("pause", &pause::ENTRY),
+    verb("rename", &rename::ENTRY),
+    verb("restart", &restart::ENTRY),
     also("rm", &["remove"], &rm::ENTRY),
     verb("run", &run::ENTRY),
+    verb("start", &start::ENTRY),
     verb("stop", &stop::ENTRY),
+    verb("unpause", &unpause::ENTRY),
+    verb("update", &update::ENTRY),
+    verb("wait", &wait::ENTRY),
 ];
 
 const IMAGE: &[Verb] = &[

@@ -82,23 +82,23 @@ pub(in crate::commands) fn request(
     place: &Place,
 ) -> Result<(ContainerRequest, RunOptions, session::Wish), CliError> {
     let words: RunFlags = flags_of(matches)?;
-    let pull = flags::value("--pull", &words.pull, |text| match text {
+    let pull = flags::value("--pull", &words.general.pull, |text| match text {
         "missing" => Ok(Pull::Missing),
         "never" => Ok(Pull::Never),
         "always" => Ok(Pull::Always),
         _ => Err("missing, never or always is needed".into()),
     })?;
-    let streams = words.life.streams(words.interactive, words.detach)?;
+    let streams = words.life.streams(words.general.interactive, words.general.detach)?;
     let attached = session::Wish {
         stdin: streams.stdin,
-        tty: words.tty,
+        tty: words.general.tty,
         stdout: streams.stdout,
         stderr: streams.stderr,
         keys: words.life.detach_keys()?,
         forward_signals: words.life.sig_proxy(),
     };
-    let options = RunOptions { dry_run: words.dry_run, pull };
-    let profile = flags::value("--profile", &words.profile, |text| match text {
+    let options = RunOptions { dry_run: words.general.dry_run, pull };
+    let profile = flags::value("--profile", &words.security.profile, |text| match text {
         "strict" => Ok(ProfileName::Strict),
         "default" => Ok(ProfileName::Default),
         "compat" => Ok(ProfileName::Compat),
@@ -111,38 +111,38 @@ pub(in crate::commands) fn request(
         false => Err("an absolute path is needed".into()),
     };
     let seconds = |text: &str| text.parse().map_err(|_| "a number of seconds is needed".into());
-    if let Some(signal) = &words.stop_signal {
+    if let Some(signal) = &words.program.stop_signal {
         flags::value("--stop-signal", signal, signal::parse)?;
     }
     let request = ContainerRequest {
-        entrypoint: words.entrypoint.map(|word| if word.is_empty() { Vec::new() } else { vec![word] }),
-        name: flags::optional("--name", words.name.as_deref(), name)?,
-        env: env::collect(&words.env_file, &words.env)?,
-        labels: flags::each("--label", &words.label, pairs::label)?,
-        user: flags::optional("--user", words.user.as_deref(), not_empty)?,
-        group_add: flags::each("--group-add", &words.group_add, not_empty)?,
-        workdir: flags::optional("--workdir", words.workdir.as_deref(), absolute)?,
-        hostname: flags::optional("--hostname", words.hostname.as_deref(), pairs::hostname)?,
+        entrypoint: words.program.entrypoint.map(|word| if word.is_empty() { Vec::new() } else { vec![word] }),
+        name: flags::optional("--name", words.general.name.as_deref(), name)?,
+        env: env::collect(&words.program.env_file, &words.program.env)?,
+        labels: flags::each("--label", &words.program.label, pairs::label)?,
+        user: flags::optional("--user", words.program.user.as_deref(), not_empty)?,
+        group_add: flags::each("--group-add", &words.program.group_add, not_empty)?,
+        workdir: flags::optional("--workdir", words.program.workdir.as_deref(), absolute)?,
+        hostname: flags::optional("--hostname", words.program.hostname.as_deref(), pairs::hostname)?,
         // Input that the command does not give comes from others that attach.
-        stdin: words.interactive || streams.stdin,
-        tty: words.tty,
+        stdin: words.general.interactive || streams.stdin,
+        tty: words.general.tty,
         size: None,
-        detach: words.detach,
-        auto_remove: words.rm,
-        init: words.init,
-        read_only: words.read_only,
+        detach: words.general.detach,
+        auto_remove: words.general.rm,
+        init: words.program.init,
+        read_only: words.files.read_only,
         profile,
-        privileged: words.privileged,
-        cap_add: flags::each("--cap-add", &words.cap_add, not_empty)?,
-        cap_drop: flags::each("--cap-drop", &words.cap_drop, not_empty)?,
-        security: security::parse(&words.security_opt)?,
+        privileged: words.security.privileged,
+        cap_add: flags::each("--cap-add", &words.security.cap_add, not_empty)?,
+        cap_drop: flags::each("--cap-drop", &words.security.cap_drop, not_empty)?,
+        security: security::parse(&words.security.security_opt)?,
         mounts,
-        sysctls: flags::each("--sysctl", &words.sysctl, pairs::sysctl)?,
+        sysctls: flags::each("--sysctl", &words.security.sysctl, pairs::sysctl)?,
         limits,
-        network: flags::optional("--network", words.network.as_deref(), not_empty)?,
-        publish: flags::each("--publish", &words.publish, not_empty)?,
-        stop_signal: words.stop_signal,
-        stop_timeout: flags::optional("--stop-timeout", words.stop_timeout.as_deref(), seconds)?,
+        network: flags::optional("--network", words.network.network.as_deref(), not_empty)?,
+        publish: flags::each("--publish", &words.network.publish, not_empty)?,
+        stop_signal: words.program.stop_signal,
+        stop_timeout: flags::optional("--stop-timeout", words.program.stop_timeout.as_deref(), seconds)?,
         restart: words.life.restart()?,
         health: words.life.health()?,
         log: words.life.log()?,
@@ -175,9 +175,9 @@ fn mounts(matches: &ArgMatches, words: &RunFlags, place: &Place) -> Result<Vec<M
         let places = matches.indices_of(id).into_iter().flatten();
         found.extend(places.zip(made));
     };
-    add("volume", flags::each("--volume", &words.volume, |text| volume::parse(text, place))?);
-    add("mount", flags::each("--mount", &words.mount, |text| mount::parse(text, place))?);
-    add("tmpfs", flags::each("--tmpfs", &words.tmpfs, volume::tmpfs)?);
+    add("volume", flags::each("--volume", &words.files.volume, |text| volume::parse(text, place))?);
+    add("mount", flags::each("--mount", &words.files.mount, |text| mount::parse(text, place))?);
+    add("tmpfs", flags::each("--tmpfs", &words.files.tmpfs, volume::tmpfs)?);
     found.sort_by_key(|(index, _)| *index);
     Ok(found.into_iter().map(|(_, mount)| mount).collect())
 }
@@ -185,29 +185,33 @@ fn mounts(matches: &ArgMatches, words: &RunFlags, place: &Place) -> Result<Vec<M
 fn limits_of(words: &RunFlags) -> Result<LimitRequest, CliError> {
     let mut device_rates = Vec::new();
     for (flag, texts, kind) in [
-        ("--device-read-bps", &words.device_read_bps, RateKind::ReadBps),
-        ("--device-write-bps", &words.device_write_bps, RateKind::WriteBps),
-        ("--device-read-iops", &words.device_read_iops, RateKind::ReadIops),
-        ("--device-write-iops", &words.device_write_iops, RateKind::WriteIops),
+        ("--device-read-bps", &words.limits.device_read_bps, RateKind::ReadBps),
+        ("--device-write-bps", &words.limits.device_write_bps, RateKind::WriteBps),
+        ("--device-read-iops", &words.limits.device_read_iops, RateKind::ReadIops),
+        ("--device-write-iops", &words.limits.device_write_iops, RateKind::WriteIops),
     ] {
         device_rates.extend(flags::each(flag, texts, |text| device::parse(text, kind))?);
     }
     let memory_reservation =
-        flags::optional("--memory-reservation", words.memory_reservation.as_deref(), size::positive)?;
+        flags::optional("--memory-reservation", words.limits.memory_reservation.as_deref(), size::positive)?;
     Ok(LimitRequest {
-        memory: flags::optional("--memory", words.memory.as_deref(), size::memory)?,
-        memory_swap: flags::optional("--memory-swap", words.memory_swap.as_deref(), size::memory_swap)?,
+        memory: flags::optional("--memory", words.limits.memory.as_deref(), size::memory)?,
+        memory_swap: flags::optional("--memory-swap", words.limits.memory_swap.as_deref(), size::memory_swap)?,
         memory_reservation,
-        milli_cpus: flags::optional("--cpus", words.cpus.as_deref(), limits::cpus)?,
-        cpu_shares: flags::optional("--cpu-shares", words.cpu_shares.as_deref(), limits::cpu_shares)?,
-        cpuset_cpus: flags::optional("--cpuset-cpus", words.cpuset_cpus.as_deref(), limits::cpu_list)?,
-        cpuset_mems: flags::optional("--cpuset-mems", words.cpuset_mems.as_deref(), limits::cpu_list)?,
-        pids: flags::optional("--pids-limit", words.pids_limit.as_deref(), limits::pids)?,
-        blkio_weight: flags::optional("--blkio-weight", words.blkio_weight.as_deref(), limits::blkio_weight)?,
+        milli_cpus: flags::optional("--cpus", words.limits.cpus.as_deref(), limits::cpus)?,
+        cpu_shares: flags::optional("--cpu-shares", words.limits.cpu_shares.as_deref(), limits::cpu_shares)?,
+        cpuset_cpus: flags::optional("--cpuset-cpus", words.limits.cpuset_cpus.as_deref(), limits::cpu_list)?,
+        cpuset_mems: flags::optional("--cpuset-mems", words.limits.cpuset_mems.as_deref(), limits::cpu_list)?,
+        pids: flags::optional("--pids-limit", words.limits.pids_limit.as_deref(), limits::pids)?,
+        blkio_weight: flags::optional("--blkio-weight", words.limits.blkio_weight.as_deref(), limits::blkio_weight)?,
         device_rates,
-        shm_size: flags::optional("--shm-size", words.shm_size.as_deref(), size::positive)?,
-        ulimits: flags::each("--ulimit", &words.ulimit, ulimit::parse)?,
-        oom_score_adj: flags::optional("--oom-score-adj", words.oom_score_adj.as_deref(), limits::oom_score_adj)?,
-        unified: flags::each("--cgroup-conf", &words.cgroup_conf, pairs::cgroup_conf)?,
+        shm_size: flags::optional("--shm-size", words.files.shm_size.as_deref(), size::positive)?,
+        ulimits: flags::each("--ulimit", &words.limits.ulimit, ulimit::parse)?,
+        oom_score_adj: flags::optional(
+            "--oom-score-adj",
+            words.limits.oom_score_adj.as_deref(),
+            limits::oom_score_adj,
+        )?,
+        unified: flags::each("--cgroup-conf", &words.limits.cgroup_conf, pairs::cgroup_conf)?,
     })
 }
