@@ -171,6 +171,11 @@ impl Layout {
         write_json(&self.state(), state, false)
     }
 
+    /// Takes back the running state of a program that could not be started.
+    pub(crate) fn forget_state(&self) {
+        drop(std::fs::remove_file(self.state()));
+    }
+
     /// Writes how it ended, at once or not at all. `keep`: to survive a crash of the machine, and the run is forgotten;
     /// otherwise the container is about to be removed.
     ///

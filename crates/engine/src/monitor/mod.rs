@@ -201,6 +201,8 @@ pub fn monitor(fds: MonitorFds) -> Result<(), EngineError> {
         }
         Err(e) => {
             let failure = serde_json::to_vec(&Failure::from(&e)).unwrap_or_default();
+            // It never ran: whoever looks next finds it as it was.
+            order.layout.forget_state();
             tell(&client, kind::ERROR, &failure);
             Ok(())
         }
