@@ -437,38 +437,16 @@ fn failures_do_not_count_while_it_starts_and_a_check_that_hangs_is_ended() {
 #[test]
 fn what_ran_out_is_named() {
     let bench = Bench::new();
-    let said = bench.say(&[
-        "run",
-        "-d",
-        "--name",
-        "forks",
-        "--pids-limit",
-        "8",
-        "host",
-        "sh",
-        "-c",
-        "i=0; while [ $i -lt 12 ]; do (sleep 2 &) 2>/dev/null; i=$((i+1)); done; sleep 3",
-    ]);
+    let eats = "head -c 200m /dev/zero | tail > /dev/null; sleep 2; exit 0";
+    let said = bench.say(&["run", "-d", "--name", "eats", "-m", "16m", "host", "sh", "-c", eats]);
     if said.code != 0 && !is_root() {
         return skip("what_ran_out_is_named", "control groups that an ordinary user may make");
     }
     said.done();
-    assert!(eventually(20, || !events(&bench, "pids-limit").is_empty()));
-    bench
-        .say(&[
-            "run",
-            "-d",
-            "--name",
-            "eats",
-            "-m",
-            "16m",
-            "host",
-            "sh",
-            "-c",
-            "head -c 200m /dev/zero | tail > /dev/null; sleep 2; exit 0",
-        ])
-        .done();
     assert!(eventually(20, || !events(&bench, "oom").is_empty()), "told while the container goes on");
+    let forks = "i=0; while [ $i -lt 12 ]; do (sleep 2 &) 2>/dev/null; i=$((i+1)); done; sleep 3";
+    bench.start(&["--name", "forks", "--pids-limit", "8"], forks);
+    assert!(eventually(20, || !events(&bench, "pids-limit").is_empty()));
     bench.say(&["wait", "eats", "forks"]).done();
     assert_eq!(bench.look("eats", "/State/OOMKilled"), true);
     assert!(bench.look("forks", "/State/PidsRefused").as_i64() > Some(0));
