@@ -26,9 +26,44 @@ clean_up() {
     "$bulkhead" ps -aq --no-trunc 2>/dev/null | while read -r id; do "$bulkhead" rm -f "$id" >/dev/null 2>&1 || true; done
     "$bulkhead" rmi -f bench >/dev/null 2>&1 || true
     if [ -n "${docker_image:-}" ]; then docker rmi -f "$docker_image" >/dev/null 2>&1 || true; fi
+    end_docker
+    podman rm -f -t 0 "bench-idle-$$" >/dev/null 2>&1 || true
     rm -rf "$work" 2>/dev/null || true
 }
 trap clean_up EXIT
+
+# A docker daemon with everything of its own, where none answers: in namespaces that end with it, below a control group
+# that is removed.
+docker_group=bulkhead-bench-$$
+start_docker() {
+    root && have docker && have dockerd && have unshare || return 0
+    ! timeout 10 docker info >/dev/null 2>&1 || return 0
+    docker_dir=$(mktemp -d /var/tmp/bbd.XXXXXX)
+    mkdir "$docker_dir/config"
+    echo '{}' >"$docker_dir/daemon.json"
+    setpriv --pdeathsig KILL unshare --mount --net --pid --fork --kill-child --mount-proc \
+        dockerd "--host=unix://$docker_dir/sock" "--data-root=$docker_dir/data" "--exec-root=$docker_dir/exec" \
+        "--pidfile=$docker_dir/pid" "--config-file=$docker_dir/daemon.json" "--cgroup-parent=/$docker_group" \
+        --storage-driver=overlay2 --bridge=none --iptables=false --ip6tables=false --ip-masq=false \
+        --userland-proxy=false >"$docker_dir/log" 2>&1 </dev/null &
+    docker_pid=$!
+    export DOCKER_HOST=unix://$docker_dir/sock DOCKER_CONFIG=$docker_dir/config
+    for ((i = 0; i < 300; i++)); do
+        if docker version >/dev/null 2>&1; then return 0; fi
+        sleep 0.1
+    done
+    say "note: a docker daemon of the benchmark's own does not answer: $(tail -1 "$docker_dir/log")"
+}
+end_docker() {
+    [ -n "${docker_pid:-}" ] || return 0
+    # The daemon is the child of the one that made its namespaces.
+    pkill -TERM -P "$docker_pid" 2>/dev/null || true
+    for ((i = 0; i < 100; i++)); do kill -0 "$docker_pid" 2>/dev/null || break; sleep 0.1; done
+    kill -KILL "$docker_pid" 2>/dev/null || true
+    wait "$docker_pid" 2>/dev/null || true
+    find /sys/fs/cgroup -depth -type d -path "*/$docker_group*" -exec rmdir {} + 2>/dev/null || true
+    rm -rf "$docker_dir"
+}
 
 out=${OUT:-$CARGO_TARGET_DIR/bench}
 mkdir -p "$out"
@@ -36,7 +71,7 @@ mkdir -p "$out"
 # --- what is compared ----------------------------------------------------------------------------------------------
 
 if have musl-gcc; then cc=(musl-gcc); else cc=(gcc); fi
-for name in interleave filter true minimal; do
+for name in interleave filter true minimal idle; do
     "${cc[@]}" -static -O2 -o "$work/$name" "benches/$name.c"
 done
 
@@ -44,6 +79,7 @@ done
 rootfs=$work/rootfs
 mkdir -p "$rootfs"/{bin,dev,etc,proc,run,sys,tmp,usr,var/tmp}
 install -m 0755 "$work/true" "$rootfs/bin/true"
+install -m 0755 "$work/idle" "$rootfs/bin/idle"
 chmod 755 "$rootfs"
 
 commands=()
@@ -129,11 +165,28 @@ if have podman; then
         fi
     done
 fi
+start_docker
 if have docker && timeout 10 docker info >/dev/null 2>&1; then
     docker_image=bulkhead-bench-$$
     docker import "$work/rootfs.tar" "$docker_image" >/dev/null
     tries 'docker run --rm' docker run --rm --network=none "$docker_image" /bin/true &&
         add 'docker run --rm' docker run --rm --network=none "$docker_image" /bin/true
+fi
+
+# One more program in a container that runs.
+if "$bulkhead" run -d --name bench-idle bench /bin/idle >/dev/null 2>"$work/error"; then
+    tries 'bulkhead exec' "$bulkhead" exec bench-idle /bin/true && add 'bulkhead exec' "$bulkhead" exec bench-idle /bin/true
+fi
+if [ -n "${docker_image:-}" ] && docker run -d --name bench-idle --network=none "$docker_image" /bin/idle >/dev/null 2>"$work/error"; then
+    tries 'docker exec' docker exec bench-idle /bin/true && add 'docker exec' docker exec bench-idle /bin/true
+fi
+if have podman && [ -n "${rooted+x}" ]; then
+    idle=("${rooted[@]/--rm/-d}")
+    idle=("${idle[@]/\/bin\/true//bin/idle}")
+    if timeout 60 "${idle[@]:0:5}" --name "bench-idle-$$" "${idle[@]:5}" >/dev/null 2>"$work/error"; then
+        tries 'podman exec' podman --log-level=error exec "bench-idle-$$" /bin/true &&
+            add 'podman exec' podman --log-level=error exec "bench-idle-$$" /bin/true
+    fi
 fi
 
 # --- the figures ---------------------------------------------------------------------------------------------------
@@ -164,6 +217,15 @@ report() {
     done
     echo "monitor: $(printf %s "$private" | median) KiB private memory, of it $(printf %s "$dirty" | median) KiB written (median of $containers)"
     for id in "${ids[@]}"; do "$bulkhead" rm -f "$id" >/dev/null; done
+    # The process that docker keeps for each container.
+    shim=''
+    if [ -n "${docker_pid:-}" ]; then
+        for pid in $(pgrep -f "containerd-shim.*$docker_dir" || true); do
+            shim+=$(awk '/^Private_(Clean|Dirty):/ { kb += $2 } END { print kb }' "/proc/$pid/smaps_rollup" 2>/dev/null || true)$'\n'
+        done
+        shim=$(printf %s "$shim" | grep -E '^[1-9]' | median || true)
+        [ -z "$shim" ] || echo "docker's shim: $shim KiB private memory"
+    fi
     echo
     # Goals are about medians in one run on one machine.
     awk -F, '
@@ -184,8 +246,15 @@ report() {
             goal("bulkhead sandbox", "runc run", 0.35)
             goal("bulkhead run --rm host", "docker run --rm", 0.1)
             goal("bulkhead run --rm host", "podman run --rm", 0.15)
+            goal("bulkhead run --rm IMAGE", "docker run --rm", 0.1)
+            goal("bulkhead run --rm IMAGE", "podman run --rm", 0.15)
+            goal("bulkhead exec", "docker exec", 0.15)
         }' "$out/raw.csv"
     echo "goal: monitor <= 1024 KiB: $(printf %s "$private" | median), $([ "$(printf %s "$private" | median)" -le 1024 ] && echo met || echo MISSED)"
+    if [ -n "$shim" ]; then
+        awk -v a="$(printf %s "$private" | median)" -v b="$shim" 'BEGIN {
+            printf "goal: monitor / docker shim <= 0.10: %.3f, %s\n", a / b, a / b <= 0.1 ? "met" : "MISSED" }'
+    fi
 }
 report | tee "$out/report.txt"
 say "raw figures: $out/raw.csv"
