@@ -167,9 +167,10 @@ mod tests {
     #[test]
     fn missing_and_extra_words_are_named() {
         let error = dispatched(&["run", "--rm"]).unwrap_err();
-        assert_eq!(error.to_string(), "'bulkhead run' needs <IMAGE>");
+        assert_eq!((error.to_string().as_str(), error.code), ("'bulkhead run' needs <IMAGE>", 1));
         let error = dispatched(&["version", "now"]).unwrap_err();
-        assert_eq!(error.to_string(), "'bulkhead version' does not take the word \"now\"");
+        let says = "'bulkhead version' does not take the word \"now\"";
+        assert_eq!((error.to_string().as_str(), error.code), (says, 1));
     }
 
     #[test]

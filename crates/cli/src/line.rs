@@ -32,7 +32,7 @@ struct Known {
 ///
 /// # Errors
 ///
-/// An unknown flag, a flag without its value, too few or too many words: exit code 125.
+/// An unknown flag, or a flag without its value: exit code 125. Too few or too many words: 1. Both as Docker's.
 pub fn parse(command: Command, words: Vec<String>, flags: Flags) -> Result<Option<ArgMatches>, CliError> {
     let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
     let see = format!("see '{name} --help'");
@@ -58,10 +58,10 @@ fn explain(error: &clap::Error, name: &str) -> CliError {
     };
     match error.kind() {
         ErrorKind::MissingRequiredArgument => {
-            CliError::usage(format!("'{name}' needs {}", text(ContextKind::InvalidArg)))
+            CliError::failed(format!("'{name}' needs {}", text(ContextKind::InvalidArg)))
         }
         ErrorKind::UnknownArgument | ErrorKind::TooManyValues => {
-            CliError::usage(format!("'{name}' does not take the word {:?}", text(ContextKind::InvalidArg)))
+            CliError::failed(format!("'{name}' does not take the word {:?}", text(ContextKind::InvalidArg)))
         }
         ErrorKind::ArgumentConflict => {
             let (one, other) = (text(ContextKind::InvalidArg), text(ContextKind::PriorArg));

@@ -1,19 +1,33 @@
 //! `bulkhead images`.
 
+mod filter;
+
 use clap::Args;
 use serde_json::{Value, json};
 
+pub use self::filter::Filter;
 use super::{Entry, flags_of};
 use crate::error::CliError;
 use crate::line::Flags;
-use crate::output::{self, human, template::Format};
+use crate::output::{self, columns, human, template::Format};
 use crate::wire::{self, ImageSummary};
 
 /// The command.
 pub const ENTRY: Entry = Entry {
     name: "images",
     about: "List images",
-    footer: "Examples:\n  bulkhead images\n  bulkhead images --format '{{.Repository}}:{{.Tag}}' alpine",
+    footer: "\
+Filters (-f KEY=VALUE); different keys must all fit, and every label must be there:
+  dangling        true: images without a name; false: the others
+  label           KEY or KEY=VALUE
+  before, since   made before or after this image
+  until           made before this time, or longer ago than this: 24h
+  reference       name, with * and ? for what may be anything: '*:3.*'
+
+Examples:
+  bulkhead images
+  bulkhead images 'my/*'
+  bulkhead images --format '{{.Repository}}:{{.Tag}}' alpine",
     flags: Flags::Anywhere,
     build: ImagesFlags::augment_args,
     run: |matches| execute(&flags_of::<ImagesFlags>(matches)?.into_request()?),
@@ -24,6 +38,12 @@ struct ImagesFlags {
     /// Accepted for Docker's sake; every image is listed
     #[arg(short, long)]
     all: bool,
+    /// Show digests
+    #[arg(long)]
+    digests: bool,
+    /// Show only what fits, like dangling=true or reference='my/*'; may be repeated (see 'bulkhead help images')
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
     /// Only ids
     #[arg(short, long)]
     quiet: bool,
@@ -33,7 +53,7 @@ struct ImagesFlags {
     /// "json", or a template like '{{.ID}}', or "table …" [default: table]
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Only this repository, or this reference
+    /// Only this repository, or this reference; * and ? stand for anything
     #[arg(value_name = "REPOSITORY[:TAG]")]
     repository: Option<String>,
 }
@@ -47,14 +67,20 @@ pub struct ImagesRequest {
     pub no_trunc: bool,
     /// How to print; `None`: the table.
     pub format: Option<Format>,
-    /// `repository` or `repository:tag`, as written.
-    pub repository: Option<String>,
+    /// Show digests in the table.
+    pub digests: bool,
+    /// What must fit.
+    pub filters: Vec<Filter>,
 }
 
 impl ImagesFlags {
     fn into_request(self) -> Result<ImagesRequest, CliError> {
+        let now = human::now();
+        let mut filters = self.filter.iter().map(|text| Filter::parse(text, now)).collect::<Result<Vec<_>, _>>()?;
+        // A word is one more filter, as for Docker.
+        filters.extend(self.repository.map(Filter::Reference));
         let format = Format::listing(self.format.as_deref())?;
-        Ok(ImagesRequest { quiet: self.quiet, no_trunc: self.no_trunc, format, repository: self.repository })
+        Ok(ImagesRequest { quiet: self.quiet, no_trunc: self.no_trunc, digests: self.digests, filters, format })
     }
 }
 
@@ -70,8 +96,8 @@ pub fn execute(request: &ImagesRequest) -> Result<u8, CliError> {
 }
 
 fn render(images: &[ImageSummary], request: &ImagesRequest, now: i64) -> Result<String, CliError> {
+    filter::check(&request.filters, images)?;
     let mut rows = Vec::new();
-    let wanted = request.repository.as_deref().map(|text| split(familiar(text)));
     for image in images {
         let mut names: Vec<(String, String)> =
             image.references.iter().map(|reference| split(familiar(reference))).collect();
@@ -79,24 +105,23 @@ fn render(images: &[ImageSummary], request: &ImagesRequest, now: i64) -> Result<
             names.push(("<none>".to_owned(), "<none>".to_owned()));
         }
         for (repository, tag) in names {
-            let fits =
-                |(name, version): &(String, String)| *name == repository && (version == "<none>" || *version == tag);
-            if wanted.as_ref().is_none_or(fits) {
+            if filter::all_fit(&request.filters, image, &repository, &tag, images)? {
                 rows.push(row(image, &repository, &tag, request.no_trunc, now));
             }
         }
     }
     if request.quiet {
-        let mut ids: Vec<&str> = rows.iter().filter_map(|row| row.get("ID").and_then(Value::as_str)).collect();
-        ids.dedup();
-        return Ok(ids.iter().map(|id| format!("{id}\n")).collect());
+        let ids = rows.iter().filter_map(|row| row.get("ID").and_then(Value::as_str));
+        return Ok(ids.map(|id| format!("{id}\n")).collect());
     }
-    let table = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+    let digest = if request.digests { "\t{{.Digest}}" } else { "" };
+    let table =
+        format!("table {{{{.Repository}}}}\t{{{{.Tag}}}}{digest}\t{{{{.ID}}}}\t{{{{.CreatedSince}}}}\t{{{{.Size}}}}");
     let format = match &request.format {
         Some(format) => format.clone(),
-        None => Format::parse(table)?,
+        None => Format::parse(&table)?,
     };
-    format.render(&rows, header)
+    format.render_for(&rows, header, if request.no_trunc { None } else { columns::room() })
 }
 
 fn row(image: &ImageSummary, repository: &str, tag: &str, no_trunc: bool, now: i64) -> Value {
@@ -109,6 +134,10 @@ fn row(image: &ImageSummary, repository: &str, tag: &str, no_trunc: bool, now: i
         "CreatedAt": human::created_at(image.created),
         "CreatedSince": format!("{} ago", human::duration(now.saturating_sub(image.created))),
         "Size": human::size(image.size),
+        "VirtualSize": human::size(image.size),
+        "SharedSize": "N/A",
+        "UniqueSize": "N/A",
+        "Containers": "N/A",
         "Labels": super::ps::joined(&image.labels),
     })
 }
@@ -141,44 +170,4 @@ fn split(reference: &str) -> (String, String) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn images() -> Vec<ImageSummary> {
-        let references = ["docker.io/library/alpine:3.20", "localhost:5000/a/b:1"].map(str::to_owned).to_vec();
-        vec![
-            ImageSummary { id: "a".repeat(64), references, size: 7_834_567, ..ImageSummary::default() },
-            ImageSummary { id: "b".repeat(64), ..ImageSummary::default() },
-        ]
-    }
-
-    fn listed(request: &ImagesRequest) -> String {
-        render(&images(), request, 7200 * human::SECOND).unwrap()
-    }
-
-    fn plain() -> ImagesRequest {
-        ImagesRequest { quiet: false, no_trunc: false, format: None, repository: None }
-    }
-
-    #[test]
-    fn the_table_looks_like_dockers() {
-        let text = listed(&plain());
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "REPOSITORY           TAG       IMAGE ID       CREATED       SIZE");
-        assert_eq!(lines[1], "alpine               3.20      aaaaaaaaaaaa   2 hours ago   7.83MB");
-        assert_eq!(lines[2], "localhost:5000/a/b   1         aaaaaaaaaaaa   2 hours ago   7.83MB");
-        assert_eq!(lines[3], "<none>               <none>    bbbbbbbbbbbb   2 hours ago   0B");
-    }
-
-    #[test]
-    fn ids_templates_and_a_repository() {
-        assert_eq!(listed(&ImagesRequest { quiet: true, ..plain() }), "aaaaaaaaaaaa\nbbbbbbbbbbbb\n");
-        let format = Some(Format::parse("{{.Repository}}:{{.Tag}}").unwrap());
-        let of = |repository: &str| {
-            listed(&ImagesRequest { format: format.clone(), repository: Some(repository.to_owned()), ..plain() })
-        };
-        assert_eq!(of("alpine"), "alpine:3.20\n");
-        assert_eq!(of("docker.io/library/alpine:3.20"), "alpine:3.20\n");
-        assert_eq!(of("alpine:3"), "");
-    }
-}
+mod tests;

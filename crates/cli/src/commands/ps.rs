@@ -1,20 +1,39 @@
 //! `bulkhead ps`.
 
+mod filter;
+
 use clap::Args;
 use serde_json::{Value, json};
 
+pub use self::filter::Filter;
 use super::{Entry, flags_of, images};
 use crate::error::CliError;
+use crate::flags;
 use crate::line::Flags;
-use crate::output::{self, human, template::Format};
+use crate::output::{self, columns, human, template, template::Format};
 use crate::wire::{self, ContainerSummary, State};
-use crate::{flags, flags::Needed};
 
 /// The command.
 pub const ENTRY: Entry = Entry {
     name: "ps",
     about: "List containers",
-    footer: "Examples:\n  bulkhead ps -a\n  bulkhead ps -q -f status=exited\n  bulkhead ps --format '{{.Names}}: {{.Status}}'",
+    footer: "\
+Filters (-f KEY=VALUE); filters of one key are alternatives, but every label must be there:
+  name, id             a regular expression
+  status               created, restarting, running, removing, paused, exited or dead
+  exited               exit code
+  health               starting, healthy, unhealthy or none
+  label                KEY or KEY=VALUE
+  ancestor             image, by name or id
+  before, since        made before or after this container
+  volume, network      volume or place it is mounted at; network
+  publish, expose      port of the host or of the container: 80, 80/udp, 8000-8010
+  is-task              true or false; no container here is one
+
+Examples:
+  bulkhead ps -a
+  bulkhead ps -q -f status=exited
+  bulkhead ps --format '{{.Names}}: {{.Status}}'",
     flags: Flags::Anywhere,
     build: PsFlags::augment_args,
     run: |matches| execute(&flags_of::<PsFlags>(matches)?.into_request()?),
@@ -40,27 +59,12 @@ struct PsFlags {
     /// Show sizes
     #[arg(short, long)]
     size: bool,
-    /// Show only what fits: name=, id=, status=, label= or ancestor=; may be repeated
+    /// Show only what fits, like status=exited or name=^web; may be repeated (see 'bulkhead help ps')
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// "json", or a template like '{{.Names}}', or "table …" [default: table]
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
-}
-
-/// What a container must be to be shown. Filters of one kind are alternatives, different kinds must all fit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Filter {
-    /// Part of the name; `^` and `$` stand for its ends.
-    Name(String),
-    /// Start of the id.
-    Id(String),
-    /// State: created, running, paused, exited or dead.
-    Status(String),
-    /// A label, and its value if one is given.
-    Label(String, Option<String>),
-    /// An image by reference or start of its id.
-    Ancestor(String),
 }
 
 /// What to list, and how.
@@ -76,6 +80,8 @@ pub struct PsRequest {
     pub no_trunc: bool,
     /// Show sizes.
     pub size: bool,
+    /// The template shows sizes.
+    pub shows_size: bool,
     /// What must fit.
     pub filters: Vec<Filter>,
     /// How to print; `None`: the table.
@@ -84,68 +90,28 @@ pub struct PsRequest {
 
 impl PsFlags {
     fn into_request(self) -> Result<PsRequest, CliError> {
-        let last = flags::optional("--last", self.last.as_deref(), |text| match text {
-            "-1" => Ok(None),
-            number => number.parse::<usize>().map(Some).map_err(|_| "a number of containers is needed".into()),
+        let last = flags::optional("--last", self.last.as_deref(), |text| {
+            text.parse::<i64>().map_err(|_| "a number of containers is needed".into())
         })?;
-        let last = if self.latest { Some(1) } else { last.flatten() };
-        let filters = flags::each("--filter", &self.filter, filter)?;
+        // No number, and any below one, means no limit, as for Docker.
+        let last = last.and_then(|number| usize::try_from(number).ok()).filter(|number| *number > 0);
+        let last = if self.latest && last.is_none() { Some(1) } else { last };
+        let filters = self.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>, _>>()?;
         // Who asks for a state wants to see it; Docker does the same.
         let all = self.all || last.is_some() || filters.iter().any(|filter| matches!(filter, Filter::Status(_)));
         let format = Format::listing(self.format.as_deref())?;
-        Ok(PsRequest { all, quiet: self.quiet, last, no_trunc: self.no_trunc, size: self.size, filters, format })
-    }
-}
-
-fn filter(text: &str) -> Result<Filter, Needed> {
-    let (key, value) = text.split_once('=').ok_or("KEY=VALUE is needed, like status=exited")?;
-    let owned = value.to_owned();
-    Ok(match key {
-        "name" => Filter::Name(owned),
-        "id" => Filter::Id(owned),
-        "status" if ["created", "running", "paused", "exited", "dead"].contains(&value) => Filter::Status(owned),
-        "status" => return Err("the state must be created, running, paused, exited or dead".into()),
-        "label" => match value.split_once('=') {
-            Some((label, value)) => Filter::Label(label.to_owned(), Some(value.to_owned())),
-            None => Filter::Label(owned, None),
-        },
-        "ancestor" => Filter::Ancestor(owned),
-        _ => return Err("the key must be name, id, status, label or ancestor".into()),
-    })
-}
-
-impl Filter {
-    fn fits(&self, container: &ContainerSummary) -> bool {
-        match self {
-            Filter::Name(pattern) => {
-                let (from_start, rest) =
-                    pattern.strip_prefix('^').map_or((false, pattern.as_str()), |rest| (true, rest));
-                let (to_end, text) = rest.strip_suffix('$').map_or((false, rest), |text| (true, text));
-                let text = text.strip_prefix('/').unwrap_or(text);
-                match (from_start, to_end) {
-                    (true, true) => container.name == text,
-                    (true, false) => container.name.starts_with(text),
-                    (false, true) => container.name.ends_with(text),
-                    (false, false) => container.name.contains(text),
-                }
-            }
-            Filter::Id(start) => container.id.starts_with(start),
-            Filter::Status(state) => state_word(container.state) == state,
-            Filter::Label(label, value) => {
-                let fits =
-                    |(key, has): &(String, String)| key == label && value.as_ref().is_none_or(|want| want == has);
-                container.labels.iter().any(fits)
-            }
-            Filter::Ancestor(image) => {
-                let id = image.strip_prefix("sha256:").unwrap_or(image);
-                let by_id = !id.is_empty() && container.image_id.as_ref().is_some_and(|known| known.starts_with(id));
-                let bare = |text: &str| {
-                    let text = images::familiar(text);
-                    text.strip_suffix(":latest").unwrap_or(text).to_owned()
-                };
-                by_id || bare(&container.image) == bare(image)
-            }
-        }
+        // Sizes take time: they are looked up for those who show them.
+        let shows_size = self.format.as_ref().is_some_and(|text| text.contains(".Size"));
+        Ok(PsRequest {
+            all,
+            quiet: self.quiet,
+            last,
+            no_trunc: self.no_trunc,
+            size: self.size,
+            shows_size,
+            filters,
+            format,
+        })
     }
 }
 
@@ -155,24 +121,30 @@ impl Filter {
 ///
 /// What the engine says, and a template field that does not exist.
 pub fn execute(request: &PsRequest) -> Result<u8, CliError> {
-    let containers = wire::containers(request.size)?;
+    let containers = wire::containers(request.size || request.shows_size)?;
     output::raw(render(&containers, request, human::now())?.as_bytes())?;
     Ok(0)
 }
 
 fn render(containers: &[ContainerSummary], request: &PsRequest, now: i64) -> Result<String, CliError> {
-    let runs = |state| matches!(state, State::Running { .. } | State::Paused { .. } | State::Restarting { .. });
-    let shown = containers
-        .iter()
-        .filter(|container| request.all || runs(container.state))
-        .filter(|container| {
-            request.filters.iter().all(|one| {
-                let same = |other: &&Filter| std::mem::discriminant(*other) == std::mem::discriminant(one);
-                request.filters.iter().filter(same).any(|filter| filter.fits(container))
-            })
-        })
-        .take(request.last.unwrap_or(usize::MAX));
-    let rows: Vec<Value> = shown.map(|container| row(container, request.no_trunc, now)).collect();
+    filter::check(&request.filters, containers)?;
+    let runs =
+        |container: &ContainerSummary| matches!(state_word(container.state), "running" | "paused" | "restarting");
+    let mut rows: Vec<Value> = Vec::new();
+    for container in containers.iter().filter(|container| request.all || runs(container)) {
+        let status = status(container, now);
+        let exited = match container.state {
+            State::Exited { code, .. } => Some(i64::from(code)),
+            _ => None,
+        };
+        let shown = filter::Shown { state: state_word(container.state), status: &status, exited };
+        if request.last.is_some_and(|last| rows.len() >= last) {
+            break;
+        }
+        if filter::all_fit(&request.filters, container, &shown, containers)? {
+            rows.push(row(container, &status, request.no_trunc, now));
+        }
+    }
     if request.quiet {
         let ids = rows.iter().filter_map(|row| row.get("ID").and_then(Value::as_str));
         return Ok(ids.map(|id| format!("{id}\n")).collect());
@@ -186,14 +158,15 @@ fn render(containers: &[ContainerSummary], request: &PsRequest, now: i64) -> Res
         Some(format) => format.clone(),
         None => Format::parse(&table)?,
     };
-    format.render(&rows, header)
+    format.render_for(&rows, header, if request.no_trunc { None } else { columns::room() })
 }
 
-fn row(container: &ContainerSummary, no_trunc: bool, now: i64) -> Value {
+fn row(container: &ContainerSummary, status: &str, no_trunc: bool, now: i64) -> Value {
     let command = container.command.join(" ");
     let command = if no_trunc { command } else { human::ellipsis(&command, 20) };
     let id = if no_trunc { container.id.clone() } else { container.id.chars().take(12).collect() };
-    json!({
+    let mount = |name: &String| if no_trunc { name.clone() } else { human::ellipsis(name, 15) };
+    let row = json!({
         "ID": id,
         "Names": container.name,
         "Image": images::familiar(&container.image),
@@ -201,17 +174,19 @@ fn row(container: &ContainerSummary, no_trunc: bool, now: i64) -> Value {
         "CreatedAt": human::created_at(container.created),
         "RunningFor": format!("{} ago", human::duration(now.saturating_sub(container.created))),
         "State": state_word(container.state),
-        "Status": status(container, now),
+        "Status": status,
         "Ports": container.ports.join(", "),
         "Labels": joined(&container.labels),
-        "Mounts": container.mounts.join(","),
+        "Mounts": container.mounts.iter().map(mount).collect::<Vec<_>>().join(","),
+        "LocalVolumes": container.mounts.iter().filter(|name| !name.starts_with('/')).count().to_string(),
         "Networks": container.networks.join(","),
         "Grants": container.grants.join(","),
         "Size": match container.size {
             Some((own, all)) => format!("{} (virtual {})", human::size(own), human::size(all)),
             None => "0B".to_owned(),
         },
-    })
+    });
+    template::with_labels(row, &container.labels)
 }
 
 /// `a=1,b=2`, as Docker shows labels.
@@ -257,6 +232,7 @@ fn header(field: &str) -> String {
         "ID" => "CONTAINER ID".to_owned(),
         "CreatedAt" => "CREATED AT".to_owned(),
         "RunningFor" => "CREATED".to_owned(),
+        "LocalVolumes" => "LOCAL VOLUMES".to_owned(),
         other => other.to_uppercase(),
     }
 }

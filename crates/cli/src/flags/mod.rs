@@ -5,6 +5,7 @@
 
 pub mod device;
 pub mod env;
+pub mod filter;
 pub mod keys;
 pub mod limits;
 pub mod mount;

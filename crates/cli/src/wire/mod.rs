@@ -112,6 +112,8 @@ pub struct ContainerSummary {
     pub networks: Vec<String>,
     /// Volume names and bind sources.
     pub mounts: Vec<String>,
+    /// Where they are mounted.
+    pub targets: Vec<String>,
     /// Named loosenings of the defaults.
     pub grants: Vec<String>,
     /// (bytes of its own, bytes with the image); only when sizes were asked for.
@@ -278,6 +280,13 @@ fn mount_name(mount: &MountRequest) -> Option<String> {
     }
 }
 
+fn mount_target(mount: &MountRequest) -> Option<String> {
+    match mount {
+        MountRequest::Bind { target, .. } | MountRequest::Volume { target, .. } => Some(target.display().to_string()),
+        MountRequest::Tmpfs { .. } => None,
+    }
+}
+
 fn profile_name(profile: ProfileName) -> Option<String> {
     (profile == ProfileName::Strict).then(|| "strict".to_owned())
 }
@@ -324,6 +333,7 @@ pub fn containers(sizes: bool) -> Result<Vec<ContainerSummary>, CliError> {
             labels: request.labels.clone(),
             networks: vec!["none".to_owned()],
             mounts: request.mounts.iter().filter_map(mount_name).collect(),
+            targets: request.mounts.iter().filter_map(mount_target).collect(),
             grants,
             size,
         }

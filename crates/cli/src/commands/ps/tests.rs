@@ -15,8 +15,9 @@ fn container(id: char, name: &str, state: State) -> ContainerSummary {
         health: None,
         ports: vec!["127.0.0.1:8080->80/tcp".to_owned()],
         labels: vec![("tier".to_owned(), "front".to_owned())],
-        networks: Vec::new(),
-        mounts: Vec::new(),
+        networks: vec!["none".to_owned()],
+        mounts: vec!["data".to_owned(), "/srv/a-long-name-here".to_owned()],
+        targets: vec!["/var/lib/data".to_owned(), "/srv".to_owned()],
         grants: Vec::new(),
         size: None,
     }
@@ -89,7 +90,72 @@ fn filters_of_one_kind_are_alternatives() {
     assert_eq!(names(&["ancestor=fff", "id=a"]).unwrap(), "web");
     assert_eq!(names(&["ancestor=debian"]).unwrap(), "");
     assert_eq!(listed(&["-q", "-f", "status=exited"]).unwrap(), "cccccccccccc\n");
-    for wrong in ["x", "colour=red", "status=asleep"] {
-        assert_eq!(names(&[wrong]).unwrap_err().code, 125, "{wrong}");
+    assert_eq!(names(&["name=^(new|d.)$"]).unwrap(), "db new");
+    assert_eq!(names(&["label=tier", "label=other"]).unwrap(), "");
+}
+
+#[test]
+fn every_filter_of_docker() {
+    let names = |filters: &[&str]| {
+        let mut containers = containers();
+        for (age, container) in containers.iter_mut().enumerate() {
+            container.created = NOW - i64::try_from(age).unwrap() * human::SECOND;
+        }
+        containers[1].ports = vec!["0.0.0.0:9000-9002->90-92/udp".to_owned(), "443/tcp".to_owned()];
+        containers[1].networks = vec!["front".to_owned()];
+        containers[2].mounts = Vec::new();
+        containers[2].targets = Vec::new();
+        let mut words = vec!["-a", "--format", "{{.Names}}"];
+        words.extend(filters.iter().flat_map(|filter| ["-f", filter]));
+        let request = flags_of::<PsFlags>(&parsed(&ENTRY, &words)?)?.into_request()?;
+        render(&containers, &request, NOW).map(|text| text.lines().collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(names(&["exited=3"]).unwrap(), "old-web");
+    assert_eq!(names(&["exited=0"]).unwrap(), "");
+    assert_eq!(names(&["before=old-web"]).unwrap(), "new");
+    assert_eq!(names(&["since=old-web"]).unwrap(), "web db");
+    assert_eq!(names(&["since=ddd", "before=web"]).unwrap(), "db old-web");
+    assert_eq!(names(&["volume=data"]).unwrap(), "web db new");
+    assert_eq!(names(&["volume=/srv", "id=^a"]).unwrap(), "web");
+    assert_eq!(names(&["network=front"]).unwrap(), "db");
+    assert_eq!(names(&["network=front", "network=none"]).unwrap(), "web db old-web new");
+    assert_eq!(names(&["publish=8080"]).unwrap(), "web old-web new");
+    assert_eq!(names(&["publish=9001/udp"]).unwrap(), "db");
+    assert_eq!(names(&["publish=9001"]).unwrap(), "");
+    assert_eq!(names(&["expose=443"]).unwrap(), "db");
+    assert_eq!(names(&["expose=80-100/udp"]).unwrap(), "db");
+    assert_eq!(names(&["health=none", "status=paused"]).unwrap(), "db");
+    assert_eq!(names(&["health=healthy"]).unwrap(), "");
+    assert_eq!(names(&["status=restarting"]).unwrap(), "");
+    assert_eq!(names(&["status=removing", "status=dead", "status=created"]).unwrap(), "new");
+    assert_eq!(names(&["is-task=false"]).unwrap(), "web db old-web new");
+    assert_eq!(names(&["is-task=true"]).unwrap(), "");
+}
+
+#[test]
+fn a_wrong_filter_names_key_and_what_is_accepted() {
+    let error = |filter: &str| listed(&["-f", filter]).unwrap_err();
+    assert_eq!(error("x").code, 125);
+    let unknown = error("colour=red");
+    assert!(
+        unknown.message.contains("\"colour=red\"") && unknown.message.contains("ancestor, before, exited"),
+        "{unknown}"
+    );
+    assert_eq!(error("statsu=x").hint.as_deref(), Some("did you mean status?"));
+    for wrong in ["status=asleep", "health=ill", "exited=x", "publish=x", "is-task=maybe", "before=nobody", "name=["] {
+        let error = error(wrong);
+        let (_, value) = wrong.split_once('=').unwrap();
+        assert!(error.code == 1 && error.message.contains(value), "{wrong}: {error}");
     }
+}
+
+#[test]
+fn labels_sizes_and_limits_in_templates() {
+    assert_eq!(listed(&["--format", "{{.Label \"tier\"}}|"]).unwrap(), "front|\n|\n");
+    assert_eq!(listed(&["-n", "1", "--format", "{{.Mounts}} {{.LocalVolumes}}"]).unwrap(), "data,/srv/a-long-na… 1\n");
+    assert_eq!(listed(&["-q", "-n", "0"]).unwrap(), listed(&["-q"]).unwrap());
+    assert_eq!(listed(&["-n", "x"]).unwrap_err().code, 125);
+    let request =
+        |words: &[&str]| flags_of::<PsFlags>(&parsed(&ENTRY, words).unwrap()).unwrap().into_request().unwrap();
+    assert!(request(&["--format", "{{.Size}}"]).shows_size && !request(&["--format", "{{.ID}}"]).shows_size);
 }

@@ -80,6 +80,20 @@ impl Format {
     ///
     /// A field that the objects do not have, and what a function cannot take.
     pub fn render(&self, rows: &[Value], header: impl Fn(&str) -> String) -> Result<String, CliError> {
+        self.render_for(rows, header, columns::room())
+    }
+
+    /// [`Format::render`] for a terminal of so many columns; `None`: nothing is cut.
+    ///
+    /// # Errors
+    ///
+    /// As [`Format::render`].
+    pub fn render_for(
+        &self,
+        rows: &[Value],
+        header: impl Fn(&str) -> String,
+        room: Option<usize>,
+    ) -> Result<String, CliError> {
         let mut text = String::new();
         match self {
             Format::Json => {
@@ -100,7 +114,7 @@ impl Format {
                 for row in rows {
                     cells.push(split(&template.render(row)?));
                 }
-                text = columns::layout_for(&cells, columns::room());
+                text = columns::layout_for(&cells, room);
             }
         }
         Ok(text)
