@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Command;
 
-use crate::commands::{self, Entry, completion, groups, groups::Group};
+use crate::commands::{self, Entry, groups, groups::Group};
 use crate::error::{CliError, FAILED};
 use crate::{line, output};
 
@@ -47,7 +47,6 @@ pub(crate) fn dispatch(args: Vec<OsString>) -> Result<u8, CliError> {
     match word.as_str() {
         "help" | "-h" | "--help" => output::raw(help_for(&texts(args)?)?.as_bytes()).map(|()| 0),
         "-v" | "-V" | "--version" => output::line(&commands::version::short()).map(|()| 0),
-        "completion" => completion::execute(&texts(args)?),
         flag if flag.starts_with('-') => {
             Err(CliError::usage(format!("unknown flag: {flag}")).with_hint("see 'bulkhead --help'"))
         }
@@ -106,7 +105,7 @@ fn texts(args: impl Iterator<Item = OsString>) -> Result<Vec<String>, CliError> 
 fn unknown(word: &str) -> CliError {
     let error = CliError::usage(format!("unknown command: {word:?}")).with_code(FAILED);
     let names = commands::ALL.iter().map(|entry| entry.name).chain(groups::ALL.iter().map(|group| group.name));
-    match line::nearest(word, names.chain(["completion", "help"])) {
+    match line::nearest(word, names.chain(["help"])) {
         Some(name) => error.with_hint(format!("did you mean 'bulkhead {name}'?")),
         None => error.with_hint("see 'bulkhead --help'"),
     }
@@ -129,7 +128,7 @@ fn help() -> String {
     for entry in commands::ALL {
         text.push_str(&format!("  {:<11} {}\n", entry.name, entry.about));
     }
-    text.push_str("  completion  Print completions for bash, zsh, fish and others\n\nGroups:\n");
+    text.push_str("\nGroups:\n");
     for group in groups::ALL {
         text.push_str(&format!("  {:<11} {}\n", group.name, group.about));
     }

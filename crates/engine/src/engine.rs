@@ -16,6 +16,7 @@ pub struct Engine {
     pub paths: Paths,
     facts: OnceCell<HostFacts>,
     store: OnceCell<Store>,
+    pub(crate) progress: OnceCell<std::sync::Arc<dyn crate::Progress>>,
 }
 
 impl Engine {
@@ -25,7 +26,7 @@ impl Engine {
     /// When it is not known where his files are.
     pub fn new() -> Result<Self, EngineError> {
         let paths = Paths::discover(rustix::process::geteuid().as_raw())?;
-        Ok(Self { paths, facts: OnceCell::new(), store: OnceCell::new() })
+        Ok(Self { paths, facts: OnceCell::new(), store: OnceCell::new(), progress: OnceCell::new() })
     }
 
     /// What the host offers.

@@ -70,7 +70,10 @@ pub fn execute(request: &ImportRequest) -> Result<u8, CliError> {
     if request.file.is_none() && std::io::stdin().is_terminal() {
         return Err(CliError::usage("standard input is a terminal, and an archive is needed").with_code(FAILED));
     }
+    let from = request.file.as_ref().map_or_else(|| "an archive".to_owned(), |path| path.display().to_string());
+    let bar = wire::follow(format!("importing {from}"))?;
     let id = wire::import(request)?;
+    drop(bar);
     output::line(&format!("sha256:{}", id.trim_start_matches("sha256:")))?;
     Ok(0)
 }

@@ -42,7 +42,11 @@ pub fn execute(request: &LoadRequest) -> Result<u8, CliError> {
         let error = CliError::usage("standard input is a terminal, and an archive is needed").with_code(FAILED);
         return Err(error.with_hint("name a file with -i"));
     }
-    for name in wire::load(input)? {
+    let from = input.map_or_else(|| "an archive".to_owned(), |path| path.display().to_string());
+    let bar = if request.quiet { None } else { wire::follow(format!("loading {from}"))? };
+    let names = wire::load(input)?;
+    drop(bar);
+    for name in names {
         let line = match name.strip_prefix("sha256:") {
             Some(_) => format!("Loaded image ID: {name}"),
             None => format!("Loaded image: {}", images::familiar(&name)),

@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod kill;
 pub mod load;
 pub mod logs;
+pub mod man;
 pub mod pause;
 pub mod ps;
 pub mod rename;
@@ -99,6 +100,8 @@ pub const ALL: &[Entry] = &[
     sandbox::ENTRY,
     info::ENTRY,
     version::ENTRY,
+    completion::ENTRY,
+    man::ENTRY,
 ];
 
 /// The command of this name.

@@ -3,6 +3,7 @@
 pub mod columns;
 pub mod escape;
 pub mod human;
+pub mod progress;
 pub mod template;
 
 use std::io::{ErrorKind, IsTerminal, Write};

@@ -209,6 +209,19 @@ fn engine() -> Result<&'static Engine, CliError> {
     })
 }
 
+/// Shows on stderr how far the engine is with `what` (`loading a.tar`), until the answer is dropped.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn follow(what: impl Into<String>) -> Result<Option<crate::output::progress::Bar>, CliError> {
+    let bar = crate::output::progress::Bar::start(what);
+    if let Some(bar) = &bar {
+        engine()?.set_progress(bar.reports());
+    }
+    Ok(bar)
+}
+
 /// Starts a container, or prints its plan. Errors carry exit code 125, 126 or 127.
 ///
 /// # Errors

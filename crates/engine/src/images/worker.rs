@@ -124,7 +124,10 @@ pub(super) fn run(
         })
     };
     let input = match input {
-        Some(input) => input,
+        Some(input) => {
+            engine.follow(&input);
+            input
+        }
         None => null(OFlags::RDONLY).map_err(opened)?,
     };
     let (answer, theirs) = pipe_with(PipeFlags::CLOEXEC).map_err(opened)?;
