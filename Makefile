@@ -32,8 +32,14 @@ fmt: ## Format the code
 lint: ## Format check and lints
 	@scripts/test.sh lint
 
-install: build ## Install the binary below DESTDIR and PREFIX
-	@. scripts/env.sh; install -D -m 0755 "$$(built_binary)" "$(DESTDIR)$(PREFIX)/bin/bulkhead"
+install: build ## Install the binary, manual pages and completions below DESTDIR and PREFIX
+	@. scripts/env.sh; binary="$$(built_binary)"; share="$(DESTDIR)$(PREFIX)/share"; \
+	install -D -m 0755 "$$binary" "$(DESTDIR)$(PREFIX)/bin/bulkhead"; \
+	"$$binary" man "$$share/man/man1"; \
+	install -d "$$share/bash-completion/completions" "$$share/zsh/site-functions" "$$share/fish/vendor_completions.d"; \
+	"$$binary" completion bash > "$$share/bash-completion/completions/bulkhead"; \
+	"$$binary" completion zsh > "$$share/zsh/site-functions/_bulkhead"; \
+	"$$binary" completion fish > "$$share/fish/vendor_completions.d/bulkhead.fish"
 	@echo 'installed $(DESTDIR)$(PREFIX)/bin/bulkhead'
 
 clean: ## Remove what was built

@@ -43,7 +43,7 @@ pub fn execute(request: &LoadRequest) -> Result<u8, CliError> {
         return Err(error.with_hint("name a file with -i"));
     }
     let from = input.map_or_else(|| "an archive".to_owned(), |path| path.display().to_string());
-    let bar = if request.quiet { None } else { wire::follow(format!("loading {from}"))? };
+    let bar = if request.quiet { None } else { Some(wire::follow(format!("loading {from}"))?) };
     let names = wire::load(input)?;
     drop(bar);
     for name in names {

@@ -3,8 +3,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bulkhead_engine::Progress;
@@ -20,32 +19,64 @@ const LINE: Duration = Duration::from_secs(10);
 /// Characters of the bar.
 const BAR: usize = 24;
 
-/// Shows the progress of one operation until it is dropped.
+/// Shows the progress of one operation until it is dropped. It is drawn when the engine reports something or lets it
+/// tick: a thread for it would keep the engine from starting processes.
 #[derive(Debug)]
-pub struct Bar {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
+pub struct Bar(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     /// What is being done: `loading alpine.tar`.
     what: String,
+    begun: Instant,
+    /// Standard error is a terminal.
+    terminal: bool,
     state: Mutex<State>,
-    wake: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     done: u64,
     total: Option<u64>,
     input: Option<OwnedFd>,
-    over: bool,
+    /// Not drawn again before.
+    next: Instant,
+    drawn: bool,
+}
+
+impl State {
+    fn done(&self) -> u64 {
+        self.input.as_ref().and_then(|input| rustix::fs::tell(input).ok()).unwrap_or(self.done)
+    }
 }
 
 impl Shared {
+    fn new(what: String) -> Shared {
+        let begun = Instant::now();
+        let state = State { done: 0, total: None, input: None, next: begun + PATIENCE, drawn: false };
+        Shared { what, begun, terminal: std::io::stderr().is_terminal(), state: Mutex::new(state) }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Draws when it is time.
+    fn draw(&self, mut state: MutexGuard<'_, State>) {
+        let now = Instant::now();
+        if now < state.next {
+            return;
+        }
+        state.next = now + if self.terminal { FRAME } else { LINE };
+        state.drawn = true;
+        let line = line(&self.what, state.done(), state.total, now - self.begun, self.terminal);
+        let text = if self.terminal {
+            format!("\r{}\x1b[K", human::ellipsis(&line, columns().saturating_sub(1)))
+        } else {
+            format!("{line}\n")
+        };
+        // Whoever closed stderr does not want to know.
+        drop(std::io::stderr().lock().write_all(text.as_bytes()));
     }
 }
 
@@ -57,80 +88,45 @@ impl Progress for Shared {
     fn advance(&self, bytes: u64) {
         let mut state = self.state();
         state.done = state.done.saturating_add(bytes);
+        self.draw(state);
     }
 
     fn follow(&self, input: OwnedFd) {
-        // A pipe has no position: then only the time is shown.
         let size = rustix::fs::fstat(&input).ok().and_then(|stat| u64::try_from(stat.st_size).ok());
-        let mut state = self.state();
+        // A pipe has no position: then only the time is shown.
         if rustix::fs::tell(&input).is_ok() {
+            let mut state = self.state();
             state.total = size.filter(|size| *size > 0);
             state.input = Some(input);
         }
     }
-}
 
-impl State {
-    fn done(&self) -> u64 {
-        self.input.as_ref().and_then(|input| rustix::fs::tell(input).ok()).unwrap_or(self.done)
+    fn tick(&self) {
+        self.draw(self.state());
     }
 }
 
 impl Bar {
-    /// Begins; `what` says what is being done. `None` when no thread can be started: then nothing is shown.
-    pub fn start(what: impl Into<String>) -> Option<Bar> {
-        let shared = Arc::new(Shared { what: what.into(), state: Mutex::default(), wake: Condvar::new() });
-        let theirs = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(move || show(&theirs)).ok()?;
-        Some(Bar { shared, thread: Some(thread) })
+    /// Begins; `what` says what is being done.
+    pub fn start(what: impl Into<String>) -> Bar {
+        Bar(Arc::new(Shared::new(what.into())))
     }
 
     /// To whom the engine reports.
     #[must_use]
     pub fn reports(&self) -> Arc<dyn Progress> {
-        Arc::<Shared>::clone(&self.shared)
+        Arc::<Shared>::clone(&self.0)
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.shared.state().over = true;
-        self.shared.wake.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // It has nothing to say but what it wrote.
-            drop(thread.join());
+        let mut state = self.0.state();
+        // Who reports later has nobody who looks: a terminal is left as it was.
+        state.next += Duration::from_secs(u64::from(u32::MAX));
+        if state.drawn && self.0.terminal {
+            drop(std::io::stderr().lock().write_all(b"\r\x1b[K"));
         }
-    }
-}
-
-/// Draws until the operation is over, and leaves a terminal as it was.
-fn show(shared: &Shared) {
-    let terminal = std::io::stderr().is_terminal();
-    let begun = Instant::now();
-    let mut wait = PATIENCE;
-    let mut drawn = false;
-    loop {
-        let state = shared.state();
-        let not_over = |state: &mut State| !state.over;
-        let (state, _) = shared.wake.wait_timeout_while(state, wait, not_over).unwrap_or_else(PoisonError::into_inner);
-        if state.over {
-            break;
-        }
-        let (done, total) = (state.done(), state.total);
-        drop(state);
-        let line = line(&shared.what, done, total, begun.elapsed(), terminal);
-        let text = if terminal {
-            format!("\r{}\x1b[K", human::ellipsis(&line, columns().saturating_sub(1)))
-        } else {
-            format!("{line}\n")
-        };
-        // Whoever closed stderr does not want to know.
-        drop(std::io::stderr().lock().write_all(text.as_bytes()));
-        drawn = terminal;
-        wait = if terminal { FRAME } else { LINE };
-    }
-    if drawn {
-        drop(std::io::stderr().lock().write_all(b"\r\x1b[K"));
     }
 }
 
@@ -179,7 +175,7 @@ mod tests {
     #[test]
     fn a_file_that_is_read_elsewhere_is_followed() {
         let mut file = tempfile();
-        let shared = Shared { what: String::new(), state: Mutex::default(), wake: Condvar::new() };
+        let shared = Shared::new(String::new());
         shared.follow(file.try_clone().unwrap().into());
         file.read_exact(&mut [0; 30]).unwrap();
         let state = shared.state();
@@ -187,18 +183,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_reported_adds_up() {
-        let bar = Bar::start("x").unwrap();
+    fn what_is_reported_adds_up_and_is_not_drawn_at_once() {
+        let bar = Bar::start("x");
         let reports = bar.reports();
         reports.expect(10);
         reports.advance(3);
         reports.advance(4);
-        let state = bar.shared.state();
-        assert_eq!((state.done(), state.total), (7, Some(10)));
+        reports.tick();
+        let state = bar.0.state();
+        assert_eq!((state.done(), state.total, state.drawn), (7, Some(10), false));
         drop(state);
-        let before = Instant::now();
         drop(bar);
-        assert!(before.elapsed() < PATIENCE, "an operation must not wait for its bar");
     }
 
     fn tempfile() -> std::fs::File {

@@ -214,11 +214,9 @@ fn engine() -> Result<&'static Engine, CliError> {
 /// # Errors
 ///
 /// What the engine says.
-pub fn follow(what: impl Into<String>) -> Result<Option<crate::output::progress::Bar>, CliError> {
+pub fn follow(what: impl Into<String>) -> Result<crate::output::progress::Bar, CliError> {
     let bar = crate::output::progress::Bar::start(what);
-    if let Some(bar) = &bar {
-        engine()?.set_progress(bar.reports());
-    }
+    engine()?.set_progress(bar.reports());
     Ok(bar)
 }
 

@@ -133,6 +133,7 @@ pub(super) fn run(
     let (answer, theirs) = pipe_with(PipeFlags::CLOEXEC).map_err(opened)?;
     let stdio = Stdio::Files([input, theirs, null(OFlags::WRONLY).map_err(opened)?]);
     let running = supervise::prepare(&plan, stdio, Some(binary))?.exec()?;
+    engine.wait_readable(&answer);
     let mut text = Vec::new();
     let read = File::from(answer).take(ANSWER_LIMIT).read_to_end(&mut text);
     let ended = supervise::wait(&running)?;

@@ -43,7 +43,7 @@ fn of(path: &str, command: &Command) -> Option<Named> {
     let many = word.get_num_args().is_some_and(|count| count.max_values() > 1)
         || matches!(word.get_action(), clap::ArgAction::Append);
     let mut valued = Vec::new();
-    for flag in command.get_opts() {
+    for flag in command.get_opts().filter(|flag| flag.get_action().takes_values()) {
         valued.extend(flag.get_long_and_visible_aliases().unwrap_or_default().iter().map(|long| format!("--{long}")));
         valued.extend(flag.get_short().map(|short| format!("-{short}")));
     }
