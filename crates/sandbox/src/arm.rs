@@ -42,6 +42,8 @@ pub(crate) struct Armed<'a> {
     pub(crate) lower_option: CString,
     /// Process 1 of the plan's own procfs, or a process that joined and is known by its own number.
     pub(crate) joining: bool,
+    /// Processes of another sandbox see it before it is one of theirs: nobody may trace it until then.
+    pub(crate) hidden: bool,
 }
 
 fn owned(texts: &[Text]) -> Vec<CString> {
@@ -85,6 +87,7 @@ impl<'a> Armed<'a> {
             lower_option: CString::new(joined).unwrap_or_default(),
             layer_names,
             joining: false,
+            hidden: false,
         }
     }
 }

@@ -6,7 +6,7 @@ use bulkhead_sys::clone;
 use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 
 use crate::cgroup::CgroupPlan;
-use crate::plan::SandboxPlan;
+use crate::plan::{Origin, SandboxPlan};
 use crate::spec::Caps;
 use crate::step::{Step, TreeFrom};
 
@@ -69,6 +69,9 @@ impl fmt::Display for Step {
             Self::Device { source, target, major, minor, .. } => {
                 write!(f, "bind device {major}:{minor} {:?} on {:?}", source.show(), target.show())
             }
+            Self::Granted { from, target, rule } => {
+                write!(f, "bind granted device {rule} from {from} on {:?}", target.show())
+            }
             Self::Symlink { content, path } => write!(f, "link {:?} to {:?}", path.show(), content.show()),
             Self::Terminal { .. } => f.write_str("make a terminal"),
             Self::JoinedRoot => f.write_str("enter the root of the container"),
@@ -123,6 +126,9 @@ impl SandboxPlan {
         // Writing to a string cannot fail.
         let written: Result<(), fmt::Error> = (|| {
             writeln!(out, "clone   {}", namespaces.join(" "))?;
+            if let Some(share) = &self.share {
+                writeln!(out, "share   user {} of {}", share.names().join(" "), share.with)?;
+            }
             for (name, ranges) in [("uids", &self.ids.uids), ("gids", &self.ids.gids)] {
                 for r in ranges {
                     writeln!(
@@ -137,12 +143,15 @@ impl SandboxPlan {
             }
             match &self.cgroup {
                 CgroupPlan::None => writeln!(out, "cgroup  none: no controller is delegated to this user")?,
-                CgroupPlan::V1 { writes, reserve, .. } | CgroupPlan::V2 { writes, reserve, .. } => {
+                CgroupPlan::V1 { writes, reserve, granted, .. } | CgroupPlan::V2 { writes, reserve, granted, .. } => {
                     for w in reserve {
                         writeln!(out, "reserve {} = {}", w.file.display(), w.value)?;
                     }
                     for w in writes {
                         writeln!(out, "limit   {} = {}", w.file.display(), w.value)?;
+                    }
+                    for rule in granted {
+                        writeln!(out, "device  {rule}")?;
                     }
                 }
             }
@@ -153,7 +162,12 @@ impl SandboxPlan {
             writeln!(out, "oom     score adjustment {}", self.oom_score_adj)?;
             for (index, t) in self.trees.iter().enumerate() {
                 let how = if t.shift_ids { ", owners shifted" } else { "" };
-                writeln!(out, "tree    {index} is {:?}{how}", t.path.show())?;
+                let place = match t.origin {
+                    Origin::Host => String::new(),
+                    Origin::Other => " of the other container".to_owned(),
+                    Origin::Node(rule, mode) => format!(", a node of its own for {rule}, mode {mode:04o}"),
+                };
+                writeln!(out, "tree    {index} is {:?}{place}{how}", t.path.show())?;
             }
             for (index, step) in self.steps.iter().enumerate() {
                 let phase = format!("{:?}", step.phase()).to_lowercase();

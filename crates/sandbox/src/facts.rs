@@ -26,6 +26,23 @@ pub enum CgroupLayout {
     },
 }
 
+/// How much all containers together may have, in percent: what is left is the host's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reserve {
+    /// Of the host's memory.
+    pub memory: u64,
+    /// Of the host's process ids.
+    pub pids: u64,
+    /// Of the CPU weight of one group of the host.
+    pub cpu: u64,
+}
+
+impl Default for Reserve {
+    fn default() -> Self {
+        Self { memory: 80, pids: 50, cpu: 50 }
+    }
+}
+
 /// What the host offers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFacts {
@@ -61,6 +78,10 @@ pub struct HostFacts {
     pub pid_max: u64,
     /// CPUs that are possible.
     pub cpus: u32,
+    /// The caller's own `oom_score_adj`, below which an ordinary user cannot go; 0 for root.
+    pub oom_score_adj: i32,
+    /// What all containers together may have.
+    pub reserve: Reserve,
 }
 
 /// A fact that could not be read.
@@ -127,8 +148,12 @@ impl HostFacts {
                 rustix::process::getrlimit(*resource).maximum.map(|hard| ((*name).to_owned(), hard))
             })
             .collect();
+        let privileged = uid == 0 && effective & needed == needed && initial;
+        let oom_score = || proc_text(&proc, c"thread-self/oom_score_adj", "self/oom_score_adj")?.trim().parse().ok();
         Ok(Self {
-            privileged: uid == 0 && effective & needed == needed && initial,
+            privileged,
+            oom_score_adj: if privileged { 0 } else { oom_score().unwrap_or(0) },
+            reserve: Reserve::default(),
             uid,
             gid: rustix::process::getegid().as_raw(),
             kernel,

@@ -14,6 +14,7 @@ pub mod facts;
 pub mod join;
 pub mod plan;
 mod protocol;
+mod share;
 pub mod spec;
 pub mod step;
 pub mod supervise;

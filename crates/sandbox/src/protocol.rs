@@ -25,6 +25,8 @@ const TREES: u32 = 0xffff_0001;
 const PROCEED: u32 = 0xffff_0002;
 const READY: u32 = 0xffff_0003;
 const EXEC: u32 = 0xffff_0004;
+const BORN: u32 = 0xffff_0005;
+const OUTSIDE: u32 = 0xffff_0006;
 
 /// How long the child may take for what lies between two messages.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -40,6 +42,16 @@ pub(crate) enum Message {
     Ready,
     /// The child may start the program.
     Exec,
+    /// A go-between has made the child; a descriptor of it comes with it.
+    Born {
+        /// Process id on the host.
+        pid: i32,
+    },
+    /// A go-between could not enter another sandbox.
+    Outside {
+        /// Error number.
+        errno: i32,
+    },
     /// A step failed.
     Failed {
         /// Index in the plan.
@@ -56,6 +68,8 @@ impl Message {
             Self::Proceed => (PROCEED, 0),
             Self::Ready => (READY, 0),
             Self::Exec => (EXEC, 0),
+            Self::Born { pid } => (BORN, pid),
+            Self::Outside { errno } => (OUTSIDE, errno),
             Self::Failed { step, errno } => (step, errno),
         };
         let mut bytes = [0; 8];
@@ -72,6 +86,8 @@ impl Message {
             PROCEED => Some(Self::Proceed),
             READY => Some(Self::Ready),
             EXEC => Some(Self::Exec),
+            BORN => Some(Self::Born { pid: i32::from_ne_bytes([e, f, g, h]) }),
+            OUTSIDE => Some(Self::Outside { errno: i32::from_ne_bytes([e, f, g, h]) }),
             step if step < TREES => Some(Self::Failed { step, errno: i32::from_ne_bytes([e, f, g, h]) }),
             _ => None,
         }
@@ -146,6 +162,8 @@ mod tests {
             Message::Proceed,
             Message::Ready,
             Message::Exec,
+            Message::Born { pid: 4_000_000 },
+            Message::Outside { errno: 1 },
             Message::Failed { step: 17, errno: 13 },
             Message::Failed { step: 0, errno: -1 },
         ] {

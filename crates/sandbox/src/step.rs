@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Text;
+use crate::spec::{DeviceRule, Text};
 
 /// When a step may happen. A plan's steps never go back to an earlier phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -158,6 +158,15 @@ pub enum Step {
         /// Minor number.
         minor: u32,
     },
+    /// Bind one device of the host that was granted, checked to be the one that was looked at.
+    Granted {
+        /// Its node.
+        from: TreeFrom,
+        /// Absolute path in the sandbox.
+        target: Text,
+        /// Which it must be.
+        rule: DeviceRule,
+    },
     /// Make a symbolic link.
     Symlink {
         /// What it says.
@@ -285,6 +294,7 @@ impl Step {
             | Self::Mount { .. }
             | Self::Bind { .. }
             | Self::Device { .. }
+            | Self::Granted { .. }
             | Self::Symlink { .. }
             | Self::Terminal { .. }
             | Self::JoinedRoot

@@ -13,9 +13,11 @@ use crate::arm::{Armed, Stdio};
 use crate::cgroup::CgroupHandle;
 use crate::error::StartError;
 use crate::facts::rlimit_named;
-use crate::plan::{LimitStep, SandboxPlan, Tree};
+use crate::join::Target;
+use crate::plan::{LimitStep, Origin, SandboxPlan, Tree};
 use crate::protocol::{Channel, Message};
-use crate::spec::{IdRange, MapWriter};
+use crate::share::{self, Entry};
+use crate::spec::{DeviceRule, IdRange, MapWriter, outside};
 use crate::step::Step;
 use crate::verify::verify;
 
@@ -75,7 +77,21 @@ pub struct Running {
 /// # Errors
 /// What was attempted; all of it is undone.
 pub fn prepare(plan: &SandboxPlan, stdio: Stdio, init: Option<OwnedFd>) -> Result<Prepared, StartError> {
+    prepare_beside(plan, stdio, init, None)
+}
+
+/// As [`prepare`], of a plan that shares namespaces with the sandbox `other`.
+///
+/// # Errors
+/// As [`prepare`]; when the other sandbox has ended.
+pub fn prepare_beside(
+    plan: &SandboxPlan,
+    stdio: Stdio,
+    init: Option<OwnedFd>,
+    other: Option<&Target>,
+) -> Result<Prepared, StartError> {
     verify(plan)?;
+    let entry = Entry::of(plan, other)?;
     let mut cgroup = CgroupHandle::create(&plan.cgroup)?;
     let proc = Proc::host().map_err(StartError::parent("open /proc as a procfs"))?;
     let (ours, theirs) = Channel::pair().map_err(StartError::parent("make a channel"))?;
@@ -83,22 +99,33 @@ pub fn prepare(plan: &SandboxPlan, stdio: Stdio, init: Option<OwnedFd>) -> Resul
         let init = if plan.program.init { init } else { None };
         let mut armed =
             Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, plan.trees.len(), cgroup.tasks(), init);
+        armed.hidden = plan.share.as_ref().is_some_and(|s| s.pid);
         let single = SingleThreaded::check().map_err(StartError::parent("clone a process that has one thread"))?;
-        match clone::clone3(&single, plan.namespaces, cgroup.into_fd())
-            .map_err(StartError::parent("make the namespaces"))?
-        {
+        // What is shared is entered by a go-between, which makes the rest.
+        let first = if entry.is_some() { 0 } else { plan.namespaces };
+        match clone::clone3(&single, first, cgroup.into_fd()).map_err(StartError::parent("make the namespaces"))? {
             Fork::Child => {
                 drop(ours);
+                if let Some(entry) = &entry {
+                    entry.pass(&single, &theirs);
+                }
                 apply::run(&mut armed, &theirs)
             }
             Fork::Parent { pid, pidfd } => Child { pid, pidfd, over: false },
         }
     };
     drop(theirs);
-    write_maps(plan, &proc, child.pid)?;
+    if entry.is_none() {
+        write_maps(plan, &proc, child.pid)?;
+    }
     set_limits(&plan.limits, child.pid)?;
     set_oom_score(&proc, child.pid, plan.oom_score_adj)?;
-    send_trees(plan, &proc, &child, &ours)?;
+    if entry.is_some() {
+        let (pid, pidfd) = share::await_birth(&ours, child.pidfd.as_fd())?;
+        child.over = true;
+        child = Child { pid, pidfd, over: false };
+    }
+    send_trees(plan, &proc, &child, &ours, entry.as_ref())?;
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
     let terminal = await_ready(&plan.steps, &ours, &mut child)?;
     cgroup.entered();
@@ -261,21 +288,62 @@ pub(crate) fn set_oom_score(proc: &Proc, pid: i32, score: i32) -> Result<(), Sta
 }
 
 /// Opens what the child has no right to, shifts its owners by the child's own map, and sends it.
-fn send_trees(plan: &SandboxPlan, proc: &Proc, child: &Child, channel: &Channel) -> Result<(), StartError> {
+fn send_trees(
+    plan: &SandboxPlan,
+    proc: &Proc,
+    child: &Child,
+    channel: &Channel,
+    entry: Option<&Entry>,
+) -> Result<(), StartError> {
     if plan.trees.is_empty() {
         return Ok(());
+    }
+    // Only the owners of the host's trees are shifted, by root.
+    if plan.trees.iter().all(|t| t.origin == Origin::Other) {
+        let opened = entry.map(other_memory).transpose()?;
+        let borrowed: Vec<BorrowedFd<'_>> = opened.iter().map(AsFd::as_fd).collect();
+        return channel.send(Message::Trees, &borrowed).map_err(StartError::parent("send mount trees"));
     }
     let userns =
         proc.namespace(child.pid, c"user").map_err(StartError::parent("open the user namespace of the new process"))?;
     let mut opened = Vec::with_capacity(plan.trees.len());
     for tree in &plan.trees {
-        opened.push(open_tree(tree, userns.as_fd())?);
+        opened.push(match (tree.origin, entry) {
+            (Origin::Host, _) => open_tree(tree, userns.as_fd())?,
+            (Origin::Node(rule, mode), _) => node(plan, tree, rule, mode)?,
+            (Origin::Other, Some(entry)) => other_memory(entry)?,
+            (Origin::Other, None) => return Err(StartError::Vanished("there is no other container".to_owned())),
+        });
     }
     for some in opened.chunks(fd::FDS_PER_MESSAGE) {
         let borrowed: Vec<BorrowedFd<'_>> = some.iter().map(AsFd::as_fd).collect();
         channel.send(Message::Trees, &borrowed).map_err(StartError::parent("send mount trees"))?;
     }
     Ok(())
+}
+
+fn other_memory(entry: &Entry) -> Result<OwnedFd, StartError> {
+    share::shared_memory(entry).map_err(StartError::parent("open /dev/shm of the other container"))
+}
+
+/// A node of a granted device for the sandbox's root, alone in a memory file system of the host that is mounted nowhere.
+/// The host's own node is left alone: who may open it there says nothing about here.
+fn node(plan: &SandboxPlan, tree: &Tree, rule: DeviceRule, mode: u32) -> Result<OwnedFd, StartError> {
+    use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid};
+    let attempt = || -> Result<OwnedFd, Errno> {
+        let options: [(&std::ffi::CStr, Option<&std::ffi::CStr>); 2] =
+            [(c"size", Some(c"4k")), (c"nr_inodes", Some(c"2"))];
+        let memory = mount::new_filesystem(c"tmpfs", options.into_iter(), mount::NOSUID | mount::NOEXEC)?;
+        let kind = if rule.block { FileType::BlockDevice } else { FileType::CharacterDevice };
+        let device = rustix::fs::makedev(rule.major, rule.minor);
+        rustix::fs::mknodat(&memory, c"node", kind, Mode::from_raw_mode(mode), device)?;
+        let root = |ranges| outside(ranges, 0).ok_or(Errno::INVAL);
+        let (uid, gid) = (Uid::from_raw(root(&plan.ids.uids)?), Gid::from_raw(root(&plan.ids.gids)?));
+        rustix::fs::chownat(&memory, c"node", Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        rustix::fs::chmodat(&memory, c"node", Mode::from_raw_mode(mode), AtFlags::empty())?;
+        mount::copy_tree(memory.as_fd(), c"node", false)
+    };
+    attempt().map_err(StartError::parent(format!("make a node for the device {:?}", tree.path.show())))
 }
 
 fn open_tree(tree: &Tree, userns: BorrowedFd<'_>) -> Result<OwnedFd, StartError> {

@@ -2,8 +2,9 @@
 
 use bulkhead_sys::clone;
 
+use crate::cgroup::CgroupPlan;
 use crate::plan::{SandboxKind, SandboxPlan};
-use crate::spec::{Caps, Grant};
+use crate::spec::{Caps, DeviceRule, Grant, Share};
 use crate::step::{Phase, Step};
 
 /// An invariant that a plan breaks.
@@ -30,12 +31,50 @@ const NAMESPACES: [(u64, &str); 6] = [
 /// # Errors
 /// The first invariant that does not hold.
 pub fn verify(plan: &SandboxPlan) -> Result<(), Violation> {
+    let shared = plan.share.as_ref().map_or(0, Share::bits);
     for (flag, name) in NAMESPACES {
-        must(plan.namespaces & flag != 0, || format!("the {name} namespace is missing"))?;
+        must((plan.namespaces | shared) & flag != 0, || format!("the {name} namespace is missing"))?;
     }
+    shares(plan)?;
+    devices(plan)?;
     ids(plan)?;
     rootfs(plan)?;
     rights(&plan.steps, &plan.filter, &plan.grants)
+}
+
+/// Only ipc, pid and uts are ever shared, each with a grant that names it, and never half.
+fn shares(plan: &SandboxPlan) -> Result<(), Violation> {
+    let Some(share) = &plan.share else { return Ok(()) };
+    let names = share.names();
+    let granted = plan
+        .grants
+        .iter()
+        .any(|g| matches!(g, Grant::Shared { with, namespaces } if *with == share.with && *namespaces == names));
+    must(granted && !names.is_empty(), || format!("namespaces of {} are shared and no grant says so", share.with))?;
+    must(plan.namespaces & share.bits() == 0, || "a namespace is both new and shared".to_owned())?;
+    let renamed = plan.steps.iter().any(|s| matches!(s, Step::Hostname { .. }));
+    must(!(share.uts && renamed), || "the host name of another container would be changed".to_owned())
+}
+
+/// The character devices of the minimal `/dev`.
+const DEVICES: [(u32, u32); 6] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0)];
+
+/// Every device is a usual one, or one that a grant names; and the control group allows no other.
+fn devices(plan: &SandboxPlan) -> Result<(), Violation> {
+    let named = |rule: &DeviceRule| {
+        plan.grants.iter().any(|g| matches!(g, Grant::Device { rule: granted, .. } if granted == rule))
+    };
+    for step in &plan.steps {
+        match step {
+            Step::Device { major, minor, .. } => {
+                must(DEVICES.contains(&(*major, *minor)), || format!("{step} is no usual device"))?;
+            }
+            Step::Granted { rule, .. } => must(named(rule), || format!("{step} has no grant"))?,
+            _ => {}
+        }
+    }
+    let (CgroupPlan::V1 { granted, .. } | CgroupPlan::V2 { granted, .. }) = &plan.cgroup else { return Ok(()) };
+    granted.iter().try_for_each(|rule| must(named(rule), || format!("the device rule {rule} has no grant")))
 }
 
 /// Ids of the host's own accounts are never mapped by a privileged supervisor.
@@ -76,7 +115,11 @@ fn rootfs(plan: &SandboxPlan) -> Result<(), Violation> {
         must(suid_ok, || format!("{what} is mounted without nosuid and no grant says so"))?;
     }
     if plan.kind == SandboxKind::Worker {
-        let mounts = plan.steps.iter().filter(|s| matches!(s, Step::Mount { .. } | Step::Device { .. })).count();
+        let mounts = plan
+            .steps
+            .iter()
+            .filter(|s| matches!(s, Step::Mount { .. } | Step::Device { .. } | Step::Granted { .. }))
+            .count();
         return must(mounts == 0, || "a worker has a kernel file system or a device".to_owned());
     }
     for (name, flags) in [("proc", 0xe), ("sysfs", 0xf)] {

@@ -8,7 +8,7 @@ use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 
 use crate::cgroup;
 use crate::facts::HostFacts;
-use crate::plan::{LimitStep, PlanError, Program, SandboxKind, SandboxPlan, Tree, path_text, text};
+use crate::plan::{LimitStep, Origin, PlanError, Program, SandboxKind, SandboxPlan, Tree, path_text, text};
 use crate::spec::{Caps, Grant, IdMaps, MapWriter, Resources};
 use crate::step::{Step, TreeFrom};
 
@@ -59,7 +59,7 @@ pub fn plan_worker(spec: &WorkerSpec, facts: &HostFacts) -> Result<SandboxPlan, 
         if !facts.privileged {
             return Ok(TreeFrom::Path { path, recursive: false, exact: false });
         }
-        trees.push(Tree { path, recursive: false, exact: false, shift_ids: true });
+        trees.push(Tree { path, recursive: false, exact: false, shift_ids: true, origin: Origin::Host });
         Ok(TreeFrom::Sent(trees.len() - 1))
     };
     let mut steps = vec![Step::DieWithParent];
@@ -104,6 +104,7 @@ pub fn plan_worker(spec: &WorkerSpec, facts: &HostFacts) -> Result<SandboxPlan, 
         kind: SandboxKind::Worker,
         id: spec.id.clone(),
         namespaces,
+        share: None,
         cgroup,
         ids: spec.ids.clone(),
         limits: vec![

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use bulkhead_sandbox::facts::{CgroupLayout, HostFacts};
+use bulkhead_sandbox::facts::{CgroupLayout, HostFacts, Reserve};
 use bulkhead_sandbox::plan::plan;
 use bulkhead_sandbox::spec::{
     Caps, Grant, IdMaps, IdRange, Identity, MapWriter, Mount, MountFlags, Process, Resources, Rlimit, Rootfs,
@@ -46,6 +46,8 @@ fn facts(v2: bool, privileged: bool) -> HostFacts {
         memory: 8 << 30,
         pid_max: 32_768,
         cpus: 4,
+        oom_score_adj: 0,
+        reserve: Reserve::default(),
     }
 }
 
@@ -78,10 +80,14 @@ fn spec() -> SandboxSpec {
                 target: "/tmp".to_owned(),
                 size: 64 << 20,
                 mode: 0o1777,
+                owner: (0, 0),
+                inodes: 65_536,
                 flags: MountFlags { read_only: false, exec: false },
                 directories: Vec::new(),
             },
         ],
+        devices: Vec::new(),
+        share: None,
         shm_size: 64 << 20,
         proc_pid_only: false,
         masked_paths: ["/proc/kcore", "/proc/keys", "/proc/sysrq-trigger", "/sys/firmware"].map(str::to_owned).to_vec(),
@@ -243,6 +249,8 @@ fn what_cannot_be_is_refused_with_the_field_and_the_value() {
         target: target.to_owned(),
         size: 1,
         mode: 0o755,
+        owner: (0, 0),
+        inodes: 1,
         flags: MountFlags { read_only: false, exec: false },
         directories: Vec::new(),
     };

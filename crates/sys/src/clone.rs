@@ -21,6 +21,7 @@ pub const NEWCGROUP: u64 = 0x0200_0000;
 /// New time namespace; only `clone3` and `unshare` know it.
 pub const NEWTIME: u64 = 0x0000_0080;
 
+const PARENT: u64 = 0x8000;
 const PIDFD: u64 = 0x1000;
 const INTO_CGROUP: u64 = 0x2_0000_0000;
 
@@ -66,13 +67,30 @@ fn threads() -> Result<u64> {
 ///
 /// # Errors
 /// `EBADF` when `cgroup` is not a cgroup v2 directory. Else what the kernel says.
-pub fn clone3(_single: &SingleThreaded, namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
+pub fn clone3(single: &SingleThreaded, namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
+    make(single, namespaces, cgroup, false)
+}
+
+/// As [`clone3`], but the new process is a child of this one's parent, which collects it. Child-safe.
+///
+/// # Errors
+/// What the kernel says.
+pub fn sibling(single: &SingleThreaded, namespaces: u64) -> Result<Fork> {
+    make(single, namespaces, None, true)
+}
+
+fn make(_single: &SingleThreaded, namespaces: u64, cgroup: Option<BorrowedFd<'_>>, sibling: bool) -> Result<Fork> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: `clone_args` is plain integers; all-zero is a valid value of it.
     let mut args: libc::clone_args = unsafe { core::mem::zeroed() };
     args.flags = namespaces | PIDFD;
     args.pidfd = (&raw mut pidfd).addr() as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    if sibling {
+        // Its signal is that of this process, and no other may be named.
+        args.flags |= PARENT;
+    } else {
+        args.exit_signal = libc::SIGCHLD as u64;
+    }
     if let Some(fd) = cgroup {
         args.flags |= INTO_CGROUP;
         args.cgroup = fd.as_raw_fd() as u64;

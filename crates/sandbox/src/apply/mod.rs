@@ -70,7 +70,7 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
         Step::BecomeRoot { drop_groups } => {
             ids::become_user(0, 0, if *drop_groups { Some(&[]) } else { None })?;
             // Files of this process in /proc belong to its own root from here on, not to the host's.
-            if !armed.joining {
+            if !armed.joining && !armed.hidden {
                 ids::set_dumpable(true)?;
             }
             die_with_parent(channel)
@@ -99,6 +99,7 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
         Step::Device { source, target, major, minor, .. } => {
             mounts::device(state, source.c(), target.c(), *major, *minor)
         }
+        Step::Granted { from, target, rule } => mounts::granted(armed, state, from, target.c(), *rule),
         Step::Symlink { content, path } => mounts::symlink(state, content.c(), path.c()),
         Step::Terminal { console } => mounts::terminal(state, *console),
         Step::JoinedRoot => {

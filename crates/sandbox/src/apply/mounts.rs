@@ -11,7 +11,7 @@ use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 
 use super::State;
 use crate::arm::Armed;
-use crate::spec::Text;
+use crate::spec::{DeviceRule, Text};
 use crate::step::{Directory, Missing, TreeFrom};
 
 /// `DEVPTS_SUPER_MAGIC` of `statfs(2)`.
@@ -235,6 +235,28 @@ pub(super) fn device(state: &State, source: &CStr, target: &CStr, major: u32, mi
     mount::set_attributes(device.as_fd(), NOSUID | NOEXEC, false)?;
     let place = state.root()?.file(target)?;
     mount::attach(device.as_fd(), place.as_fd())
+}
+
+/// Binds the node of a granted device, after a look at what it really is.
+pub(super) fn granted(
+    armed: &Armed<'_>,
+    state: &State,
+    from: &TreeFrom,
+    target: &CStr,
+    rule: DeviceRule,
+) -> Result<()> {
+    let place = state.root()?.file(target)?;
+    refuse_kernel_place(state.root()?, target, &place)?;
+    with_tree(armed, from, |tree| {
+        let stat = rustix::fs::fstat(tree)?;
+        let kind = if rule.block { FileType::BlockDevice } else { FileType::CharacterDevice };
+        let numbers = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        if FileType::from_raw_mode(stat.st_mode) != kind || numbers != (rule.major, rule.minor) {
+            return Err(Errno::NODEV);
+        }
+        mount::set_attributes(tree, NOSUID | NOEXEC, false)?;
+        mount::attach(tree, place.as_fd())
+    })
 }
 
 pub(super) fn symlink(state: &State, content: &CStr, path: &CStr) -> Result<()> {

@@ -9,7 +9,7 @@ use bulkhead_sys::{Errno, bpf};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use super::{CgroupPlan, Write};
+use super::{CgroupPlan, DeviceRule, Write};
 
 /// A control group operation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -68,18 +68,23 @@ const DEVICES: [&str; 8] =
 
 /// Writes the device list unless it is in force already: a group inherits its parent's when it is made, and nine writes
 /// saved are a tenth of a millisecond of every start.
-fn restrict_devices(directory: &Path) -> Result<(), CgroupError> {
+///
+/// A parent passes its list on when a group is made below it, so one that was widened for the sake of one sandbox is
+/// narrowed again for the next one here.
+fn restrict_devices(directory: &Path, granted: &[DeviceRule]) -> Result<(), CgroupError> {
     let list = directory.join("devices.list");
     let text = std::fs::read_to_string(&list).map_err(|e| CgroupError::new("read", &list, e))?;
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
-    let mut wanted = DEVICES;
+    let granted: Vec<String> = granted.iter().map(ToString::to_string).collect();
+    let mut wanted: Vec<&str> = DEVICES.into_iter().chain(granted.iter().map(String::as_str)).collect();
     wanted.sort_unstable();
+    wanted.dedup();
     if lines == wanted {
         return Ok(());
     }
     write(&Write { file: directory.join("devices.deny"), value: "a".to_owned() })?;
-    for rule in DEVICES {
+    for rule in wanted {
         write(&Write { file: directory.join("devices.allow"), value: rule.to_owned() })?;
     }
     Ok(())
@@ -103,16 +108,24 @@ impl CgroupHandle {
         let mut handle = Self { directories: Vec::new(), into: None, tasks: Vec::new(), remove: true };
         match plan {
             CgroupPlan::None => {}
-            CgroupPlan::V1 { parents, reserve, directories, writes, devices, visible: _ } => {
+            CgroupPlan::V1 { parents, reserve, directories, writes, devices, visible: _, granted } => {
                 for parent in parents {
-                    if make(parent)? && Some(parent) == devices.as_ref() {
-                        restrict_devices(parent)?;
+                    let new = make(parent)?;
+                    if Some(parent) != devices.as_ref() {
+                        continue;
+                    }
+                    if new {
+                        restrict_devices(parent, &[])?;
+                    }
+                    // No group may have what its parent lacks.
+                    for rule in granted {
+                        write(&Write { file: parent.join("devices.allow"), value: rule.to_string() })?;
                     }
                 }
                 handle.fill(reserve, directories, writes)?;
                 if let Some(parent) = devices {
                     for directory in directories.iter().filter(|d| d.starts_with(parent)) {
-                        restrict_devices(directory)?;
+                        restrict_devices(directory, granted)?;
                     }
                 }
                 for directory in directories {
@@ -122,13 +135,13 @@ impl CgroupHandle {
                     handle.tasks.push(fd);
                 }
             }
-            CgroupPlan::V2 { parent, reserve, directory, writes, device_filter } => {
+            CgroupPlan::V2 { parent, reserve, directory, writes, device_filter, granted } => {
                 make(parent)?;
                 handle.fill(reserve, std::slice::from_ref(directory), writes)?;
                 let fd = rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
                     .map_err(|e| CgroupError::new("open", directory, e))?;
                 if *device_filter {
-                    filter_devices(directory)?;
+                    filter_devices(directory, granted)?;
                 }
                 handle.into = Some(fd);
             }
@@ -240,9 +253,9 @@ fn kill_members(directory: &Path) {
     }
 }
 
-fn filter_devices(directory: &Path) -> Result<(), CgroupError> {
+fn filter_devices(directory: &Path, granted: &[DeviceRule]) -> Result<(), CgroupError> {
     let attempt = |source: Errno| CgroupError::new("attach the device filter to", directory, source);
-    let program = bpf::load_device_filter(&super::device_program()).map_err(attempt)?;
+    let program = bpf::load_device_filter(&super::device_program(granted)).map_err(attempt)?;
     let fd = rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(attempt)?;
     bpf::attach_device_filter(fd.as_fd(), program.as_fd()).map_err(attempt)

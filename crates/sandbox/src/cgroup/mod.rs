@@ -29,6 +29,40 @@ pub struct Write {
     pub value: String,
 }
 
+/// A device that a sandbox may use beside the usual ones. Nothing inside can make a node of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRule {
+    /// A block device, else a character device.
+    pub block: bool,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// It may be read.
+    pub read: bool,
+    /// It may be written.
+    pub write: bool,
+}
+
+impl std::fmt::Display for DeviceRule {
+    /// As `devices.list` shows it: `c 10:229 rw`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let access = |on, letter| if on { letter } else { "" };
+        let kind = if self.block { 'b' } else { 'c' };
+        write!(f, "{kind} {}:{} {}{}", self.major, self.minor, access(self.read, "r"), access(self.write, "w"))
+    }
+}
+
+impl CgroupPlan {
+    /// Lets the sandbox use these devices too.
+    pub(crate) fn grant_devices(&mut self, rules: &[DeviceRule]) {
+        match self {
+            Self::None => {}
+            Self::V1 { granted, .. } | Self::V2 { granted, .. } => *granted = rules.to_vec(),
+        }
+    }
+}
+
 /// The control group of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -49,6 +83,8 @@ pub enum CgroupPlan {
         devices: Option<PathBuf>,
         /// Hierarchies whose view is mounted inside, by controller.
         visible: Vec<String>,
+        /// Devices beyond the usual ones.
+        granted: Vec<DeviceRule>,
     },
     /// One directory; the child is cloned into it.
     V2 {
@@ -62,6 +98,8 @@ pub enum CgroupPlan {
         writes: Vec<Write>,
         /// Attach the device filter (needs root).
         device_filter: bool,
+        /// Devices beyond the usual ones.
+        granted: Vec<DeviceRule>,
     },
 }
 
@@ -108,6 +146,10 @@ fn refuse_all(wanted: &Resources) -> Result<(), LimitError> {
         cpuset_mems,
         pids: _,
         pids_required: _,
+        cpu_period,
+        cpu_quota,
+        swappiness,
+        blkio_weight_devices,
         blkio_weight,
         device_rates,
         hugetlb,
@@ -118,6 +160,10 @@ fn refuse_all(wanted: &Resources) -> Result<(), LimitError> {
         ("--memory-reservation", memory_reservation.is_some()),
         ("--cpus", milli_cpus.is_some()),
         ("--cpu-shares", cpu_shares.is_some()),
+        ("--cpu-period", cpu_period.is_some()),
+        ("--cpu-quota", cpu_quota.is_some()),
+        ("--memory-swappiness", swappiness.is_some()),
+        ("--blkio-weight-device", !blkio_weight_devices.is_empty()),
         ("--cpuset-cpus", cpuset_cpus.is_some()),
         ("--cpuset-mems", cpuset_mems.is_some()),
         ("--blkio-weight", blkio_weight.is_some()),
@@ -136,19 +182,40 @@ fn refuse_all(wanted: &Resources) -> Result<(), LimitError> {
     Ok(())
 }
 
-/// How many processes the parent group may hold: half of what the host can have.
-fn parent_pids(facts: &HostFacts) -> u64 {
-    (facts.pid_max / 2).max(64)
+/// So many percent, of numbers that 64 bits hold.
+fn percent(whole: u64, of_hundred: u64) -> u64 {
+    whole / 100 * of_hundred + whole % 100 * of_hundred / 100
 }
 
-/// How much memory the parent group may hold: four fifths of the host's.
+/// How many processes the parent group may hold: half of what the host can have, where nothing else is configured.
+fn parent_pids(facts: &HostFacts) -> u64 {
+    percent(facts.pid_max, facts.reserve.pids).max(64)
+}
+
+/// How much memory the parent group may hold: four fifths of the host's, where nothing else is configured.
 fn parent_memory(facts: &HostFacts) -> u64 {
     // A whole number of pages, as the kernel reads it back.
-    facts.memory / 5 * 4 / 4096 * 4096
+    percent(facts.memory, facts.reserve.memory) / 4096 * 4096
+}
+
+/// CPU weight of the parent group, where `usual` is that of any single group of the host.
+fn parent_weight(facts: &HostFacts, usual: u64) -> u64 {
+    percent(usual, facts.reserve.cpu).max(2)
 }
 
 /// Period of a CPU quota in microseconds, as Docker has it.
 const CPU_PERIOD: u64 = 100_000;
+
+/// Quota and period in microseconds, from `--cpus` or from `--cpu-quota` and `--cpu-period`; a quota of `None` is no
+/// limit.
+fn bandwidth(wanted: &Resources) -> Result<Option<(Option<u64>, u64)>, LimitError> {
+    let period = wanted.cpu_period.unwrap_or(CPU_PERIOD);
+    match (wanted.milli_cpus, wanted.cpu_quota) {
+        (Some(milli), _) => Ok(Some((Some(cpu_quota(milli)?), CPU_PERIOD))),
+        (None, Some(quota)) => Ok(Some((u64::try_from(quota).ok().filter(|q| *q > 0), period))),
+        (None, None) => Ok(wanted.cpu_period.map(|period| (None, period))),
+    }
+}
 
 /// CPU time per period in microseconds. The kernel refuses less than a millisecond.
 fn cpu_quota(milli_cpus: u64) -> Result<u64, LimitError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{CPU_PERIOD, CgroupPlan, LimitError, PARENT, Write, cpu_quota, parent_memory, parent_pids};
+use super::{CgroupPlan, LimitError, PARENT, Write, bandwidth, parent_memory, parent_pids, parent_weight};
 use crate::facts::HostFacts;
 use crate::spec::{RateKind, Resources};
 
@@ -76,7 +76,15 @@ pub(super) fn plan(
     let parents = group.directories.iter().filter_map(|d| d.parent().map(Path::to_path_buf)).collect();
     let devices = mounts.get("devices").map(|m| m.join(PARENT));
     let visible = VISIBLE.iter().filter(|c| mounts.contains_key(**c)).map(|c| (*c).to_owned()).collect();
-    Ok(CgroupPlan::V1 { parents, reserve, directories: group.directories, writes: group.writes, devices, visible })
+    Ok(CgroupPlan::V1 {
+        parents,
+        reserve,
+        directories: group.directories,
+        writes: group.writes,
+        devices,
+        visible,
+        granted: Vec::new(),
+    })
 }
 
 fn memory(group: &mut Group<'_>, wanted: &Resources, facts: &HostFacts) -> Result<(), LimitError> {
@@ -97,6 +105,15 @@ fn memory(group: &mut Group<'_>, wanted: &Resources, facts: &HostFacts) -> Resul
             _ => {}
         }
     }
+    if let Some(swappiness) = wanted.swappiness {
+        if !facts.swap_accounting && wanted.memory.is_some() && wanted.swap == Some(0) && swappiness != 0 {
+            return Err(LimitError::new(
+                "--memory-swappiness",
+                "this kernel does not account swap, so only a swappiness of 0 keeps a container with --memory from it",
+            ));
+        }
+        group.set("memory", "memory.swappiness", swappiness, "--memory-swappiness")?;
+    }
     if let Some(bytes) = wanted.memory_reservation {
         group.set("memory", "memory.soft_limit_in_bytes", bytes, "--memory-reservation")?;
     }
@@ -104,9 +121,11 @@ fn memory(group: &mut Group<'_>, wanted: &Resources, facts: &HostFacts) -> Resul
 }
 
 fn cpu(group: &mut Group<'_>, wanted: &Resources) -> Result<(), LimitError> {
-    if let Some(milli) = wanted.milli_cpus {
-        group.set("cpu", "cpu.cfs_period_us", CPU_PERIOD, "--cpus")?;
-        group.set("cpu", "cpu.cfs_quota_us", cpu_quota(milli)?, "--cpus")?;
+    if let Some((quota, period)) = bandwidth(wanted)? {
+        let limit = if wanted.milli_cpus.is_some() { "--cpus" } else { "--cpu-quota" };
+        group.set("cpu", "cpu.cfs_period_us", period, limit)?;
+        let quota = quota.map_or_else(|| "-1".to_owned(), |q| q.to_string());
+        group.set("cpu", "cpu.cfs_quota_us", quota, limit)?;
     }
     if let Some(shares) = wanted.cpu_shares {
         group.set("cpu", "cpu.shares", shares, "--cpu-shares")?;
@@ -125,17 +144,21 @@ fn cpu(group: &mut Group<'_>, wanted: &Resources) -> Result<(), LimitError> {
 }
 
 fn block_io(group: &mut Group<'_>, wanted: &Resources) -> Result<(), LimitError> {
+    // The weight is the business of the BFQ scheduler, or of CFQ on old kernels.
+    let weights = |group: &Group<'_>, files: [&'static str; 2], limit: &str| {
+        let mount = group.mount("blkio", limit)?;
+        files.into_iter().find(|f| mount.join(f).exists()).ok_or_else(|| {
+            LimitError::new(limit, "no I/O scheduler of this host has weights; rates (--device-read-bps) work")
+        })
+    };
     if let Some(weight) = wanted.blkio_weight {
-        let mount = group.mount("blkio", "--blkio-weight")?;
-        // The weight is the business of the BFQ scheduler, or of CFQ on old kernels.
-        let file =
-            ["blkio.bfq.weight", "blkio.weight"].into_iter().find(|f| mount.join(f).exists()).ok_or_else(|| {
-                LimitError::new(
-                    "--blkio-weight",
-                    "no I/O scheduler of this host has weights; rates (--device-read-bps) work",
-                )
-            })?;
+        let file = weights(group, ["blkio.bfq.weight", "blkio.weight"], "--blkio-weight")?;
         group.set("blkio", file, weight, "--blkio-weight")?;
+    }
+    for ((major, minor), weight) in &wanted.blkio_weight_devices {
+        let limit = "--blkio-weight-device";
+        let file = weights(group, ["blkio.bfq.weight_device", "blkio.weight_device"], limit)?;
+        group.set("blkio", file, format!("{major}:{minor} {weight}"), limit)?;
     }
     for rate in &wanted.device_rates {
         let (file, limit) = match rate.kind {
@@ -160,8 +183,8 @@ fn reserve(facts: &HostFacts, mounts: &BTreeMap<String, PathBuf>, with_cpuset: b
     };
     add("memory", "memory.limit_in_bytes", parent_memory(facts).to_string());
     add("pids", "pids.max", parent_pids(facts).to_string());
-    // Half of what any single group of the host weighs.
-    add("cpu", "cpu.shares", "512".to_owned());
+    // Half of what any single group of the host weighs, where nothing else is configured.
+    add("cpu", "cpu.shares", parent_weight(facts, 1024).to_string());
     if let Some(mount) = mounts.get("cpuset").filter(|_| with_cpuset) {
         for file in ["cpuset.cpus", "cpuset.mems"] {
             let value = std::fs::read_to_string(mount.join(file)).unwrap_or_default().trim().to_owned();

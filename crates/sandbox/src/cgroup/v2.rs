@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{CPU_PERIOD, CgroupPlan, LimitError, PARENT, Write, cpu_quota, parent_memory, parent_pids};
+use super::{CgroupPlan, LimitError, PARENT, Write, bandwidth, parent_memory, parent_pids, parent_weight};
 use crate::facts::HostFacts;
 use crate::spec::{RateKind, Resources};
 
@@ -81,6 +81,7 @@ pub(super) fn plan(
         directory: group.directory,
         writes: group.writes,
         device_filter: facts.privileged,
+        granted: Vec::new(),
     })
 }
 
@@ -97,6 +98,9 @@ fn memory(group: &mut Group<'_>, wanted: &Resources) -> Result<(), LimitError> {
         }
         _ => {}
     }
+    if wanted.swappiness.is_some() {
+        return Err(LimitError::new("--memory-swappiness", "cgroup v2 has no such setting; --memory-swap bounds swap"));
+    }
     if let Some(bytes) = wanted.memory_reservation {
         group.set("memory", "memory.low", bytes, "--memory-reservation")?;
     }
@@ -104,8 +108,10 @@ fn memory(group: &mut Group<'_>, wanted: &Resources) -> Result<(), LimitError> {
 }
 
 fn cpu(group: &mut Group<'_>, wanted: &Resources) -> Result<(), LimitError> {
-    if let Some(milli) = wanted.milli_cpus {
-        group.set("cpu", "cpu.max", format!("{} {CPU_PERIOD}", cpu_quota(milli)?), "--cpus")?;
+    if let Some((quota, period)) = bandwidth(wanted)? {
+        let limit = if wanted.milli_cpus.is_some() { "--cpus" } else { "--cpu-quota" };
+        let quota = quota.map_or_else(|| "max".to_owned(), |q| q.to_string());
+        group.set("cpu", "cpu.max", format!("{quota} {period}"), limit)?;
     }
     if let Some(shares) = wanted.cpu_shares {
         group.set("cpu", "cpu.weight", weight(shares), "--cpu-shares")?;
@@ -119,11 +125,18 @@ fn cpu(group: &mut Group<'_>, wanted: &Resources) -> Result<(), LimitError> {
     Ok(())
 }
 
+/// Docker's 10 to 1000 on the line that every runtime uses for v2's 1 to 10000.
+fn io_weight(weight: u16) -> u64 {
+    1 + (u64::from(weight).clamp(10, 1000) - 10) * 9999 / 990
+}
+
 fn io(group: &mut Group<'_>, wanted: &Resources) -> Result<(), LimitError> {
     if let Some(weight) = wanted.blkio_weight {
-        // Docker's 10 to 1000 on the line that every runtime uses for v2's 1 to 10000.
-        let weight = 1 + (u64::from(weight).clamp(10, 1000) - 10) * 9999 / 990;
-        group.set("io", "io.weight", format!("default {weight}"), "--blkio-weight")?;
+        group.set("io", "io.weight", format!("default {}", io_weight(weight)), "--blkio-weight")?;
+    }
+    for ((major, minor), weight) in &wanted.blkio_weight_devices {
+        let value = format!("{major}:{minor} {}", io_weight(*weight));
+        group.set("io", "io.weight", value, "--blkio-weight-device")?;
     }
     for rate in &wanted.device_rates {
         let (key, limit) = match rate.kind {
@@ -154,7 +167,7 @@ fn reserve(facts: &HostFacts, base: &Path, parent: &Path, controllers: &[String]
     };
     add("memory", "memory.max", parent_memory(facts).to_string());
     add("pids", "pids.max", parent_pids(facts).to_string());
-    add("cpu", "cpu.weight", "50".to_owned());
+    add("cpu", "cpu.weight", parent_weight(facts, 100).to_string());
     writes
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod identity;
 mod rootfs;
+mod share;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ use bulkhead_sys::clone;
 
 use crate::cgroup::{self, CgroupPlan, LimitError};
 use crate::facts::{HostFacts, rlimit_named};
-use crate::spec::{Grant, IdMaps, IdRange, MapWriter, Process, SandboxSpec, Seccomp, Text};
+use crate::spec::{DeviceRule, Grant, IdMaps, IdRange, MapWriter, Process, SandboxSpec, Seccomp, Share, Text};
 use crate::step::Step;
 
 /// A mount tree that the parent opens and sends.
@@ -23,6 +24,20 @@ pub struct Tree {
     pub exact: bool,
     /// Shift owners by the id maps.
     pub shift_ids: bool,
+    /// Where it is.
+    pub origin: Origin,
+}
+
+/// Where a tree that the parent opens is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// On the host.
+    Host,
+    /// In the sandbox whose namespaces are shared.
+    Other,
+    /// Nowhere yet: a node of a device is made in memory, for the sandbox's root, with these permission bits.
+    Node(DeviceRule, u32),
 }
 
 /// The program that is started.
@@ -78,6 +93,8 @@ pub struct SandboxPlan {
     pub id: String,
     /// `CLONE_NEW*` bits of `clone3(2)`.
     pub namespaces: u64,
+    /// Namespaces of another sandbox that are entered.
+    pub share: Option<Share>,
     /// Control group.
     pub cgroup: CgroupPlan,
     /// Id maps, written by the parent.
@@ -96,6 +113,14 @@ pub struct SandboxPlan {
     pub filter: Vec<bulkhead_seccomp::Insn>,
     /// What was loosened.
     pub grants: Vec<Grant>,
+}
+
+impl SandboxPlan {
+    /// `CLONE_NEW*` bits of all namespaces that the sandbox is in and the host is not: its own, and those it shares.
+    #[must_use]
+    pub fn entered(&self) -> u64 {
+        self.namespaces | self.share.as_ref().map_or(0, Share::bits)
+    }
 }
 
 /// A spec that cannot become a plan on this host.
@@ -149,10 +174,15 @@ pub(crate) fn path_text(field: &str, value: &str) -> Result<Text, PlanError> {
 /// A value that is not acceptable, or something that this host cannot do; nothing was changed.
 pub fn plan(spec: &SandboxSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanError> {
     check_ids(&spec.ids)?;
-    let cgroup = cgroup::plan(&spec.id, &spec.resources, facts)?;
+    let mut cgroup = cgroup::plan(&spec.id, &spec.resources, facts)?;
+    cgroup.grant_devices(&spec.devices.iter().map(|d| d.rule).collect::<Vec<_>>());
     let mut namespaces = clone::NEWUSER | clone::NEWNS | clone::NEWPID | clone::NEWNET | clone::NEWIPC | clone::NEWUTS;
     if facts.has_namespace("time") {
         namespaces |= clone::NEWTIME;
+    }
+    if let Some(share) = &spec.share {
+        share::check(spec, share, &cgroup)?;
+        namespaces &= !share.bits();
     }
     let mut trees = Vec::new();
     let mut steps = vec![Step::DieWithParent];
@@ -176,7 +206,9 @@ pub fn plan(spec: &SandboxSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanEr
     steps.push(Step::BecomeRoot { drop_groups: many_ids });
     steps.push(Step::NewSession);
     steps.push(Step::Loopback);
-    steps.push(Step::Hostname { name: hostname(&spec.hostname)? });
+    if !spec.share.as_ref().is_some_and(|s| s.uts) {
+        steps.push(Step::Hostname { name: hostname(&spec.hostname)? });
+    }
     rootfs::steps(spec, facts, &cgroup, &mut trees, &mut steps)?;
     identity::process_steps(&spec.process, &spec.ids, facts, &mut steps)?;
     identity::rights_steps(&spec.process, spec, facts, &mut steps)?;
@@ -184,6 +216,7 @@ pub fn plan(spec: &SandboxSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanEr
         kind: SandboxKind::Container,
         id: spec.id.clone(),
         namespaces,
+        share: spec.share.clone(),
         cgroup,
         ids: spec.ids.clone(),
         limits: limits(&spec.process, spec, facts)?,

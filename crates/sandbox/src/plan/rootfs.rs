@@ -4,10 +4,10 @@ use std::path::Path;
 
 use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 
-use super::{PlanError, Tree, identity, path_text, text};
+use super::{Origin, PlanError, Tree, identity, path_text, text};
 use crate::cgroup::CgroupPlan;
 use crate::facts::HostFacts;
-use crate::spec::{Grant, Mount, MountFlags, Rootfs, SandboxSpec, Text};
+use crate::spec::{Device, Grant, Mount, MountFlags, Rootfs, SandboxSpec, Text};
 use crate::step::{Directory, Missing, Step, TreeFrom};
 
 /// Options of the root mount come in one string of at most this many bytes (`fsconfig(2)`).
@@ -28,8 +28,13 @@ impl Builder<'_> {
         if !self.facts.privileged {
             return Ok(TreeFrom::Path { path, recursive, exact });
         }
-        self.trees.push(Tree { path, recursive, exact, shift_ids });
-        Ok(TreeFrom::Sent(self.trees.len() - 1))
+        Ok(self.sent(Tree { path, recursive, exact, shift_ids, origin: Origin::Host }))
+    }
+
+    /// A tree that the parent opens, whoever it is.
+    fn sent(&mut self, tree: Tree) -> TreeFrom {
+        self.trees.push(tree);
+        TreeFrom::Sent(self.trees.len() - 1)
     }
 
     fn mount(
@@ -168,6 +173,9 @@ fn devices(b: &mut Builder<'_>, spec: &SandboxSpec) -> Result<(), PlanError> {
             minor,
         });
     }
+    for device in &spec.devices {
+        granted_device(b, device)?;
+    }
     for (path, content) in [
         ("/dev/fd", "/proc/self/fd"),
         ("/dev/stdin", "/proc/self/fd/0"),
@@ -183,9 +191,52 @@ fn devices(b: &mut Builder<'_>, spec: &SandboxSpec) -> Result<(), PlanError> {
     if spec.process.terminal {
         b.steps.push(Step::Terminal { console: true });
     }
-    let size = spec.shm_size.to_string();
-    b.mount("tmpfs", "/dev/shm", &[("size", &size), ("mode", "1777")], QUIET | NODEV, Missing::Make)?;
+    match &spec.share {
+        Some(share) if share.ipc => {
+            let path = path_text("path", "/dev/shm")?;
+            let tree =
+                Tree { path: path.clone(), recursive: false, exact: true, shift_ids: false, origin: Origin::Other };
+            let from = b.sent(tree);
+            b.steps.push(Step::Bind { from, target: path, directory: true, attributes: QUIET | NODEV });
+        }
+        _ if spec.shm_size == 0 => {}
+        _ => {
+            let size = spec.shm_size.to_string();
+            b.mount("tmpfs", "/dev/shm", &[("size", &size), ("mode", "1777")], QUIET | NODEV, Missing::Make)?;
+        }
+    }
     b.mount("mqueue", "/dev/mqueue", &[], QUIET | NODEV, Missing::Make)
+}
+
+/// Names in `/dev` that are the sandbox's own.
+const OWN: [&str; 14] = [
+    "null", "zero", "full", "random", "urandom", "tty", "console", "ptmx", "fd", "stdin", "stdout", "stderr", "pts",
+    "shm",
+];
+
+/// A device that was granted. Root's parent makes a node for the sandbox's root, which has no right to the host's own;
+/// an ordinary user's child binds what the user may open.
+fn granted_device(b: &mut Builder<'_>, device: &Device) -> Result<(), PlanError> {
+    let mut parts = device.target.strip_prefix("/dev/").unwrap_or_default().split('/');
+    let first = parts.next().unwrap_or_default();
+    if first.is_empty() || OWN.contains(&first) || first == "mqueue" || device.target.ends_with('/') {
+        return Err(PlanError::invalid(
+            "--device",
+            device.target.as_str(),
+            "a path below /dev that is none of the container's own devices is needed",
+        ));
+    }
+    let shown = device.source.to_str().unwrap_or_default();
+    let path = path_text("--device", shown)?;
+    let from = if b.facts.privileged {
+        let origin = Origin::Node(device.rule, device.mode & 0o666);
+        b.sent(Tree { path, recursive: false, exact: true, shift_ids: false, origin })
+    } else {
+        TreeFrom::Path { path, recursive: false, exact: true }
+    };
+    let target = path_text("--device", &device.target)?;
+    b.steps.push(Step::Granted { from, target, rule: device.rule });
+    Ok(())
 }
 
 /// Targets that would hide or replace what the sandbox itself puts there.
@@ -230,10 +281,14 @@ fn user_mount(b: &mut Builder<'_>, mount: &Mount, suid: u64) -> Result<(), PlanE
                 attributes: attributes(*flags, suid),
             });
         }
-        Mount::Tmpfs { target, size, mode, flags, directories } => {
-            let (size, mode) = (size.to_string(), format!("{mode:o}"));
+        Mount::Tmpfs { target, size, mode, owner, inodes, flags, directories } => {
+            let (size, mode, inodes) = (size.to_string(), format!("{mode:o}"), inodes.to_string());
+            let (uid, gid) = (owner.0.to_string(), owner.1.to_string());
             // Inodes are bounded too: each costs about a kilobyte of kernel memory.
-            let options = [("size", size.as_str()), ("mode", &mode), ("nr_inodes", "65536")];
+            let mut options = vec![("size", size.as_str()), ("mode", &mode), ("nr_inodes", &inodes)];
+            // Root owns it without a word.
+            options.extend((owner.0 != 0).then_some(("uid", uid.as_str())));
+            options.extend((owner.1 != 0).then_some(("gid", gid.as_str())));
             b.mount("tmpfs", target, &options, attributes(*flags, NOSUID), Missing::Make)?;
             if let Some(Step::Mount { directories: made, .. }) = b.steps.last_mut() {
                 for d in directories {

@@ -8,10 +8,12 @@ mod text;
 
 use std::path::PathBuf;
 
+use bulkhead_sys::clone;
 use serde::{Deserialize, Serialize};
 
 pub use self::caps::Caps;
 pub use self::text::Text;
+pub use crate::cgroup::DeviceRule;
 
 /// A named loosening of a default. It is shown by `explain`, in the plan and by `inspect`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,20 @@ pub enum Grant {
     Privileged,
     /// Docker's own defaults instead of the hardened ones (`--profile compat`).
     Compat,
+    /// A device of the host.
+    Device {
+        /// Path inside.
+        target: String,
+        /// Which, and what may be done with it.
+        rule: DeviceRule,
+    },
+    /// The user namespace, and these kinds of namespaces, of another sandbox.
+    Shared {
+        /// Its id.
+        with: String,
+        /// `ipc`, `pid`, `uts`.
+        namespaces: Vec<String>,
+    },
 }
 
 impl std::fmt::Display for Grant {
@@ -46,6 +62,13 @@ impl std::fmt::Display for Grant {
             Self::Mounts => f.write_str("mounts"),
             Self::Privileged => f.write_str("privileged"),
             Self::Compat => f.write_str("compat"),
+            Self::Device { target, rule } => {
+                let access = |on, letter| if on { letter } else { "" };
+                write!(f, "device({target}:{}{})", access(rule.read, "r"), access(rule.write, "w"))
+            }
+            Self::Shared { with, namespaces } => {
+                write!(f, "shared({} of {})", namespaces.join(","), with.get(..12).unwrap_or(with))
+            }
         }
     }
 }
@@ -173,6 +196,10 @@ pub enum Mount {
         size: u64,
         /// Permission bits of its root.
         mode: u32,
+        /// Owner and group of its root inside.
+        owner: (u32, u32),
+        /// Most files and directories that it holds.
+        inodes: u64,
         /// Attributes.
         flags: MountFlags,
         /// Directories that the image has there, made again in the fresh file system.
@@ -187,6 +214,48 @@ impl Mount {
         match self {
             Self::Bind { target, .. } | Self::Tmpfs { target, .. } => target,
         }
+    }
+}
+
+/// A device of the host that the sandbox may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Absolute path on the host.
+    pub source: PathBuf,
+    /// Absolute path in the sandbox, below `/dev`.
+    pub target: String,
+    /// Which, and what may be done with it.
+    pub rule: DeviceRule,
+    /// Permission bits of the node inside, where the supervisor makes one that belongs to the sandbox's root.
+    pub mode: u32,
+}
+
+/// Namespaces of another sandbox that this one enters, together with its user namespace, without which nobody may.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Id of the other sandbox.
+    pub with: String,
+    /// System V IPC, message queues and `/dev/shm`.
+    pub ipc: bool,
+    /// Processes.
+    pub pid: bool,
+    /// Host name.
+    pub uts: bool,
+}
+
+impl Share {
+    /// What is shared, by name.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let all = [("ipc", self.ipc), ("pid", self.pid), ("uts", self.uts)];
+        all.iter().filter(|(_, on)| *on).map(|(name, _)| (*name).to_owned()).collect()
+    }
+
+    /// `CLONE_NEW*` bits of what is entered, the user namespace included.
+    #[must_use]
+    pub fn bits(&self) -> u64 {
+        let bit = |on, bit| if on { bit } else { 0 };
+        clone::NEWUSER | bit(self.ipc, clone::NEWIPC) | bit(self.pid, clone::NEWPID) | bit(self.uts, clone::NEWUTS)
     }
 }
 
@@ -298,6 +367,12 @@ pub struct Resources {
     pub memory_reservation: Option<u64>,
     /// Thousandths of a CPU.
     pub milli_cpus: Option<u64>,
+    /// Length of the period of a quota, in microseconds.
+    pub cpu_period: Option<u64>,
+    /// CPU time in a period, in microseconds; 0 and less is no limit.
+    pub cpu_quota: Option<i64>,
+    /// How readily memory is swapped out, 0 to 100; version 1 only.
+    pub swappiness: Option<u64>,
     /// CPU shares as Docker counts them: 2 to 262144, 1024 is normal.
     pub cpu_shares: Option<u64>,
     /// CPUs as a list.
@@ -310,6 +385,8 @@ pub struct Resources {
     pub pids_required: bool,
     /// Block I/O weight, 10 to 1000.
     pub blkio_weight: Option<u16>,
+    /// Block I/O weights of single devices, by major and minor number.
+    pub blkio_weight_devices: Vec<((u32, u32), u16)>,
     /// Block device rates.
     pub device_rates: Vec<DeviceRate>,
     /// Huge pages: (page size as the kernel names it, `2MB`; bytes).
@@ -333,7 +410,11 @@ pub struct SandboxSpec {
     pub read_only_root: bool,
     /// Further mounts, in order.
     pub mounts: Vec<Mount>,
-    /// Bytes of `/dev/shm`.
+    /// Devices beyond the usual ones.
+    pub devices: Vec<Device>,
+    /// Namespaces of another sandbox.
+    pub share: Option<Share>,
+    /// Bytes of `/dev/shm`; 0 for none.
     pub shm_size: u64,
     /// `/proc` shows processes only (`subset=pid`).
     pub proc_pid_only: bool,

@@ -1,0 +1,189 @@
+//! One file: opened with care, read, and every key looked up.
+
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use toml::de::{DeTable, DeValue};
+
+use super::error::ConfigError;
+use super::keys::{Key, find, nearest};
+use super::values::{Raw, Value};
+use super::{KEYS, Scope};
+
+/// More is no configuration.
+const LIMIT: u64 = 1 << 20;
+
+/// One key of one file.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) key: &'static Key,
+    pub(super) value: Value,
+    pub(super) line: usize,
+}
+
+/// What a file says.
+#[derive(Debug, Clone, Default)]
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    pub(super) keys: Vec<Found>,
+    /// Names of pinned keys, with their lines.
+    pub(super) locked: Vec<(&'static str, usize)>,
+}
+
+fn wrong(file: &Path, line: Option<usize>, problem: impl Into<String>) -> ConfigError {
+    ConfigError { file: file.to_path_buf(), line, problem: problem.into(), hint: None }
+}
+
+/// Reads a file that `owner` or root must own; `None` when there is none.
+///
+/// # Errors
+/// A file that others could have written, that cannot be read, or that says what cannot be.
+pub(super) fn file(path: &Path, owner: u32, system: bool) -> Result<Option<File>, ConfigError> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => std::fs::File::from(fd),
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+        Err(e) => return Err(wrong(path, None, format!("cannot be read: {}", std::io::Error::from(e)))),
+    };
+    let meta = opened.metadata().map_err(|e| wrong(path, None, format!("cannot be looked at: {e}")))?;
+    trusted(path, &meta, owner)?;
+    if !meta.is_file() {
+        return Err(wrong(path, None, "it is not a file"));
+    }
+    if let Some(parent) = path.parent() {
+        let above = std::fs::metadata(parent).map_err(|e| wrong(parent, None, format!("cannot be looked at: {e}")))?;
+        trusted(parent, &above, owner)?;
+    }
+    let mut bytes = Vec::new();
+    opened.take(LIMIT + 1).read_to_end(&mut bytes).map_err(|e| wrong(path, None, format!("cannot be read: {e}")))?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LIMIT {
+        return Err(wrong(path, None, "it is larger than 1 MiB"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| wrong(path, None, "it is not UTF-8 text"))?;
+    parse(path, &text, system).map(Some)
+}
+
+/// Whoever can write a configuration file chooses the limits.
+fn trusted(path: &Path, meta: &std::fs::Metadata, owner: u32) -> Result<(), ConfigError> {
+    let mut error = if meta.uid() != owner && meta.uid() != 0 {
+        wrong(path, None, format!("it belongs to user {}, and must belong to user {owner} or root", meta.uid()))
+    } else if meta.mode() & 0o022 != 0 {
+        wrong(path, None, format!("others than its owner may write it (mode {:04o})", meta.mode() & 0o7777))
+    } else {
+        return Ok(());
+    };
+    let how = if meta.mode() & 0o022 != 0 { "chmod go-w" } else { "chown" };
+    error.hint = Some(format!("look at what it says, then '{how} {}'", path.display()));
+    Err(error)
+}
+
+/// Line of a byte, from 1.
+fn line(text: &str, at: usize) -> usize {
+    text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1
+}
+
+fn raw(value: &DeValue<'_>) -> Raw {
+    match value {
+        DeValue::String(text) => Raw::Text(text.to_string()),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Raw::Number(number),
+            Err(_) => Raw::Other("number that does not fit 64 bits"),
+        },
+        DeValue::Boolean(on) => Raw::Switch(*on),
+        DeValue::Array(items) => {
+            let texts = items.iter().map(|item| match item.get_ref() {
+                DeValue::String(text) => Some(text.to_string()),
+                _ => None,
+            });
+            texts.collect::<Option<Vec<_>>>().map_or(Raw::Other("list of other things than text"), Raw::List)
+        }
+        DeValue::Float(_) => Raw::Other("number with a fraction"),
+        DeValue::Datetime(_) => Raw::Other("date"),
+        DeValue::Table(_) => Raw::Other("section"),
+    }
+}
+
+/// What the text says.
+///
+/// # Errors
+/// The first thing that is wrong, with its line.
+pub(super) fn parse(path: &Path, text: &str, system: bool) -> Result<File, ConfigError> {
+    let table = DeTable::parse(text).map_err(|e| {
+        let at = e.span().map(|span| line(text, span.start));
+        wrong(path, at, format!("it is not TOML: {}", e.message().lines().next().unwrap_or("unknown error")))
+    })?;
+    let mut file = File { path: path.to_path_buf(), ..File::default() };
+    let mut entries = Vec::new();
+    for (name, value) in table.get_ref().iter() {
+        match value.get_ref() {
+            DeValue::Table(section) => {
+                if !is_section(name.get_ref()) {
+                    return Err(unknown(path, name.get_ref(), line(text, name.span().start), true));
+                }
+                for (key, value) in section.iter() {
+                    let full = format!("{}.{}", name.get_ref(), key.get_ref());
+                    entries.push((full, line(text, key.span().start), raw(value.get_ref())));
+                }
+            }
+            other => entries.push((name.get_ref().to_string(), line(text, name.span().start), raw(other))),
+        }
+    }
+    // In the order of the file, so that the first mistake is the one that is told.
+    entries.sort_by_key(|(_, line, _)| *line);
+    for (name, line, value) in entries {
+        if name == "locked" {
+            file.locked = locked(path, line, &value, system)?;
+            continue;
+        }
+        let key = find(&name).ok_or_else(|| unknown(path, &name, line, false))?;
+        let value = key.kind.read(&value).map_err(|problem| wrong(path, Some(line), format!("{name}: {problem}")))?;
+        file.keys.push(Found { key, value, line });
+    }
+    Ok(file)
+}
+
+fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|key| key.name.split('.').next() == Some(name))
+}
+
+fn unknown(path: &Path, name: &str, line: usize, section: bool) -> ConfigError {
+    let mut error = wrong(path, Some(line), format!("unknown {} {name:?}", if section { "section" } else { "key" }));
+    let sections = || {
+        let mut all: Vec<&str> = KEYS.iter().filter_map(|key| key.name.split('.').next()).collect();
+        all.dedup();
+        all.join(", ")
+    };
+    error.hint = Some(match (section, nearest(name)) {
+        (false, Some(known)) => format!("did you mean {known}?"),
+        (false, None) => "'bulkhead config show' lists the keys that there are".to_owned(),
+        (true, _) => format!("the sections are {}", sections()),
+    });
+    error
+}
+
+/// The keys that the administrator pins: names, or whole sections.
+fn locked(path: &Path, line: usize, value: &Raw, system: bool) -> Result<Vec<(&'static str, usize)>, ConfigError> {
+    if !system {
+        return Err(wrong(path, Some(line), "locked: only the system's file pins keys"));
+    }
+    let Raw::List(names) = value else {
+        return Err(wrong(path, Some(line), "locked: a list like [\"container.memory\", \"reserve\"] is needed"));
+    };
+    let mut all = Vec::new();
+    for name in names {
+        let mut matching: Vec<&Key> =
+            KEYS.iter().filter(|key| key.name == name || key.name.split('.').next() == Some(name)).collect();
+        if matching.is_empty() {
+            return Err(unknown(path, name, line, false));
+        }
+        // A whole section pins what in it can be pinned.
+        matching.retain(|key| key.scope == Scope::Lockable);
+        if matching.is_empty() {
+            return Err(wrong(path, Some(line), format!("locked: {name} cannot be pinned, each user chooses it")));
+        }
+        all.extend(matching.into_iter().map(|key| (key.name, line)));
+    }
+    Ok(all)
+}
