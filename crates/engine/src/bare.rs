@@ -81,6 +81,8 @@ pub fn sandbox(engine: &Engine, rootfs: &Path, args: &[String]) -> Result<u8, En
         target: target.to_owned(),
         size: 64 << 20,
         mode,
+        owner: (0, 0),
+        inodes: 65_536,
         flags: MountFlags { read_only: false, exec: false },
         directories: Vec::new(),
     };
@@ -100,6 +102,8 @@ pub fn sandbox(engine: &Engine, rootfs: &Path, args: &[String]) -> Result<u8, En
         rootfs: Rootfs::Directory { path: rootfs },
         read_only_root: true,
         mounts,
+        devices: Vec::new(),
+        share: None,
         shm_size: 64 << 20,
         proc_pid_only: false,
         masked_paths: resolve::masked(facts),

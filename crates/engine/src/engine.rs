@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bulkhead_sandbox::facts::HostFacts;
 
+use crate::config::{self, Config};
 use crate::error::EngineError;
 use crate::events::EventLog;
 use crate::store::{Paths, Store};
@@ -14,6 +15,8 @@ use crate::store::{Paths, Store};
 pub struct Engine {
     /// Where its files are.
     pub paths: Paths,
+    /// What the configuration files say.
+    pub config: Config,
     facts: OnceCell<HostFacts>,
     store: OnceCell<Store>,
     pub(crate) progress: OnceCell<std::sync::Arc<dyn crate::Progress>>,
@@ -23,10 +26,12 @@ impl Engine {
     /// For the calling user.
     ///
     /// # Errors
-    /// When it is not known where his files are.
+    /// A configuration file that cannot be used; when it is not known where his files are.
     pub fn new() -> Result<Self, EngineError> {
-        let paths = Paths::discover(rustix::process::geteuid().as_raw())?;
-        Ok(Self { paths, facts: OnceCell::new(), store: OnceCell::new(), progress: OnceCell::new() })
+        let uid = rustix::process::geteuid().as_raw();
+        let config = Config::load(uid)?;
+        let paths = Paths::discover(uid, config.place("storage.root"), config.place("storage.run"))?;
+        Ok(Self { paths, config, facts: OnceCell::new(), store: OnceCell::new(), progress: OnceCell::new() })
     }
 
     /// What the host offers.
@@ -37,7 +42,8 @@ impl Engine {
         if let Some(facts) = self.facts.get() {
             return Ok(facts);
         }
-        let facts = HostFacts::gather()?;
+        let mut facts = HostFacts::gather()?;
+        facts.reserve = self.config.reserve();
         Ok(self.facts.get_or_init(|| facts))
     }
 
@@ -51,6 +57,15 @@ impl Engine {
         }
         let store = Store::open(&self.paths)?;
         Ok(self.store.get_or_init(|| store))
+    }
+
+    /// Every key of the configuration, and where its value came from.
+    ///
+    /// # Errors
+    /// When it is not known where the files of this user would be.
+    pub fn show_config(&self) -> Result<Vec<config::Row>, EngineError> {
+        let usual = Paths::usual(self.config.uid)?;
+        Ok(config::rows(&self.config, &self.paths, &usual))
     }
 
     /// What happened, and where more of it is written.

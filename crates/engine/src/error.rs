@@ -13,6 +13,9 @@ pub enum EngineError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A configuration file that cannot be used.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
     /// A request that the planner refuses.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -109,6 +112,7 @@ impl EngineError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Store(e) => e.hint(),
+            Self::Config(e) => e.hint.clone(),
             Self::Start(e) => e.hint().map(str::to_owned),
             Self::State { hint, .. } => Some(hint.clone()),
             Self::Reported { hint, .. } => hint.clone(),

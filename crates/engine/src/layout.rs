@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use bulkhead_sandbox::join::Target;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -80,6 +81,20 @@ impl Layout {
     #[must_use]
     pub fn new(paths: &Paths, id: &str) -> Self {
         Self { dir: paths.container(id), run: paths.run_container(id) }
+    }
+
+    /// Of another container in the same places.
+    #[must_use]
+    pub fn beside(&self, id: &str) -> Self {
+        let sibling = |path: &Path| path.parent().unwrap_or(path).join(id);
+        Self { dir: sibling(&self.dir), run: sibling(&self.run) }
+    }
+
+    /// Where its namespaces are, while it runs.
+    #[must_use]
+    pub fn target(&self) -> Option<Target> {
+        let state = self.read_state()?;
+        Some(Target { pid: state.pid, started: state.started, namespaces: state.namespaces, cgroups: state.cgroups })
     }
 
     /// Holds `upper` and `work`.

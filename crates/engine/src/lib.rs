@@ -1,6 +1,7 @@
 //! The application: containers, images, the store and the monitor.
 
 mod bare;
+pub mod config;
 pub mod containers;
 mod deep;
 mod engine;
@@ -17,6 +18,7 @@ mod progress;
 mod protect;
 pub mod request;
 mod resolve;
+mod sharing;
 pub mod store;
 
 pub use bare::sandbox;

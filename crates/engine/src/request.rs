@@ -77,6 +77,12 @@ pub enum MountRequest {
         exec: bool,
         /// `ro`.
         read_only: bool,
+        /// Owner of its root inside.
+        uid: u32,
+        /// Group of its root inside.
+        gid: u32,
+        /// Most files and directories; `None`: 65,536.
+        inodes: Option<u64>,
     },
     /// A named volume (`-v name:/path`).
     Volume {
@@ -91,8 +97,56 @@ pub enum MountRequest {
     },
 }
 
+/// One `--device`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRequest {
+    /// Absolute path on the host.
+    pub source: PathBuf,
+    /// Absolute path in the container, below `/dev`.
+    pub target: PathBuf,
+    /// It may be read.
+    pub read: bool,
+    /// It may be written.
+    pub write: bool,
+}
+
+/// `--ipc`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ipc {
+    /// Its own, which nobody joins.
+    #[default]
+    Private,
+    /// Its own, without `/dev/shm`.
+    None,
+    /// Its own, which other containers may join.
+    Shareable,
+    /// That of another container, by name or id.
+    Container(String),
+}
+
+impl Ipc {
+    /// Whether it comes with a `/dev/shm` of its own.
+    #[must_use]
+    pub fn has_own_memory(&self) -> bool {
+        matches!(self, Self::Private | Self::Shareable)
+    }
+
+    /// As Docker writes it.
+    #[must_use]
+    pub fn word(&self) -> String {
+        match self {
+            Self::Private => "private".to_owned(),
+            Self::None => "none".to_owned(),
+            Self::Shareable => "shareable".to_owned(),
+            Self::Container(name) => format!("container:{name}"),
+        }
+    }
+}
+
 /// Limits, in the units of the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LimitRequest {
     /// `-m`: bytes.
     pub memory: Option<u64>,
@@ -102,6 +156,14 @@ pub struct LimitRequest {
     pub memory_reservation: Option<u64>,
     /// `--cpus` in thousandths of a CPU.
     pub milli_cpus: Option<u64>,
+    /// `--cpu-period`: microseconds.
+    pub cpu_period: Option<u64>,
+    /// `--cpu-quota`: microseconds of a period; 0 and -1 are no limit.
+    pub cpu_quota: Option<i64>,
+    /// `--memory-swappiness`, 0 to 100.
+    pub swappiness: Option<u64>,
+    /// `--blkio-weight-device`: (device path, 10 to 1000).
+    pub blkio_weight_devices: Vec<(PathBuf, u16)>,
     /// `--cpu-shares`, 2 to 262144.
     pub cpu_shares: Option<u64>,
     /// `--cpuset-cpus`, a list as the kernel writes it (`0-1,3`).
@@ -196,6 +258,7 @@ pub struct LogRequest {
 
 /// What `run` was asked to start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ContainerRequest {
     /// The image as written.
     pub image: String,
@@ -217,6 +280,30 @@ pub struct ContainerRequest {
     pub workdir: Option<String>,
     /// `--hostname`.
     pub hostname: Option<String>,
+    /// `--domainname`.
+    pub domainname: Option<String>,
+    /// `--annotation`.
+    pub annotations: Vec<(String, String)>,
+    /// `--platform` as written: the image must be for it.
+    pub platform: Option<String>,
+    /// `--cidfile`, for `inspect`.
+    pub cid_file: Option<PathBuf>,
+    /// `--device`.
+    pub devices: Vec<DeviceRequest>,
+    /// `--ipc`.
+    pub ipc: Ipc,
+    /// `--pid container:…`: name or id.
+    pub pid_of: Option<String>,
+    /// `--uts container:…`: name or id.
+    pub uts_of: Option<String>,
+    /// `--dns`: addresses.
+    pub dns: Vec<String>,
+    /// `--dns-search`.
+    pub dns_search: Vec<String>,
+    /// `--dns-option`.
+    pub dns_options: Vec<String>,
+    /// `--add-host`: (name, address).
+    pub extra_hosts: Vec<(String, String)>,
     /// `-i`.
     pub stdin: bool,
     /// `-t`.
@@ -254,16 +341,13 @@ pub struct ContainerRequest {
     pub publish: Vec<String>,
     /// `--stop-signal` as written.
     pub stop_signal: Option<String>,
-    /// `--stop-timeout`: seconds.
-    pub stop_timeout: Option<u32>,
+    /// `--stop-timeout`: seconds; -1 waits for ever.
+    pub stop_timeout: Option<i32>,
     /// `--restart`.
-    #[serde(default)]
     pub restart: RestartPolicy,
     /// `--health-*`.
-    #[serde(default)]
     pub health: HealthRequest,
     /// `--log-driver`, `--log-opt`.
-    #[serde(default)]
     pub log: LogRequest,
 }
 

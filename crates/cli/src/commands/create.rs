@@ -2,6 +2,7 @@
 
 use bulkhead_engine::request::ContainerRequest;
 
+use super::run::id_file::IdFile;
 use super::{Entry, run};
 use crate::error::{CliError, USAGE};
 use crate::flags::mount::Place;
@@ -17,7 +18,7 @@ pub const ENTRY: Entry = Entry {
     flags: Flags::First,
     build: run::flags,
     run: |matches| {
-        let (request, options, _) = run::request(matches, &Place::current())?;
+        let (request, options, _) = run::request(matches, &Place::current(), wire::default_profile()?)?;
         execute(&request, &options)
     },
 };
@@ -33,6 +34,10 @@ pub fn execute(request: &ContainerRequest, options: &RunOptions) -> Result<u8, C
             CliError::usage("--dry-run is a flag of 'run'").with_hint("'bulkhead run --dry-run' prints the same plan")
         );
     }
+    let mut id_file = request.cid_file.as_deref().map(IdFile::make).transpose()?;
     let id = wire::create(request, options).map_err(|e| if e.code < USAGE { e.with_code(USAGE) } else { e })?;
+    if let Some(file) = &mut id_file {
+        file.write(&id)?;
+    }
     output::line(&id).map(|()| 0)
 }

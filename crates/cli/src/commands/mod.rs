@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod completion;
+pub mod config;
 pub mod create;
 pub mod exec;
 pub mod explain;
@@ -98,6 +99,7 @@ pub const ALL: &[Entry] = &[
     import::ENTRY,
     load::ENTRY,
     sandbox::ENTRY,
+    config::ENTRY,
     info::ENTRY,
     version::ENTRY,
     completion::ENTRY,

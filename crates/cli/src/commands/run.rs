@@ -1,5 +1,6 @@
 //! `bulkhead run`: from flags to the request.
 
+pub(in crate::commands) mod id_file;
 pub(in crate::commands) mod life;
 mod words;
 
@@ -12,10 +13,11 @@ use clap::{ArgMatches, Args};
 use super::{Entry, flags_of, session};
 use crate::error::{CliError, USAGE};
 use crate::flags::mount::Place;
-use crate::flags::{self, device, env, limits, mount, pairs, security, signal, size, ulimit, volume};
+use crate::flags::{self, device, env, hosts, limits, mount, namespace, pairs, security, signal, size, ulimit, volume};
 use crate::line::Flags;
 use crate::output;
 use crate::wire::{self, Pull, RunOptions, Started};
+use id_file::IdFile;
 use words::RunFlags;
 
 /// The command.
@@ -34,7 +36,7 @@ Examples:
     flags: Flags::First,
     build: RunFlags::augment_args,
     run: |matches| {
-        let (mut request, options, wish) = request(matches, &Place::current())?;
+        let (mut request, options, wish) = request(matches, &Place::current(), wire::default_profile()?)?;
         request.size = session::size(request.tty, request.detach);
         execute(&request, &options, &wish)
     },
@@ -49,15 +51,28 @@ pub fn execute(request: &ContainerRequest, options: &RunOptions, wish: &session:
     if !options.dry_run {
         session::check_terminal(wish.stdin, request.tty, request.detach)?;
     }
+    let mut id_file = match &request.cid_file {
+        Some(path) if !options.dry_run => Some(IdFile::make(path)?),
+        _ => None,
+    };
     match wire::run(request, options).map_err(at_least_usage)? {
         Started::Plan(text) => output::line(text.trim_end_matches('\n')).map(|()| 0),
-        Started::Detached(id) => output::line(&id).map(|()| 0),
+        Started::Detached(id) => {
+            id_file.as_mut().map_or(Ok(()), |file| file.write(&id))?;
+            output::line(&id).map(|()| 0)
+        }
         Started::Attached(socket, id) => {
+            id_file.as_mut().map_or(Ok(()), |file| file.write(&id))?;
             // When the connection broke, the next command sees what became of the container.
             let end = session::attach(socket, wish, "the container")?;
             match &end {
                 session::End::Exited(_) => wire::finish_run(&id, request, true)?,
-                session::End::Unstarted(_) => wire::finish_run(&id, request, false)?,
+                session::End::Unstarted(_) => {
+                    if let Some(file) = &mut id_file {
+                        file.forget();
+                    }
+                    wire::finish_run(&id, request, false)?;
+                }
                 // Detached, or our output is gone: the container goes on.
                 session::End::Left(_) => {}
             }
@@ -80,8 +95,10 @@ fn at_least_usage(error: CliError) -> CliError {
 pub(in crate::commands) fn request(
     matches: &ArgMatches,
     place: &Place,
+    usual: ProfileName,
 ) -> Result<(ContainerRequest, RunOptions, session::Wish), CliError> {
     let words: RunFlags = flags_of(matches)?;
+    words.refused.check()?;
     let pull = flags::value("--pull", &words.general.pull, |text| match text {
         "missing" => Ok(Pull::Missing),
         "never" => Ok(Pull::Never),
@@ -98,19 +115,23 @@ pub(in crate::commands) fn request(
         forward_signals: words.life.sig_proxy(),
     };
     let options = RunOptions { dry_run: words.general.dry_run, pull };
-    let profile = flags::value("--profile", &words.security.profile, |text| match text {
+    let profile = flags::optional("--profile", words.security.profile.as_deref(), |text| match text {
         "strict" => Ok(ProfileName::Strict),
         "default" => Ok(ProfileName::Default),
         "compat" => Ok(ProfileName::Compat),
         _ => Err("strict, default or compat is needed".into()),
-    })?;
+    })?
+    .unwrap_or(usual);
     let mounts = mounts(matches, &words, place)?;
     let limits = limits_of(&words)?;
     let absolute = |text: &str| match text.starts_with('/') {
         true => Ok(text.to_owned()),
         false => Err("an absolute path is needed".into()),
     };
-    let seconds = |text: &str| text.parse().map_err(|_| "a number of seconds is needed".into());
+    let seconds = |text: &str| {
+        let number = text.parse().ok().filter(|seconds| *seconds >= -1);
+        number.ok_or_else(|| "a number of seconds, or -1 to wait for ever, is needed".into())
+    };
     if let Some(signal) = &words.program.stop_signal {
         flags::value("--stop-signal", signal, signal::parse)?;
     }
@@ -118,7 +139,19 @@ pub(in crate::commands) fn request(
         entrypoint: words.program.entrypoint.map(|word| if word.is_empty() { Vec::new() } else { vec![word] }),
         name: flags::optional("--name", words.general.name.as_deref(), name)?,
         env: env::collect(&words.program.env_file, &words.program.env)?,
-        labels: flags::each("--label", &words.program.label, pairs::label)?,
+        labels: env::labels(&words.program.label_file, &words.program.label)?,
+        annotations: flags::each("--annotation", &words.program.annotation, pairs::annotation)?,
+        platform: flags::optional("--platform", words.general.platform.as_deref(), not_empty)?,
+        cid_file: words.general.cidfile.as_deref().map(|file| place.cwd.join(file)),
+        domainname: flags::optional("--domainname", words.program.domainname.as_deref(), pairs::hostname)?,
+        devices: flags::each("--device", &words.security.device, device::grant)?,
+        ipc: flags::optional("--ipc", words.namespaces.ipc.as_deref(), namespace::ipc)?.unwrap_or_default(),
+        pid_of: flags::optional("--pid", words.namespaces.pid.as_deref(), namespace::other)?.flatten(),
+        uts_of: flags::optional("--uts", words.namespaces.uts.as_deref(), namespace::other)?.flatten(),
+        dns: flags::each("--dns", &words.network.dns, hosts::dns)?,
+        dns_search: flags::each("--dns-search", &words.network.dns_search, hosts::dns_search)?,
+        dns_options: flags::each("--dns-option", &words.network.dns_option, hosts::dns_option)?,
+        extra_hosts: flags::each("--add-host", &words.network.add_host, hosts::add_host)?,
         user: flags::optional("--user", words.program.user.as_deref(), not_empty)?,
         group_add: flags::each("--group-add", &words.program.group_add, not_empty)?,
         workdir: flags::optional("--workdir", words.program.workdir.as_deref(), absolute)?,
@@ -199,6 +232,15 @@ fn limits_of(words: &RunFlags) -> Result<LimitRequest, CliError> {
         memory_swap: flags::optional("--memory-swap", words.limits.memory_swap.as_deref(), size::memory_swap)?,
         memory_reservation,
         milli_cpus: flags::optional("--cpus", words.limits.cpus.as_deref(), limits::cpus)?,
+        cpu_period: flags::optional("--cpu-period", words.limits.cpu_period.as_deref(), limits::cpu_period)?.flatten(),
+        cpu_quota: flags::optional("--cpu-quota", words.limits.cpu_quota.as_deref(), limits::cpu_quota)?.flatten(),
+        swappiness: flags::optional(
+            "--memory-swappiness",
+            words.limits.memory_swappiness.as_deref(),
+            limits::swappiness,
+        )?
+        .flatten(),
+        blkio_weight_devices: flags::each("--blkio-weight-device", &words.limits.blkio_weight_device, device::weight)?,
         cpu_shares: flags::optional("--cpu-shares", words.limits.cpu_shares.as_deref(), limits::cpu_shares)?,
         cpuset_cpus: flags::optional("--cpuset-cpus", words.limits.cpuset_cpus.as_deref(), limits::cpu_list)?,
         cpuset_mems: flags::optional("--cpuset-mems", words.limits.cpuset_mems.as_deref(), limits::cpu_list)?,

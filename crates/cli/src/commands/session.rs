@@ -87,7 +87,7 @@ pub fn attach(socket: OwnedFd, wish: &Wish, what: &str) -> Result<End, CliError>
         stdin: wish.stdin,
         tty: wish.tty,
         forward_signals: wish.forward_signals,
-        detach_keys: wish.keys.clone().unwrap_or_else(|| PumpOptions::DETACH_KEYS.to_vec()),
+        detach_keys: wish.keys.clone().map_or_else(crate::wire::detach_keys, Ok)?,
         hidden: (!wish.stdout, !wish.stderr),
     };
     let end = attach::pump(socket, &options).map_err(|error| CliError::chain(&error).with_code(USAGE))?;

@@ -66,6 +66,23 @@ pub fn collect(files: &[String], values: &[String]) -> Result<Vec<String>, CliEr
     Ok(found)
 }
 
+/// Reads `--label-file` files, then `--label` values. A line is read as in an env file, and a bare name is a label
+/// without a value.
+///
+/// # Errors
+///
+/// A file that cannot be read, with its name; a wrong line or value.
+pub fn labels(files: &[String], values: &[String]) -> Result<Vec<(String, String)>, CliError> {
+    let mut found = Vec::new();
+    for file in files {
+        let text = read_text("--label-file", file, FILE_LIMIT)?;
+        let lines = super::value("--label-file", file, |_| parse_file(&text, |_| Some(String::new())))?;
+        found.extend(super::each("--label-file", &lines, super::pairs::label)?);
+    }
+    found.extend(super::each("--label", values, super::pairs::label)?);
+    Ok(found)
+}
+
 /// Reads a file that a flag names, up to `limit` bytes.
 ///
 /// # Errors

@@ -67,6 +67,45 @@ pub fn blkio_weight(text: &str) -> Result<u16, Needed> {
     weight.ok_or_else(|| "a number from 10 to 1000 is needed".into())
 }
 
+/// `--cpu-period`: what the kernel takes, in microseconds.
+///
+/// # Errors
+///
+/// Anything but a number from 1000 to 1000000; 0 is Docker's word for nothing asked.
+pub fn cpu_period(text: &str) -> Result<Option<u64>, Needed> {
+    match text.parse() {
+        Ok(0) => Ok(None),
+        Ok(period @ 1000..=1_000_000) => Ok(Some(period)),
+        _ => Err("a number of microseconds from 1000 to 1000000 is needed".into()),
+    }
+}
+
+/// `--cpu-quota`, in microseconds.
+///
+/// # Errors
+///
+/// Anything but a number from 1000, or -1; 0 is Docker's word for nothing asked.
+pub fn cpu_quota(text: &str) -> Result<Option<i64>, Needed> {
+    match text.parse() {
+        Ok(0) => Ok(None),
+        Ok(quota) if quota == -1 || quota >= 1000 => Ok(Some(quota)),
+        _ => Err("a number of microseconds from 1000, or -1 for no limit, is needed".into()),
+    }
+}
+
+/// `--memory-swappiness`.
+///
+/// # Errors
+///
+/// Anything but a number from 0 to 100, or -1 for the host's own.
+pub fn swappiness(text: &str) -> Result<Option<u64>, Needed> {
+    match text.parse::<i64>() {
+        Ok(-1) => Ok(None),
+        Ok(number @ 0..=100) => Ok(u64::try_from(number).ok()),
+        _ => Err("a number from 0 to 100, or -1 for the host's own, is needed".into()),
+    }
+}
+
 /// `--oom-score-adj`.
 ///
 /// # Errors
@@ -99,6 +138,18 @@ mod tests {
         for text in ["", ",", "0-", "-1", "3-1", "a", "0,,1", "0 1", "0\n1", "+1"] {
             assert!(cpu_list(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn quotas_are_what_the_kernel_takes() {
+        assert_eq!((cpu_period("0"), cpu_period("1000")), (Ok(None), Ok(Some(1000))));
+        assert_eq!((cpu_quota("-1"), cpu_quota("0"), cpu_quota("50000")), (Ok(Some(-1)), Ok(None), Ok(Some(50_000))));
+        assert_eq!((swappiness("-1"), swappiness("0"), swappiness("100")), (Ok(None), Ok(Some(0)), Ok(Some(100))));
+        for text in ["", "x", "-2", "999999999999999999999"] {
+            assert!(cpu_period(text).is_err() && cpu_quota(text).is_err() && swappiness(text).is_err(), "{text}");
+        }
+        assert!(cpu_period("999").is_err() && cpu_period("1000001").is_err() && cpu_quota("999").is_err());
+        assert!(swappiness("101").is_err());
     }
 
     #[test]

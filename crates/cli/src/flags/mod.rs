@@ -6,9 +6,11 @@
 pub mod device;
 pub mod env;
 pub mod filter;
+pub mod hosts;
 pub mod keys;
 pub mod limits;
 pub mod mount;
+pub mod namespace;
 pub mod pairs;
 pub mod path;
 pub mod security;

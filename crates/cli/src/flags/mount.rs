@@ -71,7 +71,16 @@ pub fn parse(text: &str, place: &Place) -> Result<MountRequest, Needed> {
             let name = source.filter(|name| !name.is_empty()).map(path::volume_name).transpose()?;
             Ok(MountRequest::Volume { name, target, read_only, exec })
         }
-        ("tmpfs", None) => Ok(MountRequest::Tmpfs { target, size: fields.size, mode: fields.mode, exec, read_only }),
+        ("tmpfs", None) => Ok(MountRequest::Tmpfs {
+            target,
+            size: fields.size,
+            mode: fields.mode,
+            exec,
+            read_only,
+            uid: 0,
+            gid: 0,
+            inodes: None,
+        }),
         ("tmpfs", Some(_)) => Err("type=tmpfs has no source".into()),
         (other, _) => Err(format!("the type {other:?} is unknown; bind, volume and tmpfs are known").into()),
     }
@@ -174,6 +183,9 @@ mod tests {
             mode: Some(0o700),
             exec: false,
             read_only: false,
+            uid: 0,
+            gid: 0,
+            inodes: None,
         };
         assert_eq!(parse("type=tmpfs,target=/b,tmpfs-size=1m,tmpfs-mode=0700"), tmpfs);
     }

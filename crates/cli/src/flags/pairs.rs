@@ -15,6 +15,18 @@ pub fn label(text: &str) -> Result<(String, String), Needed> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// `--annotation KEY=VALUE`.
+///
+/// # Errors
+///
+/// An empty key, or no value.
+pub fn annotation(text: &str) -> Result<(String, String), Needed> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("KEY=VALUE is needed".into()),
+    }
+}
+
 /// `--sysctl NAME=VALUE`; a name may be written with slashes or dots and comes back with dots.
 ///
 /// # Errors

@@ -49,6 +49,25 @@ pub fn parse(text: &str, place: &Place) -> Result<MountRequest, Needed> {
     }
 }
 
+/// Options of `--tmpfs` that change nothing.
+const TMPFS_PLAIN: [&str; 15] = [
+    "defaults",
+    "nosuid",
+    "nodev",
+    "private",
+    "rprivate",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "sync",
+    "async",
+];
+
 /// A `--tmpfs`.
 ///
 /// # Errors
@@ -58,24 +77,36 @@ pub fn tmpfs(text: &str) -> Result<MountRequest, Needed> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
     let target = path::target(target)?;
     let (mut bytes, mut mode, mut exec, mut read_only) = (None, None, false, false);
+    let (mut uid, mut gid, mut inodes) = (0, 0, None);
+    let id = |text: &str| text.parse::<u32>().map_err(|_| Needed::from("uid and gid are numbers, as seen inside"));
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
             Some(("size", value)) => bytes = Some(size::positive(value)?),
             Some(("mode", value)) => mode = Some(octal_mode(value)?),
+            Some(("uid", value)) => uid = id(value)?,
+            Some(("gid", value)) => gid = id(value)?,
+            Some(("nr_inodes", value)) => {
+                let number = value.parse().ok().filter(|n| (2..=1 << 24).contains(n));
+                inodes = Some(number.ok_or("nr_inodes must be a number from 2 to 16777216")?);
+            }
             None if option == "ro" => read_only = true,
             None if option == "rw" => read_only = false,
             None if option == "exec" => exec = true,
             None if option == "noexec" => exec = false,
-            None if matches!(option, "nosuid" | "nodev") => {}
+            // What is so without a word, and what means nothing in memory.
+            None if TMPFS_PLAIN.contains(&option) => {}
+            None if matches!(option, "suid" | "dev") => {
+                return Err(format!("{option} is never given: memory holds no set-user-id programs and devices").into());
+            }
             _ => {
                 return Err(format!(
-                    "the option {option:?} is unknown; size=, mode=, ro, rw, exec and noexec are known"
+                    "the option {option:?} is unknown; size=, mode=, uid=, gid=, nr_inodes=, ro, rw, exec and noexec are known"
                 )
                 .into());
             }
         }
     }
-    Ok(MountRequest::Tmpfs { target, size: bytes, mode, exec, read_only })
+    Ok(MountRequest::Tmpfs { target, size: bytes, mode, exec, read_only, uid, gid, inodes })
 }
 
 /// Permission bits in octal.
@@ -136,7 +167,16 @@ mod tests {
 
     #[test]
     fn tmpfs_options() {
-        let plain = MountRequest::Tmpfs { target: "/t".into(), size: None, mode: None, exec: false, read_only: false };
+        let plain = MountRequest::Tmpfs {
+            target: "/t".into(),
+            size: None,
+            mode: None,
+            exec: false,
+            read_only: false,
+            uid: 0,
+            gid: 0,
+            inodes: None,
+        };
         assert_eq!(tmpfs("/t"), Ok(plain));
         let full = MountRequest::Tmpfs {
             target: "/t".into(),
@@ -144,8 +184,11 @@ mod tests {
             mode: Some(0o1770),
             exec: true,
             read_only: true,
+            uid: 5,
+            gid: 6,
+            inodes: Some(10),
         };
-        assert_eq!(tmpfs("/t:size=1m,mode=1770,exec,ro,nosuid"), Ok(full));
+        assert_eq!(tmpfs("/t:size=1m,mode=1770,exec,ro,nosuid,uid=5,gid=6,nr_inodes=10,noatime"), Ok(full));
         for text in [
             "",
             "t",
@@ -156,6 +199,11 @@ mod tests {
             "/t:mode=",
             "/t:mode=17777",
             "/t:suid",
+            "/t:dev",
+            "/t:uid=root",
+            "/t:uid=-1",
+            "/t:nr_inodes=0",
+            "/t:size=1m,size",
             "/t:mode=+7",
         ] {
             assert!(tmpfs(text).is_err(), "{text}");

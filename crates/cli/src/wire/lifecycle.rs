@@ -15,7 +15,8 @@ use crate::error::CliError;
 /// What the engine says.
 pub fn create(request: &ContainerRequest, options: &RunOptions) -> Result<String, CliError> {
     prepare(options)?;
-    engine_containers::create(engine()?, request).map_err(super::no_image)
+    let engine = engine()?;
+    engine_containers::create(engine, request).map_err(|e| super::refused(engine, request, e))
 }
 
 /// Starts a container that is there; nothing when it runs already.

@@ -1,6 +1,7 @@
 //! The seam between the command line and the engine: plain types for what is asked and answered, and one function for
 //! each call. Only this folder knows the engine's functions.
 
+mod config;
 mod hidden;
 mod images;
 mod lifecycle;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use bulkhead_engine::request::{ContainerRequest, ExecRequest, MountRequest, ProfileName};
 use bulkhead_engine::{Engine, EngineError, containers as engine_containers};
 
+pub use self::config::{ConfigRow, ConfigShown, config, default_profile, detach_keys};
 pub use self::hidden::{cleanup, health, init, joiner, monitor, worker};
 pub use self::images::{images, import, inspect_image, load, remove_image};
 pub use self::lifecycle::{
@@ -229,10 +231,10 @@ pub fn run(request: &ContainerRequest, options: &RunOptions) -> Result<Started, 
     let engine = engine()?;
     prepare(options)?;
     if options.dry_run {
-        let plan = engine_containers::dry_run(engine, request).map_err(no_image)?;
+        let plan = engine_containers::dry_run(engine, request).map_err(|e| refused(engine, request, e))?;
         return Ok(Started::Plan(plan.describe()));
     }
-    let started = engine_containers::run(engine, request).map_err(no_image)?;
+    let started = engine_containers::run(engine, request).map_err(|e| refused(engine, request, e))?;
     Ok(match started.socket {
         Some(socket) => Started::Attached(socket, started.id),
         None => Started::Detached(started.id),
@@ -256,6 +258,18 @@ fn no_image(error: EngineError) -> CliError {
         EngineError::Image(_) => unstarted(error)
             .with_hint("'bulkhead images' lists what is here; 'bulkhead load' and 'bulkhead import' bring more; 'host' is built in"),
         _ => unstarted(error),
+    }
+}
+
+/// A start that was refused: where a limit comes from that nobody asked for on the command line.
+fn refused(engine: &Engine, request: &ContainerRequest, error: EngineError) -> CliError {
+    if !matches!(error, EngineError::Plan(_)) {
+        return no_image(error);
+    }
+    let told = unstarted(error);
+    match bulkhead_engine::config::origin(&engine.config, request) {
+        Some(origin) if told.hint.is_none() => told.with_hint(origin),
+        _ => told,
     }
 }
 

@@ -110,8 +110,7 @@ pub const KEYS: [Key; 15] = [
 ];
 
 /// The key of this name.
-#[must_use]
-pub fn find(name: &str) -> Option<&'static Key> {
+pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 

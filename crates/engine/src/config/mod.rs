@@ -20,6 +20,6 @@ mod values;
 pub use self::error::ConfigError;
 pub use self::keys::{KEYS, Key, Scope};
 pub use self::merge::{Config, Entry, Source};
-pub use self::settle::settle;
+pub use self::settle::{origin, settle};
 pub use self::show::{Row, rows};
 pub use self::values::{Value, detach_keys};

@@ -36,6 +36,11 @@ fn fill(config: &Config, request: &mut ContainerRequest) {
     if let Some(Entry { value: Value::Switch(true), .. }) = config.entry("container.init") {
         request.init = true;
     }
+    if !request.log.none {
+        let log = config.log();
+        request.log.max_size = request.log.max_size.or(Some(log.size));
+        request.log.max_files = request.log.max_files.or(Some(log.files));
+    }
     let timeout = config.number("container.stop_timeout").and_then(|n| i32::try_from(n).ok());
     request.stop_timeout = request.stop_timeout.or(timeout);
 }
@@ -102,6 +107,8 @@ fn beyond(key: &Key, pinned: Option<&Value>, request: &ContainerRequest) -> Opti
             _ => None,
         },
         "container.memory" => above(limits.memory),
+        "log.max_size" => above(request.log.max_size),
+        "log.max_file" => above(request.log.max_files.map(u64::from)),
         "container.shm_size" => above(limits.shm_size),
         "container.stop_timeout" => {
             let asked = request.stop_timeout.map(|n| u64::try_from(n).unwrap_or(u64::MAX));

@@ -105,11 +105,11 @@ fn a_user_has_his_own_values_but_for_what_is_pinned() {
     let entry = config.entry("container.memory").unwrap();
     assert_eq!(entry.value, Value::Number(1 << 30));
     assert_eq!(entry.source, Source::File("/home/a/.config/bulkhead/config.toml".into(), 2));
-    let error = both("locked = [\"container.memory\"]\n[container]\nmemory = \"64m\"\n", "[container]\nmemory = 1\n", 1000);
+    let error =
+        both("locked = [\"container.memory\"]\n[container]\nmemory = \"64m\"\n", "[container]\nmemory = 1\n", 1000);
     // What is wrong by itself is told first; what is right and pinned is refused too.
     assert!(error.unwrap_err().to_string().contains("at least 6m"));
-    let error =
-        both("locked = [\"container\"]\n", "\n[container]\nmemory = \"1g\"\n", 1000).unwrap_err();
+    let error = both("locked = [\"container\"]\n", "\n[container]\nmemory = \"1g\"\n", 1000).unwrap_err();
     assert_eq!(
         error.to_string(),
         "/home/a/.config/bulkhead/config.toml:3: container.memory is pinned by /etc/bulkhead/config.toml:1"
@@ -149,7 +149,10 @@ fn what_is_pinned_may_be_made_stricter_and_not_looser() {
         };
         assert!(settle(&config, &with(stricter)).is_ok(), "{named}");
         let error = settle(&config, &with(looser)).unwrap_err().to_string();
-        assert!(error.contains(named) && error.contains("pinned") && error.contains("/etc/bulkhead/config.toml:1"), "{error}");
+        assert!(
+            error.contains(named) && error.contains("pinned") && error.contains("/etc/bulkhead/config.toml:1"),
+            "{error}"
+        );
         assert!(settle(&root, &with(looser)).is_ok(), "root is the administrator: {named}");
     }
     // A key can be pinned at its default.
@@ -210,7 +213,10 @@ fn what_is_shown_names_value_default_and_source() {
 #[test]
 fn key_sequences() {
     assert_eq!(detach_keys("ctrl-p,ctrl-q"), Some(vec![16, 17]));
-    assert_eq!(detach_keys("ctrl-@,ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_,a,Z"), Some(vec![0, 27, 28, 29, 30, 31, 97, 90]));
+    assert_eq!(
+        detach_keys("ctrl-@,ctrl-[,ctrl-\\,ctrl-],ctrl-^,ctrl-_,a,Z"),
+        Some(vec![0, 27, 28, 29, 30, 31, 97, 90])
+    );
     assert_eq!(detach_keys(""), Some(Vec::new()));
     for text in ["ctrl-", "ctrl-P", "ctrl-pp", "ab", ",", "1", "ctrl-`", "é"] {
         assert_eq!(detach_keys(text), None, "{text}");

@@ -95,9 +95,7 @@ impl Kind {
             (Self::Size(least), Raw::Number(n)) => number(*n).filter(|n| *n >= least).and_then(as_number),
             (Self::Number(low, high), Raw::Number(n)) => (low..=high).contains(n).then_some(Value::Number(*n)),
             (Self::Limit, Raw::Number(n)) => (*n == -1 || *n > 0).then_some(Value::Number(*n)),
-            (Self::Seconds, Raw::Number(n)) => {
-                (-1..=i64::from(i32::MAX)).contains(n).then_some(Value::Number(*n))
-            }
+            (Self::Seconds, Raw::Number(n)) => (-1..=i64::from(i32::MAX)).contains(n).then_some(Value::Number(*n)),
             (Self::Switch, Raw::Switch(on)) => Some(Value::Switch(*on)),
             (Self::Ulimits, Raw::List(items)) => {
                 items.iter().map(|i| ulimit(i)).collect::<Option<Vec<_>>>().map(Value::Ulimits)

@@ -9,6 +9,7 @@ use bulkhead_sandbox::spec::{SandboxSpec, outside};
 use bulkhead_sandbox::verify::verify;
 use rustix::fs::{Gid, Uid};
 
+use crate::config::settle;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{Event, Kind};
@@ -17,6 +18,7 @@ use crate::images::{self, ImageRef};
 use crate::layout::{Layout, now};
 use crate::request::{ContainerRequest, RestartPolicy};
 use crate::resolve::{self, Context};
+use crate::sharing::{self, Other};
 use crate::store::{ContainerRecord, NewContainer, RangePool, RangeWish, new_id};
 
 fn spec_for(
@@ -26,6 +28,7 @@ fn spec_for(
     id: &str,
     range: Option<u32>,
     make_sources: bool,
+    other: Option<&Other>,
 ) -> Result<(SandboxSpec, Layout), EngineError> {
     let facts = engine.facts()?;
     let layout = Layout::new(&engine.paths, id);
@@ -42,6 +45,7 @@ fn spec_for(
         facts,
         own_places: engine.own_places(),
         make_sources,
+        other,
     })?;
     Ok((spec, layout))
 }
@@ -51,10 +55,13 @@ fn spec_for(
 /// # Errors
 /// As [`super::run`].
 pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<SandboxPlan, EngineError> {
+    let request = &settle(&engine.config, request)?;
+    let other = sharing::wanted(engine, request)?;
     let image = images::find(engine, &request.image)?;
     let facts = engine.facts()?;
-    let range = facts.privileged.then(|| RangePool::default().start);
-    let (spec, _) = spec_for(engine, request, &image, &new_id()?, range, false)?;
+    let own = || facts.privileged.then(|| RangePool::default().start);
+    let range = other.as_ref().and_then(|o| o.range).or_else(own);
+    let (spec, _) = spec_for(engine, request, &image, &new_id()?, range, false, other.as_ref())?;
     let plan = plan(&spec, facts)?;
     verify(&plan).map_err(|e| EngineError::Start(e.into()))?;
     Ok(plan)
@@ -98,18 +105,25 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
     if request.auto_remove && request.restart != RestartPolicy::No {
         return Err(EngineError::refused("--rm with --restart", "one removes what the other would start again"));
     }
+    let request = &settle(&engine.config, request)?;
+    let other = sharing::wanted(engine, request)?;
     let image = images::find(engine, &request.image)?;
     let facts = engine.facts()?;
     let id = new_id()?;
     // Everything that can be refused is refused before anything is made.
-    let provisional = facts.privileged.then(|| RangePool::default().start);
-    let (mut spec, layout) = spec_for(engine, request, &image, &id, provisional, true)?;
+    let own = || facts.privileged.then(|| RangePool::default().start);
+    let provisional = other.as_ref().and_then(|o| o.range).or_else(own);
+    let (mut spec, layout) = spec_for(engine, request, &image, &id, provisional, true, other.as_ref())?;
     let checked = plan(&spec, facts)?;
     let Some(lock) = layout.claim()? else {
         return Err(EngineError::refused("the new container", "its lock is held by another process"));
     };
     let forbidden = if facts.privileged { ids::forbidden()? } else { Vec::new() };
-    let wish = facts.privileged.then(|| RangeWish { pool: RangePool::default(), forbidden: &forbidden });
+    let wish = facts.privileged.then(|| RangeWish {
+        pool: RangePool::default(),
+        forbidden: &forbidden,
+        beside: other.as_ref().map(|o| o.share.with.as_str()),
+    });
     let new = NewContainer {
         id: Some(id.clone()),
         name: request.name.clone(),
@@ -133,7 +147,7 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
         fresh.plan = plan(&spec, facts)?;
         fresh.spec = spec;
     }
-    make_directories(&fresh.layout, &fresh.spec)?;
+    make_directories(&fresh.layout, &fresh.spec, request)?;
     let text = serde_json::to_vec(&fresh.spec)
         .map_err(|e| EngineError::io("store", &fresh.layout.dir)(std::io::Error::other(e)))?;
     engine.store()?.set_spec(&id, &text, ready)?;
@@ -153,7 +167,7 @@ pub fn create(engine: &Engine, request: &ContainerRequest) -> Result<String, Eng
     Ok(fresh.record.id.clone())
 }
 
-fn make_directories(layout: &Layout, spec: &SandboxSpec) -> Result<(), EngineError> {
+fn make_directories(layout: &Layout, spec: &SandboxSpec, request: &ContainerRequest) -> Result<(), EngineError> {
     let make = |path: &Path, mode| {
         std::fs::DirBuilder::new().mode(mode).create(path).map_err(EngineError::io("make", path))?;
         // Whatever the umask is.
@@ -170,5 +184,5 @@ fn make_directories(layout: &Layout, spec: &SandboxSpec) -> Result<(), EngineErr
                 .map_err(EngineError::io("give to the container", &path))?;
         }
     }
-    resolve::mounts::write_etc(&layout.etc(), &spec.hostname)
+    resolve::mounts::write_etc(&layout.etc(), &spec.hostname, request)
 }

@@ -1,6 +1,7 @@
 //! `explain`: what isolates a container, in plain words, and which flag weakened what.
 
 use bulkhead_sandbox::cgroup::{Usage, usage};
+use bulkhead_sandbox::facts::Reserve;
 use bulkhead_sandbox::spec::{Caps, Grant, MapWriter, SandboxSpec, Seccomp};
 use bulkhead_sys::proc::Proc;
 use serde::Serialize;
@@ -79,7 +80,11 @@ fn user_line(spec: &SandboxSpec) -> String {
     let count: u64 = ids.uids.iter().map(|r| u64::from(r.count)).sum();
     match ids.writer {
         MapWriter::Direct => format!(
-            "root inside is user {root} on the host, which has no account; {count} ids of its own, shared with no other container"
+            "root inside is user {root} on the host, which has no account; {count} ids {}",
+            match &spec.share {
+                None => "of its own, shared with no other container".to_owned(),
+                Some(share) => format!("that are those of container {}", short(&share.with)),
+            }
         ),
         MapWriter::Helpers => format!(
             "root inside is you ({root}) on the host, the other {} ids are your subordinate ids, which your containers share",
@@ -87,6 +92,43 @@ fn user_line(spec: &SandboxSpec) -> String {
         ),
         MapWriter::Single => format!("root inside is you ({root}) on the host; no other id exists inside"),
     }
+}
+
+/// The start of an id.
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+fn namespaces_line(spec: &SandboxSpec) -> String {
+    match &spec.share {
+        None => "user, mount, pid, network, ipc, uts, cgroup, time: all its own".to_owned(),
+        Some(share) => {
+            format!("user and {} of container {}, the others its own", share.names().join(", "), short(&share.with))
+        }
+    }
+}
+
+fn devices_line(spec: &SandboxSpec) -> String {
+    let mut text = "null zero full random urandom tty, and terminals of its own".to_owned();
+    for device in &spec.devices {
+        text.push_str(&format!("; {} ({})", device.target, device.rule));
+    }
+    text
+}
+
+/// What two containers can do to each other.
+fn shared_effect(namespaces: &[String]) -> String {
+    let mut parts = vec!["both have the same user ids, and root of one is root of the other's namespaces"];
+    for (name, effect) in [
+        ("ipc", "each reads and writes the other's shared memory, semaphores and queues"),
+        ("pid", "each sees and signals the other's processes, and all end with the one that owns process 1"),
+        ("uts", "they have one host name"),
+    ] {
+        if namespaces.iter().any(|n| n == name) {
+            parts.push(effect);
+        }
+    }
+    parts.join("; ")
 }
 
 fn caps_line(caps: Caps) -> String {
@@ -119,11 +161,7 @@ pub fn isolation(spec: &SandboxSpec, grouped: bool) -> Vec<Line> {
     let suid = if granted(&Grant::NewPrivileges) { "set-user-id programs work" } else { "nosuid" };
     vec![
         line("user ids", user_line(spec), "root inside is root on the host"),
-        line(
-            "namespaces",
-            "user, mount, pid, network, ipc, uts, cgroup, time: all its own".to_owned(),
-            "no user and no time namespace",
-        ),
+        line("namespaces", namespaces_line(spec), "no user and no time namespace"),
         line("capabilities", caps_line(spec.process.bounding), "14, valid over the whole host"),
         line(
             "privileges",
@@ -169,11 +207,7 @@ pub fn isolation(spec: &SandboxSpec, grouped: bool) -> Vec<Line> {
             },
             "12 masked, 5 read-only",
         ),
-        line(
-            "devices",
-            "null zero full random urandom tty, and terminals of its own".to_owned(),
-            "the same, and may make device nodes",
-        ),
+        line("devices", devices_line(spec), "the same, and may make device nodes"),
         line(
             "network",
             "a stack of its own with loopback only".to_owned(),
@@ -219,6 +253,14 @@ fn flag_of(grant: &Grant, request: &ContainerRequest) -> Weakened {
             "--privileged",
             "all capabilities inside its own user namespace, kernel files shown, mounts allowed; still no right over the host",
         ),
+        Grant::Device { target, rule } => Weakened {
+            flag: format!("--device {target}"),
+            effect: format!("the device {rule} of the host may be used, and what its driver lets a user do"),
+        },
+        Grant::Shared { with, namespaces } => Weakened {
+            flag: namespaces.iter().map(|n| format!("--{n} container:{}", short(with))).collect::<Vec<_>>().join(" "),
+            effect: shared_effect(namespaces),
+        },
         Grant::Compat => {
             weak("--profile compat", "Docker's fourteen capabilities, its system calls, no default limits")
         }
@@ -247,6 +289,24 @@ fn measured(pid: i32, cgroups: &[std::path::PathBuf]) -> Option<Measured> {
     })
 }
 
+/// What the configuration says instead of the defaults.
+fn configured(engine: &Engine, mut lines: Vec<Line>, grouped: bool) -> Vec<Line> {
+    let (reserve, log) = (engine.config.reserve(), engine.config.log());
+    for line in &mut lines {
+        match line.topic {
+            "host reserve" if grouped && reserve != Reserve::default() => {
+                line.text = format!(
+                    "all containers together: {} % of memory, {} % of the processes, CPU weight of {} % of a group",
+                    reserve.memory, reserve.pids, reserve.cpu
+                );
+            }
+            "log" => line.text = format!("{} files of {}", log.files, bytes(log.size)),
+            _ => {}
+        }
+    }
+    lines
+}
+
 /// Explains a container.
 ///
 /// # Errors
@@ -263,7 +323,7 @@ pub fn explain(engine: &Engine, query: &str) -> Result<Explanation, EngineError>
     Ok(Explanation {
         name: record.name.clone(),
         id: record.id.clone(),
-        isolation: isolation(&spec, grouped),
+        isolation: configured(engine, isolation(&spec, grouped), grouped),
         weakened: spec.grants.iter().map(|g| flag_of(g, &record.request)).collect(),
         measured: state.and_then(|s| measured(s.pid, &s.cgroups)),
     })

@@ -144,7 +144,7 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
     let resources = spec.as_ref().map(|s| &s.resources);
     let args = process.map(|p| p.args.clone()).unwrap_or_default();
     let caps_added: Vec<&str> = process.map(|p| p.bounding.without(Caps::DEFAULT).names()).unwrap_or_default();
-    Ok(Some(json!({
+    let mut shown = json!({
         "Id": record.id,
         "Created": time(record.created),
         "Path": args.first().cloned().unwrap_or_default(),
@@ -205,7 +205,9 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
             "Security": spec.as_ref().map(security),
             "Range": record.range,
         },
-    })))
+    });
+    super::inspect_asked::add(&mut shown, request, spec.as_ref());
+    Ok(Some(shown))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod exec;
 mod explain;
 mod health;
 mod inspect;
+mod inspect_asked;
 mod list;
 mod logs;
 mod pause;
@@ -56,6 +57,16 @@ pub(crate) fn about(event: Event, record: &ContainerRecord) -> Event {
         // What the event says itself counts more than a label of the same name.
         if event.actor.attributes.contains_key(&name) { event } else { event.with(&name, value) }
     })
+}
+
+/// The host name that a container has.
+pub(crate) fn hostname_of(record: &ContainerRecord) -> String {
+    spec_of(record).map(|spec| spec.hostname).unwrap_or_default()
+}
+
+/// Whether the first process of a container is there.
+pub(crate) fn is_running(layout: &crate::layout::Layout) -> bool {
+    layout.read_state().is_some_and(|state| stop::process(&state).is_some())
 }
 
 /// The spec that was stored with a container.

@@ -50,6 +50,7 @@ pub(super) fn host(engine: &Engine) -> Result<ImageRef, EngineError> {
         reference: HOST.to_owned(),
         config: ImageConfig { cmd: vec!["/bin/sh".to_owned()], ..ImageConfig::default() },
         layers: vec![layer],
+        platform: None,
         host_binds,
     })
 }

@@ -2,6 +2,7 @@
 
 mod builtin;
 mod load;
+mod platform;
 pub mod worker;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use bulkhead_image::{ImageConfig, Reference};
 pub use self::builtin::HOST;
 pub(crate) use self::load::recover;
 pub use self::load::{ImportRequest, import, load};
+pub use self::platform::Platform;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
@@ -27,6 +29,8 @@ pub struct ImageRef {
     pub config: ImageConfig,
     /// Unpacked layers, lowest first.
     pub layers: Vec<PathBuf>,
+    /// What it was made for; `None` for the embedded image, which is the machine's.
+    pub platform: Option<Platform>,
     /// Directories of the host that the embedded image shows.
     pub host_binds: Vec<PathBuf>,
 }
@@ -73,6 +77,7 @@ fn from_record(engine: &Engine, record: &ImageRecord, written: &str) -> Result<I
     Ok(ImageRef {
         id: Some(record.id.clone()),
         reference: written.to_owned(),
+        platform: Some(Platform { os: document.os, architecture: document.architecture, variant: document.variant }),
         config: document.config,
         layers: record.layers.iter().map(|chain| engine.paths.layer_root(chain)).collect(),
         host_binds: Vec::new(),

@@ -227,7 +227,8 @@ fn start(order: &MonitorOrder, binary: &OwnedFd, restarts: u32) -> Result<Run, E
     let (theirs, ours) = streams(order.terminal, order.stdin, order.pipe_owner)?;
     let copy = rustix::io::fcntl_dupfd_cloexec(binary, 3)
         .map_err(|e| EngineError::Start(StartError::Parent { what: "pass on the binary".to_owned(), source: e }))?;
-    let prepared: Prepared = supervise::prepare(&order.plan, theirs, Some(copy))?;
+    let other = order.plan.share.as_ref().and_then(|share| order.layout.beside(&share.with).target());
+    let prepared: Prepared = supervise::prepare_beside(&order.plan, theirs, Some(copy), other.as_ref())?;
     set_size(&prepared, order.size);
     let since = now();
     if restarts == 0 && order.cleanup.is_none() {
@@ -239,7 +240,7 @@ fn start(order: &MonitorOrder, binary: &OwnedFd, restarts: u32) -> Result<Run, E
         pid: prepared.pid(),
         started: start_time(prepared.pid()).unwrap_or(0),
         monitor: i32::try_from(std::process::id()).unwrap_or(0),
-        namespaces: order.plan.namespaces,
+        namespaces: order.plan.entered(),
         cgroups: prepared.cgroup_directories().to_vec(),
         since,
         restarts,

@@ -46,6 +46,15 @@ pub(crate) fn rlimits(request: &ContainerRequest) -> Result<Vec<Rlimit>, EngineE
     Ok(all)
 }
 
+/// Major and minor number of a block device.
+fn block_device(flag: &str, device: &std::path::Path) -> Result<(u32, u32), EngineError> {
+    let stat = rustix::fs::stat(device).map_err(EngineError::io("look at the device", device))?;
+    if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_block_device() {
+        return Err(EngineError::invalid(flag, device.to_string_lossy(), "a block device is needed"));
+    }
+    Ok((rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)))
+}
+
 pub(crate) fn resources(request: &ContainerRequest) -> Result<Resources, EngineError> {
     let asked = &request.limits;
     if let Some(memory) = asked.memory.filter(|m| *m < 6 << 20) {
@@ -84,14 +93,22 @@ pub(crate) fn resources(request: &ContainerRequest) -> Result<Resources, EngineE
             }
         },
     };
+    if asked.milli_cpus.is_some() && (asked.cpu_period.is_some() || asked.cpu_quota.is_some()) {
+        let quota = asked.cpu_quota.or(asked.cpu_period.and_then(|p| i64::try_from(p).ok())).unwrap_or_default();
+        return Err(EngineError::invalid(
+            "--cpu-quota or --cpu-period",
+            quota.to_string(),
+            "they say the same as --cpus; leave out one or the other",
+        ));
+    }
+    let mut blkio_weight_devices = Vec::new();
+    for (device, weight) in &asked.blkio_weight_devices {
+        blkio_weight_devices.push((block_device("--blkio-weight-device", device)?, *weight));
+    }
     let mut device_rates = Vec::new();
     for rate in &asked.device_rates {
-        let stat = rustix::fs::stat(&rate.device).map_err(EngineError::io("look at the device", &rate.device))?;
-        if !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_block_device() {
-            return Err(EngineError::invalid("device rate", rate.device.to_string_lossy(), "a block device is needed"));
-        }
         device_rates.push(DeviceRate {
-            device: (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
+            device: block_device("device rate", &rate.device)?,
             kind: match rate.kind {
                 AskedRate::ReadBps => RateKind::ReadBps,
                 AskedRate::WriteBps => RateKind::WriteBps,
@@ -112,6 +129,10 @@ pub(crate) fn resources(request: &ContainerRequest) -> Result<Resources, EngineE
         pids,
         pids_required,
         blkio_weight: asked.blkio_weight,
+        blkio_weight_devices,
+        cpu_period: asked.cpu_period,
+        cpu_quota: asked.cpu_quota,
+        swappiness: asked.swappiness,
         device_rates,
         hugetlb: Vec::new(),
         unified: asked.unified.clone(),

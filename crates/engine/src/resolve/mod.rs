@@ -1,6 +1,7 @@
 //! Request, image and defaults become what must hold.
 
 mod defaults;
+mod devices;
 mod limits;
 pub(crate) mod mounts;
 mod user;
@@ -15,8 +16,10 @@ use bulkhead_seccomp::Profile;
 use crate::error::EngineError;
 use crate::filters::{self, Builtin};
 use crate::images::ImageRef;
+use crate::images::Platform;
 use crate::layout::Layout;
-use crate::request::{ContainerRequest, ExecRequest, ProfileName, SeccompChoice};
+use crate::request::{ContainerRequest, ExecRequest, Ipc, ProfileName, SeccompChoice};
+use crate::sharing::Other;
 
 pub(crate) use self::defaults::{masked, read_only};
 pub(crate) use self::limits::{log, resources, rlimits};
@@ -34,6 +37,8 @@ pub(crate) struct Context<'a> {
     pub(crate) own_places: Vec<PathBuf>,
     /// Make missing sources of `-v`; a dry run does not.
     pub(crate) make_sources: bool,
+    /// The container whose namespaces are shared.
+    pub(crate) other: Option<&'a Other>,
 }
 
 /// Makes the spec of a container.
@@ -43,6 +48,7 @@ pub(crate) struct Context<'a> {
 pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError> {
     let Context { id, request, image, ids, layout, facts, .. } = context;
     refuse_what_is_not_there(request)?;
+    platform(request, image)?;
     let config = &image.config;
     let user =
         user::resolve(request.user.as_deref().unwrap_or(&config.user), &request.group_add, &image.lookup_dirs(layout))?;
@@ -72,13 +78,17 @@ pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError>
         grants.push(Grant::Mounts);
     }
     let seccomp = seccomp(request, bounding, facts, &mut grants)?;
+    let devices = devices::granted(request, facts, &mut grants)?;
+    grants.extend(context.other.map(Other::grant));
     let args = command(request, config)?;
     let strict = request.profile == ProfileName::Strict;
     let mut mounts = mounts::standard(context)?;
     mounts.extend(mounts::requested(context)?);
     Ok(SandboxSpec {
         id: (*id).to_owned(),
-        hostname: request.hostname.clone().unwrap_or_else(|| id.chars().take(12).collect()),
+        hostname: hostname(context),
+        devices,
+        share: context.other.map(|o| o.share.clone()),
         ids: ids.clone(),
         rootfs: Rootfs::Overlay {
             lowers: image.layers.clone(),
@@ -87,7 +97,7 @@ pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError>
         },
         read_only_root: request.read_only || strict,
         mounts,
-        shm_size: request.limits.shm_size.unwrap_or(64 << 20),
+        shm_size: if request.ipc == Ipc::None { 0 } else { request.limits.shm_size.unwrap_or(64 << 20) },
         proc_pid_only: strict,
         masked_paths: masked(facts),
         read_only_paths: read_only(),
@@ -103,7 +113,8 @@ pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError>
             bounding,
             no_new_privileges,
             rlimits: rlimits(request)?,
-            oom_score_adj: request.limits.oom_score_adj.unwrap_or(0),
+            // An ordinary user can only raise what he has.
+            oom_score_adj: request.limits.oom_score_adj.unwrap_or(facts.oom_score_adj.max(0)),
             init: request.init,
             apparmor: request.security.apparmor.clone().filter(|a| a != "unconfined"),
             selinux: selinux(request)?,
@@ -166,6 +177,31 @@ fn refuse_what_is_not_there(request: &ContainerRequest) -> Result<(), EngineErro
             format!("--network {other}"),
             "a container has a network of its own with loopback only for now; leave the flag out or write none",
         )),
+    }
+}
+
+/// The image must be for the platform that was asked for, and that must be this machine's.
+fn platform(request: &ContainerRequest, image: &ImageRef) -> Result<(), EngineError> {
+    let Some(asked) = &request.platform else { return Ok(()) };
+    let parsed = Platform::parse(asked);
+    let needed = || format!("OS/ARCHITECTURE is needed, like {}", Platform::host());
+    let asked_for = parsed.ok_or_else(|| EngineError::invalid("--platform", asked, needed()))?;
+    let has = image.platform.clone().unwrap_or_else(Platform::host);
+    if !asked_for.fits(&has) {
+        return Err(EngineError::invalid("--platform", asked, format!("the image {:?} is for {has}", image.reference)));
+    }
+    let host = Platform::host();
+    if !host.fits(&asked_for) {
+        return Err(EngineError::invalid("--platform", asked, format!("this machine runs {host} only")));
+    }
+    Ok(())
+}
+
+fn hostname(context: &Context<'_>) -> String {
+    match (context.other.filter(|o| o.share.uts), &context.request.hostname) {
+        (Some(other), _) => other.hostname.clone(),
+        (None, Some(name)) => name.clone(),
+        (None, None) => context.id.chars().take(12).collect(),
     }
 }
 
@@ -300,6 +336,7 @@ pub(crate) fn sysctls(request: &ContainerRequest, ids: &IdMaps) -> Result<Vec<(S
         ("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned()),
         ("net.ipv4.ping_group_range".to_owned(), format!("0 {last_gid}")),
     ];
+    all.extend(request.domainname.iter().map(|name| ("kernel.domainname".to_owned(), name.clone())));
     for (name, value) in &request.sysctls {
         all.retain(|(n, _)| n != name);
         all.push((name.clone(), value.clone()));

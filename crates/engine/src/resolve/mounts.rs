@@ -5,14 +5,16 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use bulkhead_sandbox::spec::{IdRange, Mount, MountFlags, TmpfsDirectory, inside};
+use bulkhead_sandbox::spec::{IdRange, Mount, MountFlags, TmpfsDirectory, inside, outside};
 
 use super::Context;
 use crate::error::EngineError;
-use crate::request::{MountRequest, ProfileName};
+use crate::request::{ContainerRequest, MountRequest, ProfileName};
 
 /// Size of a tmpfs that nobody gave one, in bytes.
 const TMPFS: u64 = 64 << 20;
+/// Files and directories of a tmpfs: each costs about a kilobyte of kernel memory.
+const INODES: u64 = 65_536;
 /// More directories than this in an image's `/run` and it is left on the writable layer.
 const SKELETON: usize = 64;
 
@@ -59,6 +61,8 @@ pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError>
                 target: target.to_owned(),
                 size: TMPFS,
                 mode,
+                owner: (0, 0),
+                inodes: INODES,
                 flags: MountFlags { read_only: false, exec: false },
                 directories,
             });
@@ -140,10 +144,12 @@ fn target_text(target: &Path) -> Result<String, EngineError> {
 
 fn one(context: &Context<'_>, mount: &MountRequest) -> Result<Mount, EngineError> {
     match mount {
-        MountRequest::Tmpfs { target, size, mode, exec, read_only } => Ok(Mount::Tmpfs {
+        MountRequest::Tmpfs { target, size, mode, exec, read_only, uid, gid, inodes } => Ok(Mount::Tmpfs {
             target: target_text(target)?,
             size: size.unwrap_or(TMPFS),
             mode: mode.unwrap_or(0o1777),
+            owner: (tmpfs_owner("uid", *uid, &context.ids.uids)?, tmpfs_owner("gid", *gid, &context.ids.gids)?),
+            inodes: inodes.unwrap_or(INODES),
             flags: MountFlags { read_only: *read_only, exec: *exec },
             directories: Vec::new(),
         }),
@@ -170,6 +176,19 @@ fn one(context: &Context<'_>, mount: &MountRequest) -> Result<Mount, EngineError
         MountRequest::Volume { name, target, .. } => Err(EngineError::refused(
             format!("the volume {:?} on {:?}", name.as_deref().unwrap_or(""), target),
             "named volumes do not exist yet; give a directory of the host, as in -v /srv/data:/data",
+        )),
+    }
+}
+
+/// The owner of a tmpfs must be somebody in the container.
+fn tmpfs_owner(option: &str, id: u32, ranges: &[IdRange]) -> Result<u32, EngineError> {
+    let most = ranges.iter().map(|r| r.inside + (r.count - 1)).max().unwrap_or(0);
+    match outside(ranges, id) {
+        Some(_) => Ok(id),
+        None => Err(EngineError::invalid(
+            "--tmpfs",
+            format!("{option}={id}"),
+            format!("ids up to {most} are mapped into this container"),
         )),
     }
 }
@@ -217,14 +236,33 @@ fn refuse_sensitive(source: &Path, own: &[PathBuf]) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// `resolv.conf(5)`: what was asked, and nothing of the host's.
+fn resolver(request: &ContainerRequest) -> String {
+    let mut text: String = request.dns.iter().map(|address| format!("nameserver {address}\n")).collect();
+    // A single dot takes every search domain away, as Docker has it.
+    let domains: Vec<&str> = request.dns_search.iter().map(String::as_str).filter(|d| *d != ".").collect();
+    for (word, values) in [("search", domains), ("options", request.dns_options.iter().map(String::as_str).collect())] {
+        if !values.is_empty() {
+            text.push_str(&format!("{word} {}\n", values.join(" ")));
+        }
+    }
+    text
+}
+
 /// Writes the generated `/etc` files of a container.
 ///
 /// # Errors
 /// The file operation that failed.
-pub(crate) fn write_etc(dir: &Path, hostname: &str) -> Result<(), EngineError> {
+pub(crate) fn write_etc(dir: &Path, hostname: &str, request: &ContainerRequest) -> Result<(), EngineError> {
     std::fs::DirBuilder::new().mode(0o755).create(dir).map_err(EngineError::io("make", dir))?;
-    let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n");
-    for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", String::new())] {
+    let full = request.domainname.as_ref().map(|domain| format!("{hostname}.{domain} ")).unwrap_or_default();
+    let mut hosts =
+        format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{full}{hostname}\n");
+    for (name, address) in &request.extra_hosts {
+        hosts.push_str(&format!("{address}\t{name}\n"));
+    }
+    let resolver = resolver(request);
+    for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolver)] {
         let path = dir.join(name);
         let write = || -> std::io::Result<()> {
             let mut file = File::create(&path)?;

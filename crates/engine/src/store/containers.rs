@@ -29,6 +29,8 @@ pub struct RangeWish<'a> {
     pub pool: RangePool,
     /// Intervals that belong to somebody else; see [`super::subid::read_intervals`].
     pub forbidden: &'a [IdRange],
+    /// Not a slot of its own, but that of the container with this id: each holds it as long as it exists.
+    pub beside: Option<&'a str>,
 }
 
 /// A container as the store knows it. Whether it runs is not here: that is asked of its monitor.
@@ -108,8 +110,15 @@ impl Store {
             .map_err(&wrap)?;
             let range = match range {
                 Some(wish) => {
-                    let taken = ranges::taken(tx).map_err(&wrap)?;
-                    let slot = ranges::lowest_free(wish.pool, &taken, wish.forbidden)?;
+                    let slot = match wish.beside {
+                        Some(other) => ranges::held_by(tx, other)
+                            .map_err(&wrap)?
+                            .ok_or_else(|| StoreError::NoSuchContainer { query: other.to_owned() })?,
+                        None => {
+                            let taken = ranges::taken(tx).map_err(&wrap)?;
+                            ranges::lowest_free(wish.pool, &taken, wish.forbidden)?
+                        }
+                    };
                     tx.execute(
                         "INSERT INTO id_ranges (start, count, owner) VALUES (?1, ?2, ?3)",
                         params![slot.start, slot.count, id],

@@ -22,13 +22,32 @@ pub struct Paths {
 
 impl Paths {
     /// The places for the user `uid`: the system's for root, the user's own by the XDG variables for others.
-    /// `BULKHEAD_ROOT` and `BULKHEAD_RUN` override them. Nothing is made yet.
+    /// What the configuration has (`root`, `run`) comes before that, `BULKHEAD_ROOT` and `BULKHEAD_RUN` before both.
+    /// Nothing is made yet.
     ///
     /// # Errors
     ///
     /// An ordinary user without `HOME` and `XDG_DATA_HOME`, or an override that is not an absolute path.
-    pub fn discover(uid: u32) -> Result<Paths, StoreError> {
-        Paths::from_lookup(uid, |name| std::env::var_os(name))
+    pub fn discover(uid: u32, root: Option<PathBuf>, run: Option<PathBuf>) -> Result<Paths, StoreError> {
+        // An override is looked at first; the configuration stands where it is missing.
+        Paths::from_lookup(uid, |name| {
+            let set = std::env::var_os(name).filter(|value| !value.is_empty());
+            let configured = match name {
+                "BULKHEAD_ROOT" => root.as_ref(),
+                "BULKHEAD_RUN" => run.as_ref(),
+                _ => None,
+            };
+            set.or_else(|| configured.map(|path| path.clone().into_os_string()))
+        })
+    }
+
+    /// The places for the user `uid` when neither a variable nor the configuration moves them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Paths::discover`].
+    pub fn usual(uid: u32) -> Result<Paths, StoreError> {
+        Paths::from_lookup(uid, |name| if name.starts_with("BULKHEAD_") { None } else { std::env::var_os(name) })
     }
 
     /// [`Paths::discover`] with the environment as an argument.

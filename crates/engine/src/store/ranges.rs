@@ -84,9 +84,16 @@ pub(super) fn lowest_free(pool: RangePool, taken: &[IdRange], forbidden: &[IdRan
 
 /// Every range that a container holds, lowest first.
 pub(super) fn taken(tx: &Transaction<'_>) -> rusqlite::Result<Vec<IdRange>> {
-    let mut query = tx.prepare_cached("SELECT start, count FROM id_ranges ORDER BY start")?;
+    let mut query = tx.prepare_cached("SELECT DISTINCT start, count FROM id_ranges ORDER BY start")?;
     let rows = query.query_map([], |row| Ok(IdRange { start: row.get(0)?, count: row.get(1)? }))?;
     rows.collect()
+}
+
+/// The range that a container holds, by its id.
+pub(super) fn held_by(tx: &Transaction<'_>, owner: &str) -> rusqlite::Result<Option<IdRange>> {
+    let mut query = tx.prepare_cached("SELECT start, count FROM id_ranges WHERE owner = ?1")?;
+    let mut rows = query.query_map([owner], |row| Ok(IdRange { start: row.get(0)?, count: row.get(1)? }))?;
+    rows.next().transpose()
 }
 
 #[cfg(test)]

@@ -53,6 +53,17 @@ CREATE TABLE id_ranges (
 ALTER TABLE containers ADD COLUMN ready INTEGER NOT NULL DEFAULT 1;
 CREATE INDEX containers_unready ON containers(id) WHERE ready = 0;
 ",
+    "
+CREATE TABLE held_ranges (
+    owner TEXT PRIMARY KEY NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+    start INTEGER NOT NULL,
+    count INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO held_ranges (owner, start, count) SELECT owner, start, count FROM id_ranges;
+DROP TABLE id_ranges;
+ALTER TABLE held_ranges RENAME TO id_ranges;
+CREATE INDEX id_ranges_by_start ON id_ranges(start);
+",
 ];
 
 /// Settings of the connection, then the migrations that are missing.

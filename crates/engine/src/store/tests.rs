@@ -39,7 +39,7 @@ fn with_id(name: &str, id: &str) -> NewContainer {
 }
 
 fn wish() -> Option<RangeWish<'static>> {
-    Some(RangeWish { pool: RangePool { start: 100_000, count: 64 }, forbidden: &[] })
+    Some(RangeWish { pool: RangePool { start: 100_000, count: 64 }, forbidden: &[], beside: None })
 }
 
 fn image(id: char, chains: &[char], references: &[&str]) -> NewImage {
@@ -141,7 +141,7 @@ fn a_name_is_taken_once_and_free_after_the_removal() {
 fn a_failed_creation_takes_nothing() {
     let scratch = Scratch::new();
     let store = scratch.open();
-    let none = RangeWish { pool: RangePool { start: 0, count: 0 }, forbidden: &[] };
+    let none = RangeWish { pool: RangePool { start: 0, count: 0 }, forbidden: &[], beside: None };
     assert!(matches!(store.create_container(&named("web"), Some(none)), Err(StoreError::NoRangeLeft { .. })));
     let unknown = NewContainer { image_id: Some(hex('9')), ..named("web") };
     assert!(matches!(store.create_container(&unknown, wish()), Err(StoreError::NoSuchImage { .. })));

@@ -4,7 +4,8 @@ use super::*;
 
 fn parsed(words: &[&str]) -> Result<(ContainerRequest, RunOptions), CliError> {
     let place = Place { cwd: "/work".into(), home: Some("/home/a".into()) };
-    request(&crate::commands::parsed(&ENTRY, words)?, &place).map(|(request, options, _)| (request, options))
+    request(&crate::commands::parsed(&ENTRY, words)?, &place, ProfileName::Default)
+        .map(|(request, options, _)| (request, options))
 }
 
 fn made(words: &[&str]) -> ContainerRequest {
@@ -181,8 +182,24 @@ fn every_wrong_value_is_named_once_with_what_is_needed() {
         ("--workdir", "srv"),
         ("--hostname", "a b"),
         ("--stop-signal", "SIGFOO"),
-        ("--stop-timeout", "-1"),
+        ("--stop-timeout", "-2"),
         ("--user", ""),
+        ("--annotation", "x"),
+        ("--domainname", "a b"),
+        ("--label-file", "/nonexistent"),
+        ("--platform", ""),
+        ("--device", "fuse"),
+        ("--ipc", "host"),
+        ("--pid", "host"),
+        ("--uts", "host"),
+        ("--dns", "x"),
+        ("--dns-search", "a b"),
+        ("--dns-option", "a b"),
+        ("--add-host", "db"),
+        ("--cpu-period", "1"),
+        ("--cpu-quota", "1"),
+        ("--memory-swappiness", "101"),
+        ("--blkio-weight-device", "/dev/sda"),
         ("--network", ""),
     ] {
         let error = parsed(&[flag, value, "alpine"]).unwrap_err();

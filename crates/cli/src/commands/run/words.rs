@@ -3,8 +3,10 @@
 mod files;
 mod general;
 mod limits;
+mod namespaces;
 mod network;
 mod program;
+mod refused;
 mod security;
 
 use clap::Args;
@@ -12,8 +14,10 @@ use clap::Args;
 pub(super) use self::files::FilesWords;
 pub(super) use self::general::GeneralWords;
 pub(super) use self::limits::LimitsWords;
+pub(super) use self::namespaces::NamespacesWords;
 pub(super) use self::network::NetworkWords;
 pub(super) use self::program::ProgramWords;
+pub(super) use self::refused::RefusedWords;
 pub(super) use self::security::SecurityWords;
 use super::life::LifeFlags;
 
@@ -34,6 +38,10 @@ pub(super) struct RunFlags {
     pub(super) limits: LimitsWords,
     #[command(flatten)]
     pub(super) life: LifeFlags,
+    #[command(flatten)]
+    pub(super) namespaces: NamespacesWords,
+    #[command(flatten)]
+    pub(super) refused: RefusedWords,
 
     /// Reference, id or the start of an id
     #[arg(value_name = "IMAGE")]

@@ -26,4 +26,16 @@ pub(in super::super) struct GeneralWords {
     /// When to ask the registry for the image: missing, never or always
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pub(in super::super) pull: String,
+    /// Write the container's id to a new file
+    #[arg(long, value_name = "FILE")]
+    pub(in super::super) cidfile: Option<String>,
+    /// Platform that the image must be for, like linux/amd64 [default: this machine's]
+    #[arg(long, value_name = "PLATFORM")]
+    pub(in super::super) platform: Option<String>,
+    /// Print nothing about getting the image
+    #[arg(short, long)]
+    quiet: bool,
+    /// Nothing to do: no signature of an image is looked at
+    #[arg(long, hide = true)]
+    disable_content_trust: bool,
 }

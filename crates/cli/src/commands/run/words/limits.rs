@@ -53,4 +53,16 @@ pub(in super::super) struct LimitsWords {
     /// Value for a file of cgroup v2, like memory.high=1073741824; may be repeated
     #[arg(long, value_name = "FILE=VALUE", help_heading = "Limits")]
     pub(in super::super) cgroup_conf: Vec<String>,
+    /// Length of the period of --cpu-quota in microseconds [default: 100000]
+    #[arg(long, value_name = "MICROSECONDS", help_heading = "Limits")]
+    pub(in super::super) cpu_period: Option<String>,
+    /// CPU time in a period in microseconds, -1 for no limit
+    #[arg(long, value_name = "MICROSECONDS", help_heading = "Limits")]
+    pub(in super::super) cpu_quota: Option<String>,
+    /// How readily memory is swapped out, 0 to 100; cgroup v1 only
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
+    pub(in super::super) memory_swappiness: Option<String>,
+    /// Weight for one block device, like /dev/sda:200
+    #[arg(long, value_name = "DEVICE:WEIGHT", help_heading = "Limits")]
+    pub(in super::super) blkio_weight_device: Vec<String>,
 }

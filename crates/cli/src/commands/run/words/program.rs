@@ -38,4 +38,13 @@ pub(in super::super) struct ProgramWords {
     /// Seconds that a stop waits before SIGKILL [default: 10]
     #[arg(long, value_name = "SECONDS", help_heading = "Program")]
     pub(in super::super) stop_timeout: Option<String>,
+    /// Domain name in the container
+    #[arg(long, value_name = "NAME", help_heading = "Program")]
+    pub(in super::super) domainname: Option<String>,
+    /// Read labels from a file, one KEY=VALUE in a line
+    #[arg(long, value_name = "FILE", help_heading = "Program")]
+    pub(in super::super) label_file: Vec<String>,
+    /// Note for other programs, KEY=VALUE; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Program")]
+    pub(in super::super) annotation: Vec<String>,
 }

@@ -5,9 +5,9 @@ use clap::Args;
 /// What is loosened or tightened.
 #[derive(Debug, Args)]
 pub(in super::super) struct SecurityWords {
-    /// How strict the defaults are: strict, default or compat (Docker's)
-    #[arg(long, value_name = "PROFILE", default_value = "default", help_heading = "Security")]
-    pub(in super::super) profile: String,
+    /// How strict the defaults are: strict, default or compat (Docker's) [default: configured, or default]
+    #[arg(long, value_name = "PROFILE", help_heading = "Security")]
+    pub(in super::super) profile: Option<String>,
     /// Add a capability; a grant
     #[arg(long, value_name = "CAPABILITY", help_heading = "Security")]
     pub(in super::super) cap_add: Vec<String>,
@@ -23,4 +23,7 @@ pub(in super::super) struct SecurityWords {
     /// Kernel parameter of the container's namespaces, NAME=VALUE; may be repeated
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Security")]
     pub(in super::super) sysctl: Vec<String>,
+    /// Use a device of the host: HOST[:CONTAINER][:rw]; a grant; may be repeated
+    #[arg(long, value_name = "DEVICE", help_heading = "Security")]
+    pub(in super::super) device: Vec<String>,
 }
