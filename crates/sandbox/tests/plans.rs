@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use bulkhead_sandbox::facts::{CgroupLayout, HostFacts, Reserve};
 use bulkhead_sandbox::plan::plan;
 use bulkhead_sandbox::spec::{
-    Caps, Grant, IdMaps, IdRange, Identity, MapWriter, Mount, MountFlags, Process, Resources, Rlimit, Rootfs,
-    SandboxSpec, Seccomp,
+    Caps, Device, DeviceRule, Grant, IdMaps, IdRange, Identity, MapWriter, Mount, MountFlags, Process, Resources,
+    Rlimit, Rootfs, SandboxSpec, Seccomp, Share,
 };
 use bulkhead_sandbox::step::Step;
 use bulkhead_sandbox::verify::verify;
@@ -345,5 +345,99 @@ proptest! {
         prop_assert_eq!(masks, !has(&Grant::KernelPaths) && !has(&Grant::Privileged));
         let text = serde_json::to_string(&plan).unwrap();
         prop_assert_eq!(serde_json::from_str::<bulkhead_sandbox::plan::SandboxPlan>(&text).unwrap(), plan);
+    }
+}
+
+fn fuse() -> Device {
+    Device {
+        source: "/dev/fuse".into(),
+        target: "/dev/fuse".to_owned(),
+        rule: DeviceRule { block: false, major: 10, minor: 229, read: true, write: true },
+        mode: 0o666,
+    }
+}
+
+fn granted(device: &Device) -> Grant {
+    Grant::Device { target: device.target.clone(), rule: device.rule }
+}
+
+fn sharing() -> SandboxSpec {
+    let mut spec = spec();
+    let share = Share { with: "fedcba9876543210".to_owned(), ipc: true, pid: true, uts: true };
+    spec.grants = vec![Grant::Shared { with: share.with.clone(), namespaces: share.names() }];
+    spec.share = Some(share);
+    spec
+}
+
+#[test]
+fn a_device_by_grant() {
+    let mut spec = spec();
+    spec.devices = vec![fuse()];
+    spec.grants = vec![granted(&fuse())];
+    for (name, v2) in [("device-v1", false), ("device-v2", true)] {
+        golden(name, &plan(&spec, &facts(v2, true)).unwrap().describe());
+    }
+}
+
+#[test]
+fn namespaces_of_another_container() {
+    let plan = plan(&sharing(), &facts(true, true)).unwrap();
+    verify(&plan).unwrap();
+    golden("shared", &plan.describe());
+}
+
+#[test]
+fn a_device_or_a_namespace_without_a_grant_is_refused() {
+    let mut with_device = spec();
+    with_device.devices = vec![fuse()];
+    let refused = |spec: &SandboxSpec| verify(&plan(spec, &facts(false, true)).unwrap()).unwrap_err().to_string();
+    assert!(refused(&with_device).contains("10:229"));
+    // A grant for less than what is given.
+    let mut less = fuse();
+    less.rule.write = false;
+    with_device.grants = vec![granted(&less)];
+    assert!(refused(&with_device).contains("10:229"));
+    with_device.grants = vec![granted(&fuse())];
+    verify(&plan(&with_device, &facts(false, true)).unwrap()).unwrap();
+    // A rule of the control group that no grant names, and a usual device that is none.
+    let good = plan(&with_device, &facts(false, true)).unwrap();
+    let mut bad = good.clone();
+    if let bulkhead_sandbox::cgroup::CgroupPlan::V1 { granted, .. } = &mut bad.cgroup {
+        granted.push(DeviceRule { minor: 1, major: 1, ..fuse().rule });
+    }
+    assert!(verify(&bad).unwrap_err().to_string().contains("1:1"));
+    let mut bad = good;
+    for step in &mut bad.steps {
+        if let Step::Device { minor, .. } = step {
+            *minor = 1;
+        }
+    }
+    assert!(verify(&bad).unwrap_err().to_string().contains("usual"));
+    let mut without = sharing();
+    without.grants.clear();
+    assert!(refused(&without).contains("shared"));
+    let mut other = sharing();
+    other.grants = vec![Grant::Shared { with: "1".to_owned(), namespaces: vec!["ipc".to_owned()] }];
+    assert!(refused(&other).contains("shared"));
+}
+
+#[test]
+fn what_would_change_the_other_container_is_refused() {
+    let refused = |change: &dyn Fn(&mut SandboxSpec), host: &HostFacts| {
+        let mut spec = sharing();
+        change(&mut spec);
+        plan(&spec, host).unwrap_err().to_string()
+    };
+    let host = facts(true, true);
+    assert!(refused(&|s| s.process.init = true, &host).contains("--init"));
+    for name in ["kernel.shmmax", "fs.mqueue.msg_max", "kernel.domainname", "kernel/sem"] {
+        let text = refused(&|s| s.sysctls = vec![(name.to_owned(), "1".to_owned())], &host);
+        assert!(text.contains("--sysctl") && text.contains("shared"), "{text}");
+    }
+    let bare = |s: &mut SandboxSpec| s.resources = Resources::default();
+    assert!(refused(&bare, &facts(false, false)).contains("--pid"));
+    for target in ["/dev/null", "/dev/pts/0", "/dev/shm/x", "/dev/", "/etc/x", "/dev/../etc/x", "/dev/fd/3"] {
+        let text = refused(&|s| s.devices = vec![Device { target: target.to_owned(), ..fuse() }], &host);
+        assert!(text.contains("--device"), "{text}");
     }
 }

@@ -210,3 +210,117 @@ fn every_wrong_value_is_named_once_with_what_is_needed() {
     let error = parsed(&["-m", "12q", "alpine"]).unwrap_err();
     assert_eq!(error.message, "invalid value \"12q\" for --memory: a size like 512m or 2g is needed");
 }
+
+/// Flags of `docker run` (29.4).
+const DOCKER: &str = "add-host annotation blkio-weight blkio-weight-device cap-add cap-drop cgroup-parent cgroupns cidfile \
+    cpu-count cpu-percent cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares cpus cpuset-cpus cpuset-mems detach \
+    device device-cgroup-rule device-read-bps device-read-iops device-write-bps device-write-iops disable-content-trust \
+    dns dns-option dns-search domainname entrypoint env env-file expose gpus group-add hostname init interactive \
+    io-maxbandwidth io-maxiops ip ip6 ipc isolation kernel-memory label label-file link link-local-ip mac-address memory \
+    memory-reservation memory-swap memory-swappiness mount name network network-alias oom-kill-disable oom-score-adj pid \
+    pids-limit platform privileged publish publish-all pull quiet read-only rm runtime security-opt shm-size stop-signal \
+    stop-timeout storage-opt sysctl tmpfs tty ulimit use-api-socket user userns uts volume volume-driver workdir";
+
+#[test]
+fn every_flag_of_docker_is_known() {
+    let command = ENTRY.command();
+    let known: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    for flag in DOCKER.split_whitespace() {
+        assert!(known.contains(&flag), "--{flag}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_refused_by_name_with_a_way_out() {
+    for words in [
+        &["--cgroup-parent", "/x"][..],
+        &["--cgroupns", "host"],
+        &["--cpu-rt-runtime", "950000"],
+        &["--device-cgroup-rule", "c 1:1 rwm"],
+        &["--expose", "80"],
+        &["--gpus", "all"],
+        &["--isolation", "hyperv"],
+        &["--kernel-memory", "1g"],
+        &["--link", "db"],
+        &["--mac-address", "92:d0:c6:0a:29:33"],
+        &["--oom-kill-disable"],
+        &["-P"],
+        &["--runtime", "runc"],
+        &["--storage-opt", "size=1g"],
+        &["--use-api-socket"],
+        &["--userns", "host"],
+        &["--volume-driver", "nfs"],
+    ] {
+        let error = parsed(&[words, &["alpine"]].concat()).unwrap_err();
+        let name = if words[0] == "-P" { "--publish-all" } else { words[0] };
+        assert!(error.message.starts_with(name) && error.message.contains(" is refused: "), "{error}");
+        assert!(error.code == 125 && error.hint.is_some(), "{error}");
+    }
+    // What asks for what is so anyway is no error.
+    made(&[
+        "--cgroupns=private",
+        "--isolation",
+        "default",
+        "--oom-kill-disable=false",
+        "--memory-swappiness=-1",
+        "--kernel-memory=0",
+        "--volume-driver=local",
+        "--userns=",
+        "--disable-content-trust",
+        "-q",
+        "alpine",
+    ]);
+}
+
+#[test]
+fn further_flags_reach_their_fields() {
+    let request = made(&[
+        "--cidfile=id",
+        "--platform",
+        "linux/amd64",
+        "--domainname=example.org",
+        "--annotation",
+        "a=b=c",
+        "--device=/dev/fuse:r",
+        "--ipc=container:web",
+        "--pid",
+        "container:web",
+        "--uts=container:web",
+        "--dns=10.0.0.53",
+        "--dns-search=example.org",
+        "--dns-opt=ndots:2",
+        "--add-host=db:10.0.0.2",
+        "--cpu-period=50000",
+        "--cpu-quota",
+        "-1",
+        "--memory-swappiness=5",
+        "--blkio-weight-device=/dev/sda:100",
+        "--stop-timeout=-1",
+        "alpine",
+    ]);
+    assert_eq!(request.cid_file.as_deref(), Some(std::path::Path::new("/work/id")));
+    assert_eq!(
+        (request.platform.as_deref(), request.domainname.as_deref()),
+        (Some("linux/amd64"), Some("example.org"))
+    );
+    assert_eq!(request.annotations, [("a".to_owned(), "b=c".to_owned())]);
+    assert!(request.devices[0].read && !request.devices[0].write);
+    assert_eq!(request.ipc, bulkhead_engine::request::Ipc::Container("web".to_owned()));
+    assert_eq!((request.pid_of.as_deref(), request.uts_of.as_deref()), (Some("web"), Some("web")));
+    assert_eq!((request.dns, request.dns_search), (vec!["10.0.0.53".to_owned()], vec!["example.org".to_owned()]));
+    assert_eq!(request.dns_options, ["ndots:2"]);
+    assert_eq!(request.extra_hosts, [("db".to_owned(), "10.0.0.2".to_owned())]);
+    assert_eq!((request.limits.cpu_period, request.limits.cpu_quota), (Some(50_000), Some(-1)));
+    assert_eq!((request.limits.swappiness, request.limits.blkio_weight_devices.len()), (Some(5), 1));
+    assert_eq!(request.stop_timeout, Some(-1));
+}
+
+#[test]
+fn a_label_of_the_command_line_comes_after_those_of_a_file() {
+    let file = std::env::temp_dir().join(format!("bulkhead-labels-{}", std::process::id()));
+    std::fs::write(&file, "# ours\n  a=1\nbare\nb=x y\n").unwrap();
+    let request = made(&["--label-file", &file.display().to_string(), "-l", "a=2", "alpine"]);
+    std::fs::remove_file(&file).unwrap();
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(request.labels, [pair("a", "1"), pair("bare", ""), pair("b", "x y"), pair("a", "2")]);
+}
