@@ -9,7 +9,7 @@ use bulkhead_sandbox::cgroup::CgroupHandle;
 use bulkhead_sandbox::facts::{CgroupLayout, HostFacts};
 use bulkhead_sandbox::plan::plan;
 use bulkhead_sandbox::spec::{
-    Caps, IdMaps, IdRange, Identity, MapWriter, Process, Resources, Rootfs, SandboxSpec, Seccomp,
+    Caps, DeviceRule, IdMaps, IdRange, Identity, MapWriter, Process, Resources, Rootfs, SandboxSpec, Seccomp,
 };
 use bulkhead_sandbox::supervise;
 use bulkhead_seccomp::{Arch, Context, compile, defaults::default_profile};
@@ -40,6 +40,8 @@ fn spec(id: &str, script: &str) -> SandboxSpec {
         rootfs: Rootfs::Directory { path: "/".into() },
         read_only_root: true,
         mounts: Vec::new(),
+        devices: Vec::new(),
+        share: None,
         shm_size: 1 << 20,
         proc_pid_only: false,
         masked_paths: ["/proc/kcore", "/proc/keys", "/proc/sysrq-trigger", "/sys/firmware"].map(str::to_owned).to_vec(),
@@ -91,11 +93,19 @@ fn works(base: &Path) {
     assert!(!directory.exists(), "the group was left behind");
     // The parent is this test's alone when nothing else uses version 2 here.
     drop(std::fs::remove_dir(base.join("bulkhead")));
-    device_filter(base);
+    // The first word is the control: without the filter the device opens.
+    assert_eq!(device_filter(base, &[]), "BEFORE\nnull\n");
+    let log = DeviceRule { block: false, major: 1, minor: 11, read: true, write: false };
+    assert_eq!(device_filter(base, &[log]), "BEFORE\nOPENED\nnull\n");
+    assert_eq!(device_filter(base, &[DeviceRule { write: true, ..log }]), "BEFORE\nOPENED\nWRITTEN\nnull\n");
+    // What is granted is that one, not its neighbours and not the block device of its number.
+    for other in [DeviceRule { minor: 12, ..log }, DeviceRule { major: 2, ..log }, DeviceRule { block: true, ..log }] {
+        assert_eq!(device_filter(base, &[other]), "BEFORE\nnull\n", "{other}");
+    }
 }
 
-/// A device that is not on the list cannot be opened in a group with the filter, also by root of the host.
-fn device_filter(base: &Path) {
+/// A device that is neither on the list nor granted cannot be opened in a group with the filter, also by root of the host.
+fn device_filter(base: &Path, granted: &[DeviceRule]) -> String {
     use bulkhead_sandbox::cgroup::CgroupPlan;
     let parent = base.join("bulkhead");
     let directory = parent.join(format!("filter-{}", std::process::id()));
@@ -105,12 +115,14 @@ fn device_filter(base: &Path) {
         directory: directory.clone(),
         writes: Vec::new(),
         device_filter: true,
+        granted: granted.to_vec(),
     })
     .expect("a group");
     let node = std::env::temp_dir().join(format!("bulkhead-node-{}", std::process::id()));
     let script = format!(
         "mknod {0} c 1 11 && head -c 0 {0} && echo BEFORE; echo $$ > {1}/cgroup.procs; \
-         (exec 3<{0}) 2>/dev/null && echo OPENED; (exec 3</dev/null) && echo null; \
+         (exec 3<{0}) 2>/dev/null && echo OPENED; \
+         (exec 3>>{0}) 2>/dev/null && echo WRITTEN; (exec 3</dev/null) && echo null; \
          mknod {0}.2 b 7 0 2>/dev/null && echo MADE; rm -f {0} {0}.2; echo $$ > {2}/cgroup.procs",
         node.display(),
         directory.display(),
@@ -120,7 +132,6 @@ fn device_filter(base: &Path) {
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     drop(handle);
     drop(std::fs::remove_dir(&parent));
-    // The first word is the control: without the filter the device opens.
-    assert_eq!(text, "BEFORE\nnull\n", "{}", String::from_utf8_lossy(&out.stderr));
     assert!(!directory.exists(), "the group was left behind");
+    text
 }

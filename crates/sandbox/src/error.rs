@@ -122,6 +122,11 @@ impl StartError {
             Self::Parent { what, source } if what.starts_with("make the namespaces") && *source == Errno::PERM => Some(
                 "this host forbids user namespaces to this user: see kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns",
             ),
+            Self::Parent { what, source }
+                if what.starts_with("set oom_score_adj") && matches!(*source, Errno::ACCESS | Errno::PERM) =>
+            {
+                Some("an ordinary user can raise his own score (/proc/self/oom_score_adj) and not lower it")
+            }
             Self::Helper { .. } => Some("the range must be listed for this user in /etc/subuid and /etc/subgid"),
             _ => None,
         }

@@ -79,6 +79,7 @@ impl fmt::Display for Step {
             Self::ReadOnly { target } => write!(f, "make {:?} read-only", target.show()),
             Self::Sysctl { path, value } => write!(f, "set /proc/{path} to {:?}", value.show()),
             Self::Hostname { name } => write!(f, "set the host name to {:?}", name.show()),
+            Self::Domainname { name } => write!(f, "set the domain name to {:?}", name.show()),
             Self::Loopback => f.write_str("bring the loopback interface up"),
             Self::Workdir { path } => write!(f, "open the working directory {:?}", path.show()),
             Self::ReadOnlyRoot => f.write_str("make the root read-only"),

@@ -203,6 +203,11 @@ pub enum Step {
         /// The name.
         name: Text,
     },
+    /// Set the domain name.
+    Domainname {
+        /// The name.
+        name: Text,
+    },
     /// Bring the loopback interface up.
     Loopback,
     /// Open the working directory, which is made if it does not exist.
@@ -284,6 +289,7 @@ impl Step {
             | Self::BecomeRoot { .. }
             | Self::NewSession
             | Self::Loopback
+            | Self::Domainname { .. }
             | Self::Hostname { .. } => Phase::Namespace,
             Self::PrivateMounts
             | Self::Scratch { .. }

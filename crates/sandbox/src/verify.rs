@@ -52,7 +52,7 @@ fn shares(plan: &SandboxPlan) -> Result<(), Violation> {
         .any(|g| matches!(g, Grant::Shared { with, namespaces } if *with == share.with && *namespaces == names));
     must(granted && !names.is_empty(), || format!("namespaces of {} are shared and no grant says so", share.with))?;
     must(plan.namespaces & share.bits() == 0, || "a namespace is both new and shared".to_owned())?;
-    let renamed = plan.steps.iter().any(|s| matches!(s, Step::Hostname { .. }));
+    let renamed = plan.steps.iter().any(|s| matches!(s, Step::Hostname { .. } | Step::Domainname { .. }));
     must(!(share.uts && renamed), || "the host name of another container would be changed".to_owned())
 }
 

@@ -133,7 +133,7 @@ fn as_number(bytes: u64) -> Option<Value> {
 /// Bytes in the largest unit that has no remainder.
 fn bytes(n: u64) -> String {
     for (shift, unit) in [(30, 'g'), (20, 'm'), (10, 'k')] {
-        if n >> shift > 0 && n % (1 << shift) == 0 {
+        if n >> shift > 0 && n.is_multiple_of(1 << shift) {
             return format!("{}{unit}", n >> shift);
         }
     }

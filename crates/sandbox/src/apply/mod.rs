@@ -82,6 +82,7 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
         },
         Step::Loopback => net::loopback_up(),
         Step::Hostname { name } => rustix::system::sethostname(name.c().to_bytes()),
+        Step::Domainname { name } => rustix::system::setdomainname(name.c().to_bytes()),
         Step::PrivateMounts => mount::make_all_private(),
         Step::Scratch { layers } => mounts::scratch(armed, state, *layers),
         Step::Layer { index, from } => mounts::layer(armed, state, *index, from),

@@ -58,7 +58,7 @@ pub(crate) fn device_program(granted: &[DeviceRule]) -> Vec<Instruction> {
     for rule in granted {
         // Numbers of devices have 12 and 20 bits, so the comparison with a signed operand is exact.
         let number = |n: u32| i32::try_from(n).unwrap_or(-1);
-        let allowed = i32::from(rule.read) * READ | i32::from(rule.write) * WRITE;
+        let allowed = (i32::from(rule.read) * READ) | (i32::from(rule.write) * WRITE);
         program.extend([
             insn(JUMP_NOT_EQUAL, 0x02, 7, if rule.block { BLOCK } else { CHAR }),
             insn(JUMP_NOT_EQUAL, 0x03, 6, number(rule.major)),
@@ -87,7 +87,7 @@ mod tests {
     #[allow(clippy::as_conversions, reason = "registers are cut and extended as the machine does it")]
     /// Runs a program as the kernel would, for the instructions that it is made of.
     fn run(program: &[Instruction], kind: u32, access: u32, major: u32, minor: u32) -> bool {
-        let context = [access << 16 | kind, major, minor];
+        let context = [(access << 16) | kind, major, minor];
         let mut registers = [0_u64; 11];
         let mut at = 0_usize;
         loop {
@@ -103,7 +103,7 @@ mod tests {
                 MOVE_REGISTER => registers[to] = registers[from],
                 MOVE => registers[to] = immediate,
                 // 32 bits wide, as the constants say.
-                SHIFT_RIGHT => registers[to] = u64::from(registers[to] as u32 >> i.immediate),
+                SHIFT_RIGHT => registers[to] = u64::from((registers[to] as u32) >> i.immediate),
                 AND => registers[to] = u64::from(registers[to] as u32 & i.immediate as u32),
                 JUMP_NOT_EQUAL if registers[to] != immediate => at = at.checked_add_signed(i.offset.into()).unwrap(),
                 JUMP_NOT_EQUAL => {}

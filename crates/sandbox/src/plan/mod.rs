@@ -207,7 +207,11 @@ pub fn plan(spec: &SandboxSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanEr
     steps.push(Step::NewSession);
     steps.push(Step::Loopback);
     if !spec.share.as_ref().is_some_and(|s| s.uts) {
-        steps.push(Step::Hostname { name: hostname(&spec.hostname)? });
+        steps.push(Step::Hostname { name: hostname("--hostname", &spec.hostname)? });
+    }
+    // Its file in /proc belongs to the host's root; the call asks the user namespace.
+    for (_, value) in spec.sysctls.iter().filter(|(name, _)| is_domain(name)) {
+        steps.push(Step::Domainname { name: hostname("--domainname", value)? });
     }
     rootfs::steps(spec, facts, &cgroup, &mut trees, &mut steps)?;
     identity::process_steps(&spec.process, &spec.ids, facts, &mut steps)?;
@@ -232,12 +236,17 @@ pub fn plan(spec: &SandboxSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanEr
     })
 }
 
-fn hostname(name: &str) -> Result<Text, PlanError> {
+/// The setting that is the domain name of the UTS namespace.
+pub(crate) fn is_domain(sysctl: &str) -> bool {
+    matches!(sysctl, "kernel.domainname" | "kernel/domainname")
+}
+
+fn hostname(flag: &str, name: &str) -> Result<Text, PlanError> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     if name.is_empty() || name.len() > 64 || !name.chars().all(good) {
-        return Err(PlanError::invalid("--hostname", name, "1 to 64 letters, digits, '-' and '.' are needed"));
+        return Err(PlanError::invalid(flag, name, "1 to 64 letters, digits, '-' and '.' are needed"));
     }
-    text("--hostname", name)
+    text(flag, name)
 }
 
 fn oom_score(value: i32) -> Result<i32, PlanError> {

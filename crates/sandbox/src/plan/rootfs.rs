@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 
-use super::{Origin, PlanError, Tree, identity, path_text, text};
+use super::{Origin, PlanError, Tree, identity, is_domain, path_text, text};
 use crate::cgroup::CgroupPlan;
 use crate::facts::HostFacts;
 use crate::spec::{Device, Grant, Mount, MountFlags, Rootfs, SandboxSpec, Text};
@@ -79,7 +79,7 @@ pub(super) fn steps(
     for mount in &spec.mounts {
         user_mount(&mut b, mount, suid)?;
     }
-    for (name, value) in &spec.sysctls {
+    for (name, value) in spec.sysctls.iter().filter(|(name, _)| !is_domain(name)) {
         b.steps.push(Step::Sysctl { path: sysctl(name)?, value: sysctl_value(name, value)? });
     }
     if !spec.granted(|g| matches!(g, Grant::KernelPaths | Grant::Privileged)) {
