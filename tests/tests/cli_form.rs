@@ -243,12 +243,15 @@ fn there_is_a_manual_page_for_each_command() {
     assert!(bench.say(&["man", file.join("x").to_str().unwrap()]).fails(1).contains("cannot write"));
 }
 
-/// Pages that `mandoc`, where it is installed, finds no error in.
+/// Pages that `mandoc`, where it is installed, finds nothing wrong with.
 fn lint(dir: &Path) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
-        if let Ok(output) = Command::new("mandoc").args(["-T", "lint", "-W", "error"]).arg(&path).output() {
-            assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stdout));
+        if let Ok(output) = Command::new("mandoc").args(["-T", "lint", "-W", "warning"]).arg(&path).output() {
+            // Pages have no date, so that the same source makes the same page.
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let wrong: Vec<&str> = said.lines().filter(|line| !line.contains("missing date")).collect();
+            assert!(wrong.is_empty(), "{}: {wrong:?}", path.display());
         }
     }
 }

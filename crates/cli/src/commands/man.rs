@@ -79,7 +79,10 @@ fn page(command: Command, name: &str) -> std::io::Result<Vec<u8>> {
         .manual("bulkhead")
         .render(&mut text)?;
     notes(&footer, &mut text)?;
-    Ok(text)
+    // No date: the same source makes the same page. An argument that is left out would move those behind it.
+    let undated = format!(".TH {} 1  ", name.to_uppercase());
+    let dated = format!(".TH {} 1 \"\" ", name.to_uppercase());
+    Ok(String::from_utf8_lossy(&text).replacen(&undated, &dated, 1).into_bytes())
 }
 
 /// What stands below the flags: text as it is, and examples with a heading of their own.
