@@ -157,18 +157,9 @@ impl Func {
             Func::Slice => self.slice(&next(), &args.collect::<Vec<_>>())?,
             Func::Truncate => {
                 let (text, length) = (next(), next());
-                let length = self.count(&length)?;
-                Val::owned(self.text(&text)?.chars().take(length).collect::<String>())
+                Val::owned(self.text(&text)?.chars().take(self.count(&length)?).collect::<String>())
             }
-            Func::Pad => {
-                let (text, before, after) = (next(), next(), next());
-                let (text, before, after) = (self.text(&text)?, self.count(&before)?, self.count(&after)?);
-                let spaces = |count: usize| " ".repeat(count.min(LARGEST));
-                // Nothing stays nothing, as for Docker.
-                let padded =
-                    if text.is_empty() { String::new() } else { format!("{}{text}{}", spaces(before), spaces(after)) };
-                Val::owned(padded)
-            }
+            Func::Pad => Val::owned(self.pad(&next(), &next(), &next())?),
             Func::Print => Val::owned(print(&args.collect::<Vec<_>>())),
             Func::Println => {
                 let texts: Vec<String> = args.map(|arg| arg.print()).collect();
@@ -201,6 +192,13 @@ impl Func {
         value
             .count()
             .ok_or_else(|| format!("{} needs a number that is not negative, not {}", self.name(), value.print()))
+    }
+
+    /// Spaces before and after; nothing stays nothing, as for Docker.
+    fn pad(self, text: &Val<'_>, before: &Val<'_>, after: &Val<'_>) -> Result<String, String> {
+        let (text, before, after) = (self.text(text)?, self.count(before)?, self.count(after)?);
+        let spaces = |count: usize| " ".repeat(count.min(LARGEST));
+        Ok(if text.is_empty() { String::new() } else { format!("{}{text}{}", spaces(before), spaces(after)) })
     }
 
     fn join(self, list: &Val<'_>, by: &Val<'_>) -> Result<String, String> {
