@@ -39,6 +39,9 @@ pub(crate) fn dispatch(args: Vec<OsString>) -> Result<u8, CliError> {
     if let Some(entry) = commands::find(&word) {
         return run(entry, texts(args)?);
     }
+    if word == "volume" {
+        return commands::volume::dispatch(texts(args)?);
+    }
     match word.as_str() {
         "help" | "-h" | "--help" => match texts(args)?.first() {
             None => output::raw(help().as_bytes()).map(|()| 0),
@@ -86,6 +89,7 @@ fn help() -> String {
     for entry in commands::ALL {
         text.push_str(&format!("  {:<11} {}\n", entry.name, entry.about));
     }
+    text.push_str("  volume      Manage volumes: create, ls, inspect, rm, prune\n");
     text.push_str("  completion  Print completions for bash, zsh, fish and others\n\n");
     text.push_str(FOOTER);
     text

@@ -81,6 +81,7 @@ pub fn sandbox(engine: &Engine, rootfs: &Path, args: &[String]) -> Result<u8, En
         target: target.to_owned(),
         size: 64 << 20,
         mode,
+        owner: None,
         flags: MountFlags { read_only: false, exec: false },
         directories: Vec::new(),
     };

@@ -29,7 +29,7 @@ impl fmt::Display for TreeFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sent(index) => write!(f, "tree {index}"),
-            Self::Path { path, .. } => write!(f, "{:?}", path.show()),
+            Self::Path(place) => write!(f, "{:?}", place.show()),
         }
     }
 }
@@ -153,7 +153,7 @@ impl SandboxPlan {
             writeln!(out, "oom     score adjustment {}", self.oom_score_adj)?;
             for (index, t) in self.trees.iter().enumerate() {
                 let how = if t.shift_ids { ", owners shifted" } else { "" };
-                writeln!(out, "tree    {index} is {:?}{how}", t.path.show())?;
+                writeln!(out, "tree    {index} is {:?}{how}", t.place.show())?;
             }
             for (index, step) in self.steps.iter().enumerate() {
                 let phase = format!("{:?}", step.phase()).to_lowercase();

@@ -279,15 +279,10 @@ fn send_trees(plan: &SandboxPlan, proc: &Proc, child: &Child, channel: &Channel)
 }
 
 fn open_tree(tree: &Tree, userns: BorrowedFd<'_>) -> Result<OwnedFd, StartError> {
-    let path = tree.path.show();
-    let copy = if tree.exact {
-        mount::copy_exact(tree.path.c(), tree.recursive)
-    } else {
-        mount::copy_tree(rustix::fs::CWD, tree.path.c(), tree.recursive)
-    };
-    let copy = copy.map_err(StartError::parent(format!("open the mount tree of {path:?}")))?;
+    let path = tree.place.show();
+    let copy = apply::open_tree(&tree.place).map_err(StartError::parent(format!("open the mount tree of {path:?}")))?;
     if tree.shift_ids {
-        mount::map_ids(copy.as_fd(), userns, tree.recursive)
+        mount::map_ids(copy.as_fd(), userns, tree.place.recursive)
             .map_err(StartError::parent(format!("shift the owners of {path:?}")))?;
     }
     Ok(copy)

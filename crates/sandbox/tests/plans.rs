@@ -67,6 +67,8 @@ fn spec() -> SandboxSpec {
         mounts: vec![
             Mount::Bind {
                 source: "/srv/data".into(),
+                below: None,
+                expected: None,
                 target: "/data".to_owned(),
                 directory: true,
                 recursive: true,
@@ -78,6 +80,7 @@ fn spec() -> SandboxSpec {
                 target: "/tmp".to_owned(),
                 size: 64 << 20,
                 mode: 0o1777,
+                owner: None,
                 flags: MountFlags { read_only: false, exec: false },
                 directories: Vec::new(),
             },
@@ -243,6 +246,7 @@ fn what_cannot_be_is_refused_with_the_field_and_the_value() {
         target: target.to_owned(),
         size: 1,
         mode: 0o755,
+        owner: None,
         flags: MountFlags { read_only: false, exec: false },
         directories: Vec::new(),
     };

@@ -19,6 +19,7 @@ pub mod sandbox;
 pub mod session;
 pub mod stop;
 pub mod version;
+pub mod volume;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 

@@ -204,7 +204,7 @@ fn row(container: &ContainerSummary, no_trunc: bool, now: i64) -> Value {
         "Status": status(container, now),
         "Ports": container.ports.join(", "),
         "Labels": joined(&container.labels),
-        "Mounts": container.mounts.join(","),
+        "Mounts": mounts(&container.mounts, no_trunc),
         "Networks": container.networks.join(","),
         "Grants": container.grants.join(","),
         "Size": match container.size {
@@ -212,6 +212,12 @@ fn row(container: &ContainerSummary, no_trunc: bool, now: i64) -> Value {
             None => "0B".to_owned(),
         },
     })
+}
+
+/// Names of volumes and sources of binds; anonymous volumes have long ones.
+fn mounts(all: &[String], no_trunc: bool) -> String {
+    let shown = |name: &String| if no_trunc { name.clone() } else { human::ellipsis(name, 15) };
+    all.iter().map(shown).collect::<Vec<_>>().join(",")
 }
 
 /// `a=1,b=2`, as Docker shows labels.

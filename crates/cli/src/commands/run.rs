@@ -118,6 +118,7 @@ fn request(matches: &ArgMatches, place: &Place) -> Result<(ContainerRequest, Run
         cap_drop: flags::each("--cap-drop", &words.cap_drop, not_empty)?,
         security: security::parse(&words.security_opt)?,
         mounts,
+        volumes_from: flags::each("--volumes-from", &words.volumes_from, volume::from)?,
         sysctls: flags::each("--sysctl", &words.sysctl, pairs::sysctl)?,
         limits,
         network: flags::optional("--network", words.network.as_deref(), not_empty)?,

@@ -3,6 +3,7 @@
 
 mod hidden;
 mod images;
+mod volumes;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -12,6 +13,10 @@ use bulkhead_engine::{Engine, EngineError, containers as engine_containers};
 
 pub use self::hidden::{cleanup, init, joiner, monitor, worker};
 pub use self::images::{images, import, inspect_image, load, remove_image};
+pub use self::volumes::{
+    Usage as VolumeUsage, VolumeSummary, create_volume, inspect_volume, prune_volumes, remove_volume, volume_usage,
+    volumes,
+};
 use crate::error::CliError;
 
 /// When `run` asks a registry for the image.
@@ -353,13 +358,13 @@ pub fn kill(container: &str, signal: i32) -> Result<(), CliError> {
     engine_containers::kill(engine()?, container, signal).map_err(failed)
 }
 
-/// Removes a container; `force` kills it first. There are no anonymous volumes yet that `volumes` could take along.
+/// Removes a container; `force` kills it first, `volumes` takes its anonymous volumes along.
 ///
 /// # Errors
 ///
 /// What the engine says.
-pub fn remove(container: &str, force: bool, _volumes: bool) -> Result<(), CliError> {
-    engine_containers::remove(engine()?, container, force).map_err(failed)
+pub fn remove(container: &str, force: bool, volumes: bool) -> Result<(), CliError> {
+    engine_containers::remove(engine()?, container, force, volumes).map_err(failed)
 }
 
 /// A container in the form of Docker's `inspect`; `None` when there is none of that name.

@@ -14,6 +14,7 @@ mod stop;
 pub use self::exec::exec;
 pub use self::explain::{Explanation, explain, isolation};
 pub use self::inspect::inspect;
+pub(crate) use self::inspect::time;
 pub use self::list::{State, Summary, list, writable_size};
 pub use self::logs::{LogsRequest, Piece, logs};
 pub(crate) use self::recover::recover;

@@ -34,13 +34,13 @@ pub(crate) fn recover(engine: &Engine) -> Result<(), EngineError> {
 fn settle(engine: &Engine, id: &str, layout: &Layout) -> Result<(), EngineError> {
     let record = match engine.store()?.find_container(id) {
         Ok(record) if record.id == id => record,
-        Ok(_) | Err(StoreError::NoSuchContainer { .. }) => return discard(engine, id),
+        Ok(_) | Err(StoreError::NoSuchContainer { .. }) => return discard(engine, id, true),
         Err(e) => return Err(e.into()),
     };
     let state = layout.read_state();
     let exit = layout.read_exit();
     if record.auto_remove || (state.is_none() && exit.is_none()) {
-        return discard(engine, id);
+        return discard(engine, id, true);
     }
     CgroupHandle::remove_all(&cgroup_directories(engine, id)?).map_err(|e| EngineError::Start(e.into()))?;
     let exit = exit.unwrap_or_else(|| ExitState {

@@ -20,6 +20,7 @@ use crate::monitor::{Failure, MonitorOrder};
 use crate::request::ContainerRequest;
 use crate::resolve::{self, Context};
 use crate::store::{NewContainer, RangePool, RangeWish, new_id};
+use crate::volumes::{self, Attachment};
 
 /// A container that was started.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ fn spec_for(
     id: &str,
     range: Option<u32>,
     make_sources: bool,
+    volumes: &Attachment,
 ) -> Result<(SandboxSpec, Layout), EngineError> {
     let facts = engine.facts()?;
     let layout = Layout::new(&engine.paths, id);
@@ -53,6 +55,7 @@ fn spec_for(
         facts,
         own_places: engine.own_places(),
         make_sources,
+        volumes,
     })?;
     Ok((spec, layout))
 }
@@ -63,9 +66,11 @@ fn spec_for(
 /// As [`run`].
 pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<SandboxPlan, EngineError> {
     let image = images::find(engine, &request.image)?;
+    let volumes = volumes::attach(engine, request, &image)?;
+    let request = &volumes.request;
     let facts = engine.facts()?;
     let range = facts.privileged.then(|| RangePool::default().start);
-    let (spec, _) = spec_for(engine, request, &image, &new_id()?, range, false)?;
+    let (spec, _) = spec_for(engine, request, &image, &new_id()?, range, false, &volumes)?;
     let plan = plan(&spec, facts)?;
     verify(&plan).map_err(|e| EngineError::Start(e.into()))?;
     Ok(plan)
@@ -85,7 +90,7 @@ impl Drop for Unfinished<'_> {
         if self.armed {
             // The reason is on its way to the user; what stays is found by the next command.
             drop(match self.lock {
-                Some(_) => super::remove::discard(self.engine, &self.id),
+                Some(_) => super::remove::discard(self.engine, &self.id, true),
                 None => super::remove::remove_by_id(self.engine, &self.id),
             });
         }
@@ -99,11 +104,13 @@ impl Drop for Unfinished<'_> {
 pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, EngineError> {
     engine.recover()?;
     let image = images::find(engine, &request.image)?;
+    let mut volumes = volumes::attach(engine, request, &image)?;
+    let request = &volumes.request.clone();
     let facts = engine.facts()?;
     let id = new_id()?;
     // Everything that can be refused is refused before anything is made.
     let provisional = facts.privileged.then(|| RangePool::default().start);
-    let (checked, layout) = spec_for(engine, request, &image, &id, provisional, true)?;
+    let (checked, layout) = spec_for(engine, request, &image, &id, provisional, true, &volumes)?;
     plan(&checked, facts)?;
     let Some(lock) = layout.claim()? else {
         return Err(EngineError::refused("the new container", "its lock is held by another process"));
@@ -118,8 +125,9 @@ pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, Engin
         created: now(),
         auto_remove: request.auto_remove,
         request: request.clone(),
+        volumes: Vec::new(),
     };
-    let record = engine.store()?.create_container(&new, wish)?;
+    let record = volumes.record(engine, new, wish)?;
     let mut spec = checked;
     if let Some(range) = record.range {
         // Nothing else in it depends on which slot it is.
@@ -130,6 +138,7 @@ pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, Engin
         serde_json::to_vec(&spec).map_err(|e| EngineError::io("store", &layout.dir)(std::io::Error::other(e)))?;
     engine.store()?.set_spec(&id, &text)?;
     make_directories(&layout, &spec)?;
+    volumes.fill(engine, &image, &id)?;
     let own_ids = |inside_uid, inside_gid| {
         outside(&spec.ids.uids, inside_uid).zip(outside(&spec.ids.gids, inside_gid)).filter(|_| facts.privileged)
     };
@@ -147,6 +156,7 @@ pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, Engin
     let lock = unfinished.lock.as_ref().ok_or_else(|| EngineError::refused("the new container", "it has no lock"))?;
     let socket = spawn(engine, "monitor", &order, &[lock])?;
     unfinished.lock = None;
+    volumes::emit_mounts(engine, &id, request);
     if request.detach {
         await_start(&socket)?;
         unfinished.armed = false;

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use bulkhead_image::{ImageConfig, Reference};
 
 pub use self::builtin::HOST;
-pub(crate) use self::load::recover;
 pub use self::load::{ImportRequest, import, load};
+pub(crate) use self::load::{Staging, recover};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;

@@ -17,6 +17,7 @@ use crate::filters::{self, Builtin};
 use crate::images::ImageRef;
 use crate::layout::Layout;
 use crate::request::{ContainerRequest, ExecRequest, ProfileName, SeccompChoice};
+use crate::volumes::Attachment;
 
 pub(crate) use self::defaults::{masked, read_only};
 pub(crate) use self::limits::{default_log, resources, rlimits};
@@ -34,6 +35,8 @@ pub(crate) struct Context<'a> {
     pub(crate) own_places: Vec<PathBuf>,
     /// Make missing sources of `-v`; a dry run does not.
     pub(crate) make_sources: bool,
+    /// The volumes of the request, which all have names.
+    pub(crate) volumes: &'a Attachment,
 }
 
 /// Makes the spec of a container.

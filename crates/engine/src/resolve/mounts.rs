@@ -2,17 +2,21 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use bulkhead_sandbox::spec::{IdRange, Mount, MountFlags, TmpfsDirectory, inside};
+use bulkhead_sandbox::spec::{FileId, IdRange, Mount, MountFlags, SandboxSpec, TmpfsDirectory, inside};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::Context;
 use crate::error::EngineError;
 use crate::request::{MountRequest, ProfileName};
+use crate::volumes::VolumeMount;
 
 /// Size of a tmpfs that nobody gave one, in bytes.
-const TMPFS: u64 = 64 << 20;
+pub(crate) const TMPFS: u64 = 64 << 20;
 /// More directories than this in an image's `/run` and it is left on the writable layer.
 const SKELETON: usize = 64;
 
@@ -25,6 +29,8 @@ pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError>
     for bind in &context.image.host_binds {
         mounts.push(Mount::Bind {
             source: bind.clone(),
+            below: None,
+            expected: None,
             target: bind.to_string_lossy().into_owned(),
             directory: true,
             // A child with fewer rights may not take a mount apart from what is mounted below it.
@@ -38,6 +44,8 @@ pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError>
     for name in ["hosts", "hostname", "resolv.conf"] {
         mounts.push(Mount::Bind {
             source: context.layout.etc().join(name),
+            below: None,
+            expected: None,
             target: format!("/etc/{name}"),
             directory: false,
             recursive: false,
@@ -59,6 +67,7 @@ pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError>
                 target: target.to_owned(),
                 size: TMPFS,
                 mode,
+                owner: None,
                 flags: MountFlags { read_only: false, exec: false },
                 directories,
             });
@@ -68,10 +77,7 @@ pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError>
 }
 
 fn covers(mount: &MountRequest, target: &str) -> bool {
-    let (MountRequest::Bind { target: t, .. }
-    | MountRequest::Tmpfs { target: t, .. }
-    | MountRequest::Volume { target: t, .. }) = mount;
-    let asked = t.to_string_lossy();
+    let asked = mount.target().to_string_lossy();
     let asked = asked.trim_end_matches('/');
     asked == target || asked.starts_with(&format!("{target}/"))
 }
@@ -139,59 +145,107 @@ fn target_text(target: &Path) -> Result<String, EngineError> {
 }
 
 fn one(context: &Context<'_>, mount: &MountRequest) -> Result<Mount, EngineError> {
+    let compat = context.request.profile == ProfileName::Compat;
     match mount {
         MountRequest::Tmpfs { target, size, mode, exec, read_only } => Ok(Mount::Tmpfs {
             target: target_text(target)?,
             size: size.unwrap_or(TMPFS),
             mode: mode.unwrap_or(0o1777),
+            owner: None,
             flags: MountFlags { read_only: *read_only, exec: *exec },
             directories: Vec::new(),
         }),
-        MountRequest::Bind { source, target, read_only, exec, create_source } => {
-            let missing = *create_source && !context.make_sources && !source.exists();
-            let source = if missing { source.clone() } else { bind_source(source, *create_source)? };
-            refuse_sensitive(&source, &context.own_places)?;
-            let directory =
-                missing || std::fs::metadata(&source).map_err(EngineError::io("look at", &source))?.is_dir();
+        MountRequest::Bind { source, target, read_only, exec, create_source, recursive } => {
+            let dry = *create_source && !context.make_sources;
+            let looked = Source::look(source, *create_source, dry, &context.own_places)?;
             Ok(Mount::Bind {
-                source,
+                source: looked.path,
+                below: None,
                 target: target_text(target)?,
-                directory,
-                recursive: true,
+                directory: looked.directory,
+                recursive: *recursive,
                 exact: true,
+                expected: looked.file,
                 shift_ids: true,
                 // Docker's binds can be executed from.
-                flags: MountFlags {
-                    read_only: *read_only,
-                    exec: *exec || context.request.profile == ProfileName::Compat,
-                },
+                flags: MountFlags { read_only: *read_only, exec: *exec || compat },
             })
         }
-        MountRequest::Volume { name, target, .. } => Err(EngineError::refused(
-            format!("the volume {:?} on {:?}", name.as_deref().unwrap_or(""), target),
-            "named volumes do not exist yet; give a directory of the host, as in -v /srv/data:/data",
-        )),
+        MountRequest::Volume { exec, .. } => match context.volumes.mount(mount, *exec || compat)? {
+            VolumeMount::Ready(mount) => Ok(mount),
+            VolumeMount::Host(bind) => one(context, &bind),
+        },
     }
 }
 
-/// The true path of a bind source, opened as the caller; `-v` makes a missing directory, as Docker does.
-fn bind_source(source: &Path, create: bool) -> Result<PathBuf, EngineError> {
-    match std::fs::canonicalize(source) {
-        Ok(path) => Ok(path),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && create => {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(source)
-                .map_err(EngineError::io("make", source))?;
-            std::fs::canonicalize(source).map_err(EngineError::io("open", source))
+/// The source of a bind, opened once as the caller. What was looked at through the descriptor is what is mounted: the
+/// start opens the true path without following any link, and goes on only when the same file is there.
+struct Source {
+    path: PathBuf,
+    directory: bool,
+    /// `None` in a dry run that would make it.
+    file: Option<FileId>,
+}
+
+impl Source {
+    /// `create`: a directory is made where there is nothing, as Docker does for `-v`; `dry`: it is not.
+    fn look(source: &Path, create: bool, dry: bool, own: &[PathBuf]) -> Result<Self, EngineError> {
+        let fd = match open_source(source) {
+            Err(Errno::NOENT) if create => {
+                if dry {
+                    refuse_sensitive(source, own, None)?;
+                    return Ok(Self { path: source.to_owned(), directory: true, file: None });
+                }
+                std::fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o755)
+                    .create(source)
+                    .map_err(EngineError::io("make", source))?;
+                open_source(source).map_err(EngineError::io("open", source))?
+            }
+            other => other.map_err(EngineError::io("open the bind source", source))?,
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(EngineError::io("look at", source))?;
+        // The kernel's own name of what was opened: no component of it is a link.
+        let link = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        let path = std::fs::read_link(link).map_err(EngineError::io("find the true path of", source))?;
+        let directory = FileType::from_raw_mode(stat.st_mode).is_dir();
+        refuse_sensitive(&path, own, directory.then(|| fd.as_fd()))?;
+        Ok(Self { path, directory, file: Some(FileId { device: stat.st_dev, inode: stat.st_ino }) })
+    }
+}
+
+fn open_source(source: &Path) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Looks at a directory of the host that a volume stands for, as at the source of a bind.
+///
+/// # Errors
+/// One that is not there, or that is not given to containers.
+pub(crate) fn look_at_source(source: &Path, own: &[PathBuf]) -> Result<(), EngineError> {
+    Source::look(source, false, false, own).map(drop)
+}
+
+/// Looks again at the sources of binds of a spec that was made earlier: what is there now is what this start mounts, if
+/// it may be.
+///
+/// # Errors
+/// A source that is gone, or that is not given to containers.
+#[cfg_attr(not(test), expect(dead_code, reason = "for starts of containers that were made earlier"))]
+pub(crate) fn look_again(spec: &mut SandboxSpec, own: &[PathBuf]) -> Result<(), EngineError> {
+    for mount in &mut spec.mounts {
+        if let Mount::Bind { source, directory, expected: Some(file), .. } = mount {
+            let looked = Source::look(source, false, false, own)?;
+            (*source, *directory) = (looked.path, looked.directory);
+            *file = looked.file.unwrap_or(*file);
         }
-        Err(e) => Err(EngineError::io("open the bind source", source)(e)),
     }
+    Ok(())
 }
 
-/// Places that would hand the host, or the engine itself, to the container.
-fn refuse_sensitive(source: &Path, own: &[PathBuf]) -> Result<(), EngineError> {
+/// Places that would hand the host, or the engine itself, to the container; `directory` is the source, opened.
+fn refuse_sensitive(source: &Path, own: &[PathBuf], directory: Option<BorrowedFd<'_>>) -> Result<(), EngineError> {
     const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
     const SOCKETS: [&str; 6] =
         ["docker.sock", "containerd.sock", "podman.sock", "crio.sock", "bulkhead.sock", "buildkitd.sock"];
@@ -210,8 +264,8 @@ fn refuse_sensitive(source: &Path, own: &[PathBuf]) -> Result<(), EngineError> {
     if SOCKETS.contains(&name.as_ref()) {
         return refuse("who reaches an engine's socket commands the engine");
     }
-    let holds_a_socket = |dir: &Path| SOCKETS.iter().any(|s| dir.join(s).exists());
-    if source.is_dir() && holds_a_socket(source) {
+    let holds = |fd: BorrowedFd<'_>| SOCKETS.iter().any(|s| rustix::fs::statat(fd, *s, AtFlags::empty()).is_ok());
+    if directory.is_some_and(holds) {
         return refuse("an engine's socket is in it, and who reaches that commands the engine");
     }
     Ok(())

@@ -7,7 +7,8 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use super::StoreError;
 
 /// Step `n` brings the database from version `n` to `n + 1`. A step that was released is never changed.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE images (
     id          TEXT PRIMARY KEY NOT NULL,
     config_json TEXT NOT NULL,
@@ -47,7 +48,27 @@ CREATE TABLE id_ranges (
     count INTEGER NOT NULL,
     owner TEXT NOT NULL UNIQUE REFERENCES containers(id) ON DELETE CASCADE
 ) STRICT;
-"];
+",
+    "
+CREATE TABLE volumes (
+    name      TEXT PRIMARY KEY NOT NULL,
+    driver    TEXT NOT NULL,
+    options   TEXT NOT NULL,
+    labels    TEXT NOT NULL,
+    anonymous INTEGER NOT NULL,
+    created   INTEGER NOT NULL,
+    project   INTEGER UNIQUE
+) STRICT;
+CREATE TABLE volume_uses (
+    container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+    target    TEXT NOT NULL,
+    volume    TEXT NOT NULL REFERENCES volumes(name),
+    anonymous INTEGER NOT NULL,
+    PRIMARY KEY (container, target)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX volume_uses_by_volume ON volume_uses(volume);
+",
+];
 
 /// Settings of the connection, then the migrations that are missing.
 pub(super) fn prepare(conn: &Connection, db: &Path) -> Result<(), StoreError> {

@@ -61,12 +61,15 @@ pub(super) struct RunFlags {
     #[arg(long, value_name = "SECONDS", help_heading = "Program")]
     pub(super) stop_timeout: Option<String>,
 
-    /// Mount a directory of the host or a volume: [SOURCE:]TARGET[:ro,exec,…]; programs in it start only with exec
+    /// Mount a directory of the host or a volume: [SOURCE:]TARGET[:ro,exec,nocopy,…]; programs in it start only with exec
     #[arg(short, long, value_name = "SPEC", help_heading = "Files")]
     pub(super) volume: Vec<String>,
     /// Mount in the long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,exec]
     #[arg(long, value_name = "SPEC", help_heading = "Files")]
     pub(super) mount: Vec<String>,
+    /// Mount what another container mounts: CONTAINER[:ro]; may be repeated
+    #[arg(long, value_name = "CONTAINER", help_heading = "Files")]
+    pub(super) volumes_from: Vec<String>,
     /// Mount memory: TARGET[:size=64m,mode=1777,exec,ro]
     #[arg(long, value_name = "SPEC", help_heading = "Files")]
     pub(super) tmpfs: Vec<String>,
