@@ -182,11 +182,11 @@ fn what_a_mount_says_holds() {
     let program = bench.sh(&["-v", "v:/d"], "/d/true");
     assert_eq!(program.code, 126, "{}", program.err);
     bench.sh(&["-v", "v:/d:exec"], "/d/true").done();
-    bench.say(&["run", "--name", "c", "-v", "v:/d:exec,ro", "host", "true"]).done();
-    let mounts = bench.look("c", "/Mounts");
+    bench.say(&["run", "--name", "cc", "-v", "v:/d:exec,ro", "host", "true"]).done();
+    let mounts = bench.look("cc", "/Mounts");
     let mount = mounts.as_array().unwrap().iter().find(|m| m["Destination"] == "/d").unwrap().clone();
     assert_eq!((mount["Mode"].as_str().unwrap(), mount["RW"].as_bool().unwrap()), ("ro,exec", false));
-    bench.say(&["rm", "c"]).done();
+    bench.say(&["rm", "cc"]).done();
     let options = bench.sh(&["-v", "v:/d"], "grep ' /d ' /proc/self/mountinfo").ok();
     for word in ["nosuid", "nodev", "noexec"] {
         assert!(options.contains(word), "{options}");
@@ -227,7 +227,7 @@ fn volumes_come_from_other_containers_and_lie_in_each_other() {
         .say(&[
             "run",
             "--name",
-            "a",
+            "aa",
             "-v",
             "x:/x",
             "-v",
@@ -240,16 +240,16 @@ fn volumes_come_from_other_containers_and_lie_in_each_other() {
             "echo 1 > /x/f; echo 2 > /y/f",
         ])
         .done();
-    assert_eq!(bench.sh(&["--volumes-from", "a"], "cat /x/f /y/f; echo 3 > /x/g; ls /x").ok(), "1\n2\nf\ng\nz\n");
-    bench.sh(&["--volumes-from", "a:ro"], "echo 4 > /x/f").done_with(2);
-    bench.sh(&["--volumes-from", "a"], "echo 4 > /x/z/f").done_with(2);
+    assert_eq!(bench.sh(&["--volumes-from", "aa"], "cat /x/f /y/f; echo 3 > /x/g; ls /x").ok(), "1\n2\nf\ng\nz\n");
+    bench.sh(&["--volumes-from", "aa:ro"], "echo 4 > /x/f").done_with(2);
+    bench.sh(&["--volumes-from", "aa"], "echo 4 > /x/z/f").done_with(2);
     // What the command line says comes first.
-    assert_eq!(bench.sh(&["--volumes-from", "a", "-v", "other:/y"], "ls /y").ok(), "");
-    bench.say(&["run", "--name", "b", "--volumes-from", "a", "host", "true"]).done();
+    assert_eq!(bench.sh(&["--volumes-from", "aa", "-v", "other:/y"], "ls /y").ok(), "");
+    bench.say(&["run", "--name", "bb", "--volumes-from", "aa", "host", "true"]).done();
     // An anonymous volume goes with the last container that has it.
-    bench.say(&["rm", "-v", "a"]).done();
+    bench.say(&["rm", "-v", "aa"]).done();
     assert_eq!(names(&bench, &[]).len(), 4);
-    bench.say(&["rm", "-v", "b"]).done();
+    bench.say(&["rm", "-v", "bb"]).done();
     assert_eq!(names(&bench, &[]), ["other", "x", "z"]);
     // A part of a volume.
     bench.sh(&["-v", "x:/x"], "mkdir -p /x/part/in; echo in > /x/part/in/f; ln -s /etc /x/out; ln -s ../.. /x/part/up; ln -s in /x/part/here").done();

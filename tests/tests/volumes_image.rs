@@ -114,7 +114,7 @@ fn volumes_of_the_image_are_made_without_a_word() {
     fs::write(&tar, bulkhead_tests::probe::archive(&lab.entries(&content))).unwrap();
     let words = ["import", "-c", "VOLUME /srv/own /other", tar.to_str().unwrap(), "own"];
     lab.bench.say(&words).done();
-    lab.bench.say(&["run", "--name", "a", "own", "/probe", "state"]).done();
+    lab.bench.say(&["run", "--name", "aa", "own", "/probe", "state"]).done();
     let targets = |name: &str| {
         let mounts = lab.bench.look(name, "/Mounts");
         let of_volumes = mounts.as_array().unwrap().iter().filter(|m| m["Type"] == "volume");
@@ -122,11 +122,11 @@ fn volumes_of_the_image_are_made_without_a_word() {
         all.sort();
         all
     };
-    assert_eq!(targets("a"), ["/other", "/srv/own"]);
-    assert_eq!(lab.bench.sh(&["--volumes-from", "a"], "cat /srv/own/f").ok(), "of the image\n");
-    lab.bench.say(&["run", "--name", "b", "-v", "v:/other", "--tmpfs", "/srv/own", "own", "/probe", "state"]).done();
-    assert_eq!(targets("b"), ["/other"]);
-    lab.bench.say(&["rm", "-v", "a", "b"]).done();
+    assert_eq!(targets("aa"), ["/other", "/srv/own"]);
+    assert_eq!(lab.bench.sh(&["--volumes-from", "aa"], "cat /srv/own/f").ok(), "of the image\n");
+    lab.bench.say(&["run", "--name", "bb", "-v", "v:/other", "--tmpfs", "/srv/own", "own", "/probe", "state"]).done();
+    assert_eq!(targets("bb"), ["/other"]);
+    lab.bench.say(&["rm", "-v", "aa", "bb"]).done();
     assert_eq!(lab.bench.say(&["volume", "ls", "-q"]).ok(), "v\n");
     done(&lab);
 }

@@ -111,10 +111,12 @@ fn a_start_that_fills_a_volume_is_killed() {
 fn volumes_killed_at_any_moment() {
     let lab = lab();
     let bench = &lab.bench;
-    let words = ["run", "--rm", "-v", "filled:/data", "-v", "/a", "full", "/probe", "state"];
+    // Not --rm: it would go by itself while it is looked at.
+    let words = ["run", "-v", "filled:/data", "-v", "/a", "full", "/probe", "state"];
     let before = Instant::now();
     bench.say(&words).done();
     let whole = before.elapsed();
+    assert_settled(bench, &Default::default(), "before");
     assert_whole(bench, "before");
     for step in 0..16_u32 {
         let mut child = bench.command(&words).stdout(std::process::Stdio::null()).spawn().unwrap();

@@ -77,8 +77,7 @@ pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError>
     let seccomp = seccomp(request, bounding, facts, &mut grants)?;
     let args = command(request, config)?;
     let strict = request.profile == ProfileName::Strict;
-    let mut mounts = mounts::standard(context)?;
-    mounts.extend(mounts::requested(context)?);
+    let mounts = mounts::all(context)?;
     Ok(SandboxSpec {
         id: (*id).to_owned(),
         hostname: request.hostname.clone().unwrap_or_else(|| id.chars().take(12).collect()),

@@ -24,7 +24,7 @@ const SKELETON: usize = 64;
 const VOLATILE: [(&str, u32); 3] = [("/run", 0o755), ("/tmp", 0o1777), ("/var/tmp", 0o1777)];
 
 /// What every container gets.
-pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError> {
+fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError> {
     let mut mounts = Vec::new();
     for bind in &context.image.host_binds {
         mounts.push(Mount::Bind {
@@ -129,11 +129,21 @@ fn skeleton(context: &Context<'_>, target: &str) -> Option<Vec<TmpfsDirectory>> 
     present.then_some(found)
 }
 
-/// What was asked.
-pub(super) fn requested(context: &Context<'_>) -> Result<Vec<Mount>, EngineError> {
-    let mut all = context.request.mounts.iter().map(|m| one(context, m)).collect::<Result<Vec<_>, _>>()?;
+/// All mounts, in order: the standard ones, then what was asked.
+pub(super) fn all(context: &Context<'_>) -> Result<Vec<Mount>, EngineError> {
+    let mut all = standard(context)?;
+    let mut asked = context.request.mounts.iter().map(|m| one(context, m)).collect::<Result<Vec<_>, _>>()?;
     // A parent first, whatever the order of the flags: it would hide what lies below.
-    all.sort_by_key(|m| Path::new(m.target()).components().count());
+    asked.sort_by_key(|m| Path::new(m.target()).components().count());
+    // Something at /etc would hide the generated files; they cannot be put into what takes no writes.
+    let etc = |m: &Mount| m.target() == "/etc" && !m.flags().read_only;
+    if let Some(at) = asked.iter().position(etc) {
+        let generated = all.extract_if(.., |m| m.target().starts_with("/etc/")).collect::<Vec<_>>();
+        let after = asked.split_off(at + 1);
+        asked.extend(generated);
+        asked.extend(after);
+    }
+    all.extend(asked);
     Ok(all)
 }
 

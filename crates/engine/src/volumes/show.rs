@@ -29,9 +29,7 @@ pub(super) fn volume(engine: &Engine, record: &VolumeRecord) -> Value {
 /// One entry of a container's `Mounts`.
 pub(crate) fn mount(mount: &Mount, request: &ContainerRequest) -> Value {
     let asked = request.mounts.iter().find(|m| m.target() == std::path::Path::new(mount.target()));
-    let flags = match mount {
-        Mount::Bind { flags, .. } | Mount::Tmpfs { flags, .. } => flags,
-    };
+    let flags = mount.flags();
     let mode = [if flags.read_only { "ro" } else { "" }, if flags.exec { "exec" } else { "noexec" }];
     let mode = mode.into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(",");
     let mut entry = match mount {

@@ -206,6 +206,14 @@ impl Mount {
             Self::Bind { target, .. } | Self::Tmpfs { target, .. } => target,
         }
     }
+
+    /// Its attributes.
+    #[must_use]
+    pub fn flags(&self) -> MountFlags {
+        match self {
+            Self::Bind { flags, .. } | Self::Tmpfs { flags, .. } => *flags,
+        }
+    }
 }
 
 /// A resource limit of a process (`setrlimit(2)`).
