@@ -92,3 +92,21 @@ pub fn give(directory: BorrowedFd<'_>, project: u32) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_ioctl, directory.as_raw_fd(), SET_XATTR, core::ptr::from_ref(&attributes)) })
         .map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Errno;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn the_kernel_knows_these_structures_or_says_that_it_has_none() {
+        assert_eq!(core::mem::size_of::<FsXattr>(), 28);
+        assert_eq!(core::mem::size_of::<DiskQuota>(), 72);
+        let dir = std::env::temp_dir();
+        let dir = rustix::fs::open(&dir, rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).unwrap();
+        let known = [Errno::SRCH, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM, Errno::NOENT, Errno::NOTTY];
+        let asked = project(dir.as_fd(), 0x4fff_ffff);
+        assert!(asked == Ok((0, 0)) || asked.as_ref().is_err_and(|e| known.contains(e)), "{asked:?}");
+    }
+}

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use bulkhead_sandbox::spec::{FileId, IdRange, Mount, MountFlags, SandboxSpec, TmpfsDirectory, inside};
+use bulkhead_sandbox::spec::{FileId, IdRange, Mount, MountFlags, TmpfsDirectory, inside};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -237,14 +237,14 @@ pub(crate) fn look_at_source(source: &Path, own: &[PathBuf]) -> Result<(), Engin
     Source::look(source, false, false, own).map(drop)
 }
 
-/// Looks again at the sources of binds of a spec that was made earlier: what is there now is what this start mounts, if
+/// Looks again at the sources of binds of mounts that were resolved earlier: what is there now is what this start mounts, if
 /// it may be.
 ///
 /// # Errors
 /// A source that is gone, or that is not given to containers.
 #[cfg_attr(not(test), expect(dead_code, reason = "for starts of containers that were made earlier"))]
-pub(crate) fn look_again(spec: &mut SandboxSpec, own: &[PathBuf]) -> Result<(), EngineError> {
-    for mount in &mut spec.mounts {
+pub(crate) fn look_again(mounts: &mut [Mount], own: &[PathBuf]) -> Result<(), EngineError> {
+    for mount in mounts {
         if let Mount::Bind { source, directory, expected: Some(file), .. } = mount {
             let looked = Source::look(source, false, false, own)?;
             (*source, *directory) = (looked.path, looked.directory);
@@ -299,4 +299,62 @@ pub(crate) fn write_etc(dir: &Path, hostname: &str) -> Result<(), EngineError> {
         write().map_err(EngineError::io("write", &path))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(source: &Path) -> Mount {
+        let looked = Source::look(source, false, false, &[]).unwrap();
+        Mount::Bind {
+            source: looked.path,
+            below: None,
+            target: "/x".to_owned(),
+            directory: looked.directory,
+            recursive: true,
+            exact: true,
+            expected: looked.file,
+            shift_ids: true,
+            flags: MountFlags { read_only: false, exec: false },
+        }
+    }
+
+    #[test]
+    fn a_source_is_what_its_descriptor_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = std::fs::canonicalize(dir.path()).unwrap();
+        let real = top.join("real");
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, top.join("link")).unwrap();
+        let looked = Source::look(&top.join("link"), false, false, &[]).unwrap();
+        assert_eq!((looked.path.as_path(), looked.directory), (real.as_path(), true));
+        let refused = |source: &Path, own: &[PathBuf]| Source::look(source, false, false, own).is_err();
+        // By whatever name it is reached.
+        assert!(refused(&top.join("link"), std::slice::from_ref(&real)));
+        assert!(refused(&top.join("link/../real"), std::slice::from_ref(&top)));
+        std::os::unix::fs::symlink("/proc", top.join("kernel")).unwrap();
+        assert!(refused(&top.join("kernel"), &[]));
+        std::fs::write(real.join("docker.sock"), "").unwrap();
+        assert!(refused(&top.join("link"), &[]) && refused(&real.join("docker.sock"), &[]));
+        assert!(refused(&top.join("missing"), &[]));
+        // A dry run makes nothing.
+        assert!(Source::look(&top.join("missing"), true, true, &[]).unwrap().file.is_none());
+        assert!(!top.join("missing").exists());
+    }
+
+    #[test]
+    fn a_later_start_looks_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = std::fs::canonicalize(dir.path()).unwrap().join("data");
+        std::fs::create_dir(&source).unwrap();
+        let mut mounts = [bind(&source)];
+        let first = mounts.clone();
+        std::fs::rename(&source, source.with_extension("old")).unwrap();
+        assert!(look_again(&mut mounts, &[]).is_err());
+        std::fs::write(&source, "a file now").unwrap();
+        look_again(&mut mounts, &[]).unwrap();
+        assert_ne!(mounts, first);
+        assert!(matches!(mounts, [Mount::Bind { directory: false, .. }]));
+    }
 }

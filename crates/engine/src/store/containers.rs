@@ -24,6 +24,9 @@ pub struct NewContainer {
     pub volumes: Vec<VolumeUse>,
 }
 
+/// Takes the directory of a volume away.
+pub type Retire<'a> = dyn FnMut(&str) -> std::io::Result<()> + 'a;
+
 /// Where an id range is to come from.
 #[derive(Debug, Clone, Copy)]
 pub struct RangeWish<'a> {
@@ -178,11 +181,7 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::NoSuchContainer`], and what `retire` returns; then nothing is removed.
-    pub fn remove_container_with(
-        &self,
-        id: &str,
-        retire: Option<&mut dyn FnMut(&str) -> std::io::Result<()>>,
-    ) -> Result<Vec<String>, StoreError> {
+    pub fn remove_container_with(&self, id: &str, retire: Option<&mut Retire<'_>>) -> Result<Vec<String>, StoreError> {
         let what = "remove the container";
         let wrap = self.wrap(what);
         self.write(what, |tx| {
