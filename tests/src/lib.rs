@@ -161,6 +161,7 @@ impl Drop for Bench {
         for id in images.split_whitespace() {
             drop(self.command(&["rmi", "-f", id]).output());
         }
+        drop(self.command(&["volume", "prune", "-af"]).output());
         if !std::thread::panicking() {
             let left = self.left_overs();
             assert!(left.is_empty(), "left behind: {left:#?}");

@@ -20,6 +20,7 @@ pub mod request;
 mod resolve;
 mod sharing;
 pub mod store;
+pub mod volumes;
 
 pub use bare::sandbox;
 pub use engine::Engine;

@@ -64,6 +64,9 @@ pub enum MountRequest {
         exec: bool,
         /// `--mount` refuses a missing source; `-v` makes a directory, as Docker does.
         create_source: bool,
+        /// Mounts below the source come along; off by `bind-recursive=disabled`.
+        #[serde(default = "yes")]
+        recursive: bool,
     },
     /// `--tmpfs` or `--mount type=tmpfs`.
     Tmpfs {
@@ -84,9 +87,9 @@ pub enum MountRequest {
         /// Most files and directories; `None`: 65,536.
         inodes: Option<u64>,
     },
-    /// A named volume (`-v name:/path`).
+    /// A volume (`-v name:/path`).
     Volume {
-        /// The volume's name; `None` for an anonymous one.
+        /// The volume's name; `None` for an anonymous one that has none yet.
         name: Option<String>,
         /// Absolute path in the container.
         target: PathBuf,
@@ -94,7 +97,60 @@ pub enum MountRequest {
         read_only: bool,
         /// `exec`.
         exec: bool,
+        /// `nocopy`: what the image has at the target does not go into an empty volume.
+        #[serde(default)]
+        no_copy: bool,
+        /// `volume-subpath`: only this part of the volume.
+        #[serde(default)]
+        subpath: Option<String>,
+        /// `volume-label`, for a volume that is made.
+        #[serde(default)]
+        labels: Vec<(String, String)>,
+        /// `volume-opt`, for a volume that is made.
+        #[serde(default)]
+        options: Vec<(String, String)>,
+        /// It was asked for without a name; the engine sets it with the name that it makes.
+        #[serde(default)]
+        anonymous: bool,
     },
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl MountRequest {
+    /// A volume with nothing but a place.
+    #[must_use]
+    pub fn volume(name: Option<String>, target: PathBuf) -> Self {
+        Self::Volume {
+            name,
+            target,
+            read_only: false,
+            exec: false,
+            no_copy: false,
+            subpath: None,
+            labels: Vec::new(),
+            options: Vec::new(),
+            anonymous: false,
+        }
+    }
+
+    /// Absolute path in the container.
+    #[must_use]
+    pub fn target(&self) -> &std::path::Path {
+        let (Self::Bind { target, .. } | Self::Tmpfs { target, .. } | Self::Volume { target, .. }) = self;
+        target
+    }
+}
+
+/// `--volumes-from CONTAINER[:ro|rw]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumesFrom {
+    /// Name, id or unique start of an id.
+    pub container: String,
+    /// `ro`; without it each mount is as it is there.
+    pub read_only: bool,
 }
 
 /// One `--device`.
@@ -331,6 +387,9 @@ pub struct ContainerRequest {
     pub security: SecurityOptions,
     /// `-v`, `--mount`, `--tmpfs`, in the order written.
     pub mounts: Vec<MountRequest>,
+    /// `--volumes-from`.
+    #[serde(default)]
+    pub volumes_from: Vec<VolumesFrom>,
     /// `--sysctl NAME=VALUE`.
     pub sysctls: Vec<(String, String)>,
     /// Limits.

@@ -29,7 +29,7 @@ impl fmt::Display for TreeFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sent(index) => write!(f, "tree {index}"),
-            Self::Path { path, .. } => write!(f, "{:?}", path.show()),
+            Self::Path(place) => write!(f, "{:?}", place.show()),
         }
     }
 }
@@ -168,7 +168,7 @@ impl SandboxPlan {
                     Origin::Other => " of the other container".to_owned(),
                     Origin::Node(rule, mode) => format!(", a node of its own for {rule}, mode {mode:04o}"),
                 };
-                writeln!(out, "tree    {index} is {:?}{place}{how}", t.path.show())?;
+                writeln!(out, "tree    {index} is {:?}{place}{how}", t.place.show())?;
             }
             for (index, step) in self.steps.iter().enumerate() {
                 let phase = format!("{:?}", step.phase()).to_lowercase();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{DeviceRule, Text};
+use crate::spec::{DeviceRule, FileId, Text};
 
 /// When a step may happen. A plan's steps never go back to an earlier phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -20,6 +20,38 @@ pub enum Phase {
     Exec,
 }
 
+/// A place on the host whose mount tree is opened once, and used by its descriptor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreePath {
+    /// Absolute path on the host.
+    pub path: Text,
+    /// A path below it; nothing on it leads out of the place.
+    pub below: Option<Text>,
+    /// With the mounts below it.
+    pub recursive: bool,
+    /// No link may be on the way.
+    pub exact: bool,
+    /// What it must be.
+    pub expected: Option<FileId>,
+}
+
+impl TreePath {
+    /// The place itself, whatever it is.
+    #[must_use]
+    pub fn new(path: Text, recursive: bool, exact: bool) -> Self {
+        Self { path, below: None, recursive, exact, expected: None }
+    }
+
+    /// The path for people.
+    #[must_use]
+    pub fn show(&self) -> String {
+        match &self.below {
+            Some(below) => format!("{}/{}", self.path.show(), below.show()),
+            None => self.path.show().into_owned(),
+        }
+    }
+}
+
 /// Where a mount tree comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -27,14 +59,7 @@ pub enum TreeFrom {
     /// Opened by the parent, which holds rights the child does not have, and sent: number in the plan's trees.
     Sent(usize),
     /// Opened by the child with the caller's own rights.
-    Path {
-        /// Absolute path on the host.
-        path: Text,
-        /// With the mounts below it.
-        recursive: bool,
-        /// No link may be on the way.
-        exact: bool,
-    },
+    Path(TreePath),
 }
 
 /// What to do when the target of a step does not exist.

@@ -343,19 +343,14 @@ fn node(plan: &SandboxPlan, tree: &Tree, rule: DeviceRule, mode: u32) -> Result<
         rustix::fs::chmodat(&memory, c"node", Mode::from_raw_mode(mode), AtFlags::empty())?;
         mount::copy_tree(memory.as_fd(), c"node", false)
     };
-    attempt().map_err(StartError::parent(format!("make a node for the device {:?}", tree.path.show())))
+    attempt().map_err(StartError::parent(format!("make a node for the device {:?}", tree.place.show())))
 }
 
 fn open_tree(tree: &Tree, userns: BorrowedFd<'_>) -> Result<OwnedFd, StartError> {
-    let path = tree.path.show();
-    let copy = if tree.exact {
-        mount::copy_exact(tree.path.c(), tree.recursive)
-    } else {
-        mount::copy_tree(rustix::fs::CWD, tree.path.c(), tree.recursive)
-    };
-    let copy = copy.map_err(StartError::parent(format!("open the mount tree of {path:?}")))?;
+    let path = tree.place.show();
+    let copy = apply::open_tree(&tree.place).map_err(StartError::parent(format!("open the mount tree of {path:?}")))?;
     if tree.shift_ids {
-        mount::map_ids(copy.as_fd(), userns, tree.recursive)
+        mount::map_ids(copy.as_fd(), userns, tree.place.recursive)
             .map_err(StartError::parent(format!("shift the owners of {path:?}")))?;
     }
     Ok(copy)

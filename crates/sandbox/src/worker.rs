@@ -8,9 +8,10 @@ use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 
 use crate::cgroup;
 use crate::facts::HostFacts;
+use crate::plan::rootfs::overlay_root;
 use crate::plan::{LimitStep, Origin, PlanError, Program, SandboxKind, SandboxPlan, Tree, path_text, text};
 use crate::spec::{Caps, Grant, IdMaps, MapWriter, Resources};
-use crate::step::{Step, TreeFrom};
+use crate::step::{Step, TreeFrom, TreePath};
 
 /// What a worker is for.
 #[derive(Debug, Clone)]
@@ -19,14 +20,27 @@ pub struct WorkerSpec {
     pub id: String,
     /// Id maps.
     pub ids: IdMaps,
-    /// The directory that becomes its root, writable.
+    /// The directory that becomes its root, writable; with an image it is mounted in that.
     pub directory: PathBuf,
+    /// The image that becomes its root instead.
+    pub image: Option<WorkerImage>,
     /// A directory that it may read, at `/input`.
     pub input: Option<PathBuf>,
     /// Words after the name of the program.
     pub args: Vec<String>,
     /// System call filter.
     pub filter: Vec<bulkhead_seccomp::Insn>,
+}
+
+/// An image that a worker looks at as a container would see it.
+#[derive(Debug, Clone)]
+pub struct WorkerImage {
+    /// Absolute directories, lowest first.
+    pub layers: Vec<PathBuf>,
+    /// Holds `upper` and `work`, which belong to the worker's ids.
+    pub writable: PathBuf,
+    /// Where the worker's directory is, in the root: a name that the image does not have.
+    pub at: String,
 }
 
 /// Bytes of memory a worker may use, its page cache included.
@@ -54,12 +68,12 @@ pub fn plan_worker(spec: &WorkerSpec, facts: &HostFacts) -> Result<SandboxPlan, 
     let cgroup = cgroup::plan(&spec.id, &resources, facts)?;
     let mut namespaces = clone::NEWUSER | clone::NEWNS | clone::NEWPID | clone::NEWNET | clone::NEWIPC | clone::NEWUTS;
     let mut trees = Vec::new();
-    let mut tree = |path: &PathBuf| -> Result<TreeFrom, PlanError> {
-        let path = path_text("directory", &path.to_string_lossy())?;
+    let tree = |trees: &mut Vec<Tree>, path: &PathBuf| -> Result<TreeFrom, PlanError> {
+        let place = TreePath::new(path_text("directory", &path.to_string_lossy())?, false, false);
         if !facts.privileged {
-            return Ok(TreeFrom::Path { path, recursive: false, exact: false });
+            return Ok(TreeFrom::Path(place));
         }
-        trees.push(Tree { path, recursive: false, exact: false, shift_ids: true, origin: Origin::Host });
+        trees.push(Tree { place, shift_ids: true, origin: Origin::Host });
         Ok(TreeFrom::Sent(trees.len() - 1))
     };
     let mut steps = vec![Step::DieWithParent];
@@ -70,16 +84,20 @@ pub fn plan_worker(spec: &WorkerSpec, facts: &HostFacts) -> Result<SandboxPlan, 
     }
     let set_groups = spec.ids.writer != MapWriter::Single;
     let quiet = NOSUID | NODEV | NOEXEC;
-    steps.extend([
-        Step::BecomeRoot { drop_groups: set_groups },
-        Step::NewSession,
-        Step::PrivateMounts,
-        Step::Scratch { layers: 0 },
-        Step::DirectoryRoot { from: tree(&spec.directory)?, attributes: quiet },
-    ]);
+    steps.extend([Step::BecomeRoot { drop_groups: set_groups }, Step::NewSession, Step::PrivateMounts]);
+    if let Some(image) = &spec.image {
+        overlay_root(facts, &mut trees, &mut steps, (&image.layers, &image.writable), quiet)?;
+        let from = tree(&mut trees, &spec.directory)?;
+        let target = path_text("mount target", &image.at)?;
+        steps.push(Step::Bind { from, target, directory: true, attributes: quiet });
+    } else {
+        steps.push(Step::Scratch { layers: 0 });
+        let from = tree(&mut trees, &spec.directory)?;
+        steps.push(Step::DirectoryRoot { from, attributes: quiet });
+    }
     if let Some(input) = &spec.input {
         let target = text("mount target", "/input")?;
-        steps.push(Step::Bind { from: tree(input)?, target, directory: true, attributes: quiet | RDONLY });
+        steps.push(Step::Bind { from: tree(&mut trees, input)?, target, directory: true, attributes: quiet | RDONLY });
     }
     steps.extend([
         Step::Workdir { path: text("working directory", "/")? },

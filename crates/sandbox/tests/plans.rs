@@ -69,6 +69,8 @@ fn spec() -> SandboxSpec {
         mounts: vec![
             Mount::Bind {
                 source: "/srv/data".into(),
+                below: None,
+                expected: None,
                 target: "/data".to_owned(),
                 directory: true,
                 recursive: true,

@@ -18,6 +18,7 @@ pub mod landlock;
 pub mod mount;
 pub mod net;
 pub mod proc;
+pub mod quota;
 pub mod root;
 pub mod seccomp;
 pub mod signal;

@@ -119,15 +119,33 @@ pub fn copy_tree(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<Ow
     open_tree(dir, path, flags)
 }
 
-/// As [`copy_tree`] of an absolute path on which no link may be. Child-safe.
+/// A handle on an absolute path, which only names it; a link at its end is not followed, and with `exact` no link may be
+/// anywhere on it. Child-safe.
 ///
 /// # Errors
 /// `ELOOP` at a link; else what the kernel says.
-pub fn copy_exact(path: &CStr, recursive: bool) -> Result<OwnedFd> {
+pub fn place(path: &CStr, exact: bool) -> Result<OwnedFd> {
     use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let place = openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS)?;
-    copy_tree(place.as_fd(), c"", recursive)
+    let links = if exact { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+    openat2(CWD, path, flags, Mode::empty(), links | ResolveFlags::NO_MAGICLINKS)
+}
+
+/// A handle on `path` below `dir`, which somebody else filled: links are followed, and none leads out of `dir` or to
+/// another mount. Child-safe.
+///
+/// # Errors
+/// `EXDEV` for what leads out; else what the kernel says.
+pub fn below(dir: BorrowedFd<'_>, path: &CStr) -> Result<OwnedFd> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    loop {
+        match openat2(dir, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            // A rename elsewhere raced with a `..`; the kernel asks to try again.
+            Err(crate::Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
 }
 
 /// Attaches a detached mount onto what `target` refers to (`move_mount(2)`). Child-safe.

@@ -46,6 +46,7 @@ const fn also(name: &'static str, aliases: &'static [&'static str], entry: &'sta
 pub const ALL: &[Group] = &[
     Group { name: "container", about: "Manage containers", verbs: CONTAINER },
     Group { name: "image", about: "Manage images", verbs: IMAGE },
+    Group { name: "volume", about: "Manage volumes", verbs: VOLUME },
     Group { name: "system", about: "Manage the store as a whole", verbs: SYSTEM },
 ];
 
@@ -76,6 +77,14 @@ const IMAGE: &[Verb] = &[
     verb("load", &load::ENTRY),
     also("ls", &["list"], &images::ENTRY),
     also("rm", &["remove"], &rmi::ENTRY),
+];
+
+const VOLUME: &[Verb] = &[
+    verb("create", &volume::ENTRY_CREATE),
+    verb("inspect", &volume::ENTRY_INSPECT),
+    also("ls", &["list"], &volume::ENTRY_LS),
+    verb("prune", &volume::ENTRY_PRUNE),
+    also("rm", &["remove"], &volume::ENTRY_RM),
 ];
 
 const SYSTEM: &[Verb] = &[verb("info", &info::ENTRY)];

@@ -12,7 +12,7 @@ use crate::{flags, wire};
 /// The command.
 pub const ENTRY: Entry = Entry {
     name: "inspect",
-    about: "Show everything about containers and images, as JSON",
+    about: "Show everything about containers, images and volumes, as JSON",
     footer: "Examples:\n  bulkhead inspect web\n  bulkhead inspect -f '{{.State.Status}}' web",
     flags: Flags::Anywhere,
     build: InspectFlags::augment_args,
@@ -41,7 +41,7 @@ struct InspectFlags {
     /// "json", or a template like '{{.State.Pid}}' [default: indented JSON]
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Look for this only: container or image [default: a container, then an image]
+    /// Look for this only: container, image or volume [default: each in turn]
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     /// Names, references, ids or starts of ids
@@ -75,6 +75,8 @@ pub enum Kind {
     Container,
     /// Images only.
     Image,
+    /// Volumes only.
+    Volume,
 }
 
 /// What to show.
@@ -93,7 +95,8 @@ impl InspectFlags {
         let kind = flags::optional("--type", self.kind.as_deref(), |text| match text {
             "container" => Ok(Kind::Container),
             "image" => Ok(Kind::Image),
-            _ => Err("container or image is needed".into()),
+            "volume" => Ok(Kind::Volume),
+            _ => Err("container, image or volume is needed".into()),
         })?;
         let format = self.format.as_deref().map(Format::parse).transpose()?;
         Ok(InspectRequest { names: self.names, kind: kind.unwrap_or(Kind::Any), format })
@@ -136,13 +139,18 @@ pub fn execute(request: &InspectRequest) -> Result<u8, CliError> {
 }
 
 fn look(name: &str, kind: Kind) -> Result<Value, CliError> {
-    if kind != Kind::Image
+    if matches!(kind, Kind::Any | Kind::Container)
         && let Some(value) = wire::inspect_container(name)?
     {
         return Ok(value);
     }
-    if kind != Kind::Container
+    if matches!(kind, Kind::Any | Kind::Image)
         && let Some(value) = wire::inspect_image(name)?
+    {
+        return Ok(value);
+    }
+    if matches!(kind, Kind::Any | Kind::Volume)
+        && let Some(value) = wire::inspect_volume(name)?
     {
         return Ok(value);
     }
@@ -150,5 +158,6 @@ fn look(name: &str, kind: Kind) -> Result<Value, CliError> {
         Kind::Any => format!("No such object: {name}"),
         Kind::Container => format!("No such container: {name}"),
         Kind::Image => format!("No such image: {name}"),
+        Kind::Volume => format!("get {name}: no such volume"),
     }))
 }

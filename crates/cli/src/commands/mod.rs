@@ -30,6 +30,7 @@ pub mod stop;
 pub mod unpause;
 pub mod update;
 pub mod version;
+pub mod volume;
 pub mod wait;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};

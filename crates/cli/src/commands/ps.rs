@@ -165,7 +165,6 @@ fn row(container: &ContainerSummary, status: &str, no_trunc: bool, now: i64) -> 
     let command = container.command.join(" ");
     let command = if no_trunc { command } else { human::ellipsis(&command, 20) };
     let id = if no_trunc { container.id.clone() } else { container.id.chars().take(12).collect() };
-    let mount = |name: &String| if no_trunc { name.clone() } else { human::ellipsis(name, 15) };
     let row = json!({
         "ID": id,
         "Names": container.name,
@@ -177,7 +176,7 @@ fn row(container: &ContainerSummary, status: &str, no_trunc: bool, now: i64) -> 
         "Status": status,
         "Ports": container.ports.join(", "),
         "Labels": joined(&container.labels),
-        "Mounts": container.mounts.iter().map(mount).collect::<Vec<_>>().join(","),
+        "Mounts": mounts(&container.mounts, no_trunc),
         "LocalVolumes": container.mounts.iter().filter(|name| !name.starts_with('/')).count().to_string(),
         "Networks": container.networks.join(","),
         "Grants": container.grants.join(","),
@@ -187,6 +186,12 @@ fn row(container: &ContainerSummary, status: &str, no_trunc: bool, now: i64) -> 
         },
     });
     template::with_labels(row, &container.labels)
+}
+
+/// Names of volumes and sources of binds; anonymous volumes have long ones.
+fn mounts(all: &[String], no_trunc: bool) -> String {
+    let shown = |name: &String| if no_trunc { name.clone() } else { human::ellipsis(name, 15) };
+    all.iter().map(shown).collect::<Vec<_>>().join(",")
 }
 
 /// `a=1,b=2`, as Docker shows labels.

@@ -170,6 +170,7 @@ pub(in crate::commands) fn request(
         cap_drop: flags::each("--cap-drop", &words.security.cap_drop, not_empty)?,
         security: security::parse(&words.security.security_opt)?,
         mounts,
+        volumes_from: flags::each("--volumes-from", &words.files.volumes_from, volume::from)?,
         sysctls: flags::each("--sysctl", &words.security.sysctl, pairs::sysctl)?,
         limits,
         network: flags::optional("--network", words.network.network.as_deref(), not_empty)?,

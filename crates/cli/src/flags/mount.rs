@@ -39,6 +39,13 @@ struct Fields {
     size: Option<u64>,
     mode: Option<u32>,
     create_source: bool,
+    not_recursive: bool,
+    /// The keys that only volumes have, as they were written.
+    of_volume: Vec<String>,
+    no_copy: bool,
+    subpath: Option<String>,
+    labels: Vec<(String, String)>,
+    options: Vec<(String, String)>,
 }
 
 /// One `--mount`. Without `type` it is a volume, as for Docker.
@@ -61,15 +68,33 @@ pub fn parse(text: &str, place: &Place) -> Result<MountRequest, Needed> {
     if kind != "bind" && fields.create_source {
         return Err(format!("bind-create-src goes with type=bind, not with type={kind}").into());
     }
+    if kind != "bind" && fields.not_recursive {
+        return Err(format!("bind-recursive goes with type=bind, not with type={kind}").into());
+    }
+    if let Some(key) = fields.of_volume.first().filter(|_| kind != "volume") {
+        return Err(format!("{key} goes with type=volume, not with type={kind}").into());
+    }
     match (kind, fields.source.as_deref()) {
         ("bind", Some(source)) if !source.is_empty() => {
             let source = path::source(source, &place.cwd, place.home.as_deref())?;
-            Ok(MountRequest::Bind { source, target, read_only, exec, create_source: fields.create_source })
+            let (create_source, recursive) = (fields.create_source, !fields.not_recursive);
+            Ok(MountRequest::Bind { source, target, read_only, exec, create_source, recursive })
         }
         ("bind", _) => Err("source=PATH is needed for type=bind".into()),
         ("volume", source) => {
             let name = source.filter(|name| !name.is_empty()).map(path::volume_name).transpose()?;
-            Ok(MountRequest::Volume { name, target, read_only, exec })
+            let Fields { no_copy, subpath, labels, options, .. } = fields;
+            Ok(MountRequest::Volume {
+                name,
+                target,
+                read_only,
+                exec,
+                no_copy,
+                subpath,
+                labels,
+                options,
+                anonymous: false,
+            })
         }
         ("tmpfs", None) => Ok(MountRequest::Tmpfs {
             target,
@@ -110,17 +135,67 @@ fn set(fields: &mut Fields, field: &str) -> Result<(), Needed> {
             Some("private" | "rprivate") => {}
             _ => return Err("bind-propagation can only be rprivate: mounts of the host stay out of containers".into()),
         },
+        "bind-recursive" => match value {
+            Some("enabled" | "readonly") => {}
+            Some("disabled") => fields.not_recursive = true,
+            // With "writable", what is mounted below a read-only bind could be written to.
+            _ => return Err("bind-recursive can be enabled, disabled or readonly".into()),
+        },
+        "bind-nonrecursive" => fields.not_recursive = switch()?,
         // A hint for macOS; without a meaning here, as for Docker on Linux.
         "consistency" => {}
         "" => return Err(FORM.into()),
+        key if key.starts_with("volume-") => of_volume(fields, key, text, switch)?,
         other => {
             return Err(format!(
-                "the key {other:?} is unknown; type, source, target, readonly, exec, tmpfs-size, tmpfs-mode and bind-create-src are known"
+                "the key {other:?} is unknown; type, source, target, readonly, exec, tmpfs-size, tmpfs-mode, bind-create-src, bind-recursive, bind-propagation, volume-nocopy, volume-subpath, volume-opt and volume-label are known"
             )
             .into());
         }
     }
     Ok(())
+}
+
+/// The keys of volumes only.
+fn of_volume(
+    fields: &mut Fields,
+    key: &str,
+    text: impl Fn() -> Result<String, Needed>,
+    switch: impl Fn() -> Result<bool, Needed>,
+) -> Result<(), Needed> {
+    fields.of_volume.push(key.to_owned());
+    let pair = || -> Result<(String, String), Needed> {
+        let text = text()?;
+        let (name, value) = text.split_once('=').unwrap_or((&text, ""));
+        if name.is_empty() {
+            return Err(format!("{key}=NAME=VALUE is needed").into());
+        }
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    match key {
+        "volume-nocopy" => fields.no_copy = switch()?,
+        "volume-opt" => fields.options.push(pair()?),
+        "volume-label" => fields.labels.push(pair()?),
+        "volume-subpath" => fields.subpath = Some(subpath(&text()?)?),
+        "volume-driver" if matches!(text()?.as_str(), "" | "local") => {}
+        "volume-driver" => return Err("volume-driver can only be local".into()),
+        other => {
+            return Err(format!(
+                "the key {other:?} is unknown; volume-nocopy, volume-subpath, volume-opt, volume-label and volume-driver are known"
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// A path inside a volume, in one form.
+fn subpath(text: &str) -> Result<String, Needed> {
+    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if text.starts_with('/') || parts.is_empty() || parts.contains(&"..") || text.contains('\0') {
+        return Err("volume-subpath must be a relative path without \"..\"".into());
+    }
+    Ok(parts.join("/"))
 }
 
 /// One line of CSV: a field may stand in double quotes (`"source=/a,b"`), and `""` inside is one quote.
@@ -169,13 +244,13 @@ mod tests {
             read_only,
             exec,
             create_source,
+            recursive: true,
         };
         assert_eq!(parse("type=bind,source=/a,target=/b"), bind("/a", false, false, false));
         assert_eq!(parse("type=bind,src=x,dst=/b,ro,exec"), bind("/work/x", true, true, false));
         assert_eq!(parse("type=bind,src=/a,dst=/b,readonly=false,bind-create-src"), bind("/a", false, false, true));
         assert_eq!(parse("type=bind,\"src=/a,\"\"b\"\"\",dst=/b"), bind("/a,\"b\"", false, false, false));
-        let volume =
-            MountRequest::Volume { name: Some("v".into()), target: "/b".into(), read_only: false, exec: false };
+        let volume = MountRequest::volume(Some("v".into()), "/b".into());
         assert_eq!(parse("source=v,destination=/b"), volume);
         let tmpfs = MountRequest::Tmpfs {
             target: "/b".into(),
@@ -188,6 +263,28 @@ mod tests {
             inodes: None,
         };
         assert_eq!(parse("type=tmpfs,target=/b,tmpfs-size=1m,tmpfs-mode=0700"), tmpfs);
+    }
+
+    #[test]
+    fn the_keys_of_volumes_and_binds() {
+        let parse = |text| parse(text, &place()).unwrap();
+        let full = MountRequest::Volume {
+            name: None,
+            target: "/b".into(),
+            read_only: true,
+            exec: false,
+            no_copy: true,
+            subpath: Some("a/c".into()),
+            labels: vec![("k".into(), "v".into())],
+            options: vec![("type".into(), "tmpfs".into()), ("o".into(), "size=1m".into())],
+            anonymous: false,
+        };
+        let text = "type=volume,dst=/b,ro,volume-nocopy,volume-subpath=a//./c,volume-label=k=v,volume-opt=type=tmpfs,\"volume-opt=o=size=1m\",volume-driver=local";
+        assert_eq!(parse(text), full);
+        let recursive = |text| matches!(parse(text), MountRequest::Bind { recursive: true, .. });
+        assert!(recursive("type=bind,src=/a,dst=/b,bind-recursive=enabled,bind-propagation=rprivate"));
+        assert!(!recursive("type=bind,src=/a,dst=/b,bind-recursive=disabled"));
+        assert!(!recursive("type=bind,src=/a,dst=/b,bind-nonrecursive"));
     }
 
     #[test]
@@ -208,6 +305,14 @@ mod tests {
             "source=v,\"target=/b",
             "\"source=v\"x,target=/b",
             "type=bind,source=/a,target=/b,bind-propagation=shared",
+            "type=bind,source=/a,target=/b,bind-recursive=writable",
+            "type=bind,source=/a,target=/b,volume-nocopy",
+            "type=tmpfs,target=/b,volume-subpath=x",
+            "source=v,target=/b,bind-recursive=disabled",
+            "source=v,target=/b,volume-subpath=../x",
+            "source=v,target=/b,volume-subpath=/x",
+            "source=v,target=/b,volume-driver=nfs",
+            "source=v,target=/b,volume-colour=red",
             "type,target=/b",
         ] {
             assert!(parse(text, &place()).is_err(), "{text}");

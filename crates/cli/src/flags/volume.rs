@@ -1,6 +1,8 @@
 //! `-v SOURCE:TARGET[:OPTIONS]` and `--tmpfs TARGET[:OPTIONS]`.
 
-use bulkhead_engine::request::MountRequest;
+use std::path::PathBuf;
+
+use bulkhead_engine::request::{MountRequest, VolumesFrom};
 
 use super::mount::Place;
 use super::{Needed, path, size};
@@ -22,10 +24,11 @@ pub fn parse(text: &str, place: &Place) -> Result<MountRequest, Needed> {
         _ => return Err(FORM.into()),
     };
     let target = path::target(target)?;
-    let (mut read_only, mut exec) = (false, false);
+    let (mut read_only, mut exec, mut no_copy) = (false, false, false);
     let listed = parts.len() == 3;
     for option in options.split(',').filter(|_| listed) {
         match option {
+            "nocopy" => no_copy = true,
             "ro" => read_only = true,
             "rw" => read_only = false,
             "exec" => exec = true,
@@ -33,19 +36,37 @@ pub fn parse(text: &str, place: &Place) -> Result<MountRequest, Needed> {
             // What is so without a word: private propagation, and no set-user-id programs and devices. SELinux labels
             // and macOS caching do nothing here; files that people share with other machines carry them.
             "z" | "Z" | "private" | "rprivate" | "nosuid" | "nodev" | "cached" | "delegated" | "consistent" => {}
+            "suid" | "dev" => {
+                return Err(format!(
+                    "{option} is not given to any mount: set-user-id programs work only with --security-opt no-new-privileges=false, and devices are not reached through files"
+                )
+                .into());
+            }
+            "shared" | "rshared" | "slave" | "rslave" => {
+                return Err(format!(
+                    "the propagation {option} is refused: mounts of the host stay out of containers, and theirs out of the host"
+                )
+                .into());
+            }
             other => {
-                return Err(format!("the option {other:?} is unknown; ro, rw, exec, noexec, z and Z are known").into());
+                return Err(format!(
+                    "the option {other:?} is unknown; ro, rw, exec, noexec, nocopy, z and Z are known"
+                )
+                .into());
             }
         }
     }
     match source {
-        None => Ok(MountRequest::Volume { name: None, target, read_only, exec }),
+        None => Ok(volume(None, target, read_only, exec, no_copy)),
         Some("") => Err(FORM.into()),
+        Some(source) if source.starts_with(['/', '.', '~']) && no_copy => {
+            Err(format!("nocopy goes with a volume, and {source:?} is a directory of the host").into())
+        }
         Some(source) if source.starts_with(['/', '.', '~']) => {
             let source = path::source(source, &place.cwd, place.home.as_deref())?;
-            Ok(MountRequest::Bind { source, target, read_only, exec, create_source: true })
+            Ok(MountRequest::Bind { source, target, read_only, exec, create_source: true, recursive: true })
         }
-        Some(name) => Ok(MountRequest::Volume { name: Some(path::volume_name(name)?), target, read_only, exec }),
+        Some(name) => Ok(volume(Some(path::volume_name(name)?), target, read_only, exec, no_copy)),
     }
 }
 
@@ -67,6 +88,28 @@ const TMPFS_PLAIN: [&str; 15] = [
     "sync",
     "async",
 ];
+fn volume(name: Option<String>, target: PathBuf, read_only: bool, exec: bool, no_copy: bool) -> MountRequest {
+    let (subpath, labels, options, anonymous) = (None, Vec::new(), Vec::new(), false);
+    MountRequest::Volume { name, target, read_only, exec, no_copy, subpath, labels, options, anonymous }
+}
+
+/// A `--volumes-from`: a container, and `ro` or `rw`.
+///
+/// # Errors
+///
+/// What is wrong, and what would be accepted.
+pub fn from(text: &str) -> Result<VolumesFrom, Needed> {
+    let (container, mode) = text.split_once(':').unwrap_or((text, "rw"));
+    let read_only = match mode {
+        "ro" => true,
+        "rw" | "z" | "Z" => false,
+        _ => return Err("CONTAINER[:ro|rw] is needed".into()),
+    };
+    if container.is_empty() {
+        return Err("CONTAINER[:ro|rw] is needed".into());
+    }
+    Ok(VolumesFrom { container: container.to_owned(), read_only })
+}
 
 /// A `--tmpfs`.
 ///
@@ -126,11 +169,22 @@ mod tests {
 
     fn bind(source: &str, target: &str, read_only: bool, exec: bool) -> MountRequest {
         let (source, target) = (source.into(), target.into());
-        MountRequest::Bind { source, target, read_only, exec, create_source: true }
+        MountRequest::Bind { source, target, read_only, exec, create_source: true, recursive: true }
     }
 
     fn volume(name: Option<&str>, target: &str, read_only: bool, exec: bool) -> MountRequest {
-        MountRequest::Volume { name: name.map(str::to_owned), target: target.into(), read_only, exec }
+        super::volume(name.map(str::to_owned), target.into(), read_only, exec, false)
+    }
+
+    #[test]
+    fn mounts_of_other_containers() {
+        let made = |container: &str, read_only| VolumesFrom { container: container.to_owned(), read_only };
+        assert_eq!(from("web"), Ok(made("web", false)));
+        assert_eq!(from("web:rw"), Ok(made("web", false)));
+        assert_eq!(from("web:ro"), Ok(made("web", true)));
+        for text in ["", ":ro", "web:", "web:exec"] {
+            assert!(from(text).is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -142,6 +196,8 @@ mod tests {
         assert_eq!(parse("~/a:/b:rw,noexec"), bind("/home/a/a", "/b", false, false));
         assert_eq!(parse("data:/b"), volume(Some("data"), "/b", false, false));
         assert_eq!(parse("/b"), volume(None, "/b", false, false));
+        let bare = super::volume(Some("data".to_owned()), "/b".into(), true, false, true);
+        assert_eq!(parse("data:/b:nocopy,ro"), bare);
     }
 
     #[test]
@@ -159,6 +215,10 @@ mod tests {
             "a/b:/c",
             "/a:/b/../c",
             "/a:/b:shared",
+            "/a:/b:nocopy",
+            "data:/b:suid",
+            "data:/b:dev",
+            "data:/b:rslave",
         ] {
             assert!(parse(text, &place()).is_err(), "{text}");
         }

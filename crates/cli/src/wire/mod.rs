@@ -5,6 +5,7 @@ mod config;
 mod hidden;
 mod images;
 mod lifecycle;
+mod volumes;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -18,6 +19,10 @@ pub use self::images::{images, import, inspect_image, load, remove_image};
 pub use self::lifecycle::{
     Attached, StartOptions, UpdateRequest, attach, create, pause, remove_ended, rename, restart, start, unpause,
     update, wait,
+};
+pub use self::volumes::{
+    Usage as VolumeUsage, VolumeSummary, create_volume, inspect_volume, prune_volumes, remove_volume, volume_usage,
+    volumes,
 };
 use crate::error::CliError;
 
@@ -413,13 +418,13 @@ pub fn kill(container: &str, signal: i32) -> Result<(), CliError> {
     engine_containers::kill(engine()?, container, signal).map_err(failed)
 }
 
-/// Removes a container; `force` kills it first. There are no anonymous volumes yet that `volumes` could take along.
+/// Removes a container; `force` kills it first, `volumes` takes its anonymous volumes along.
 ///
 /// # Errors
 ///
 /// What the engine says.
-pub fn remove(container: &str, force: bool, _volumes: bool) -> Result<(), CliError> {
-    engine_containers::remove(engine()?, container, force).map_err(failed)
+pub fn remove(container: &str, force: bool, volumes: bool) -> Result<(), CliError> {
+    engine_containers::remove(engine()?, container, force, volumes).map_err(failed)
 }
 
 /// A container in the form of Docker's `inspect`; `None` when there is none of that name.

@@ -20,6 +20,7 @@ use crate::request::{ContainerRequest, RestartPolicy};
 use crate::resolve::{self, Context};
 use crate::sharing::{self, Other};
 use crate::store::{ContainerRecord, NewContainer, RangePool, RangeWish, new_id};
+use crate::volumes::{self, Attachment};
 
 fn spec_for(
     engine: &Engine,
@@ -29,6 +30,7 @@ fn spec_for(
     range: Option<u32>,
     make_sources: bool,
     other: Option<&Other>,
+    volumes: &Attachment,
 ) -> Result<(SandboxSpec, Layout), EngineError> {
     let facts = engine.facts()?;
     let layout = Layout::new(&engine.paths, id);
@@ -46,6 +48,7 @@ fn spec_for(
         own_places: engine.own_places(),
         make_sources,
         other,
+        volumes,
     })?;
     Ok((spec, layout))
 }
@@ -58,10 +61,12 @@ pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<SandboxPla
     let request = &settle(&engine.config, request)?;
     let other = sharing::wanted(engine, request)?;
     let image = images::find(engine, &request.image)?;
+    let volumes = volumes::attach(engine, request, &image)?;
+    let request = &volumes.request;
     let facts = engine.facts()?;
     let own = || facts.privileged.then(|| RangePool::default().start);
     let range = other.as_ref().and_then(|o| o.range).or_else(own);
-    let (spec, _) = spec_for(engine, request, &image, &new_id()?, range, false, other.as_ref())?;
+    let (spec, _) = spec_for(engine, request, &image, &new_id()?, range, false, other.as_ref(), &volumes)?;
     let plan = plan(&spec, facts)?;
     verify(&plan).map_err(|e| EngineError::Start(e.into()))?;
     Ok(plan)
@@ -92,7 +97,7 @@ impl Drop for Fresh<'_> {
         if !self.kept {
             // The reason is on its way to the user; what stays is found by the next command.
             drop(match self.lock {
-                Some(_) => super::remove::discard(self.engine, &self.record.id),
+                Some(_) => super::remove::discard(self.engine, &self.record.id, true),
                 None => super::remove::remove_by_id(self.engine, &self.record.id),
             });
         }
@@ -108,12 +113,14 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
     let request = &settle(&engine.config, request)?;
     let other = sharing::wanted(engine, request)?;
     let image = images::find(engine, &request.image)?;
+    let mut volumes = volumes::attach(engine, request, &image)?;
+    let request = &volumes.request.clone();
     let facts = engine.facts()?;
     let id = new_id()?;
     // Everything that can be refused is refused before anything is made.
     let own = || facts.privileged.then(|| RangePool::default().start);
     let provisional = other.as_ref().and_then(|o| o.range).or_else(own);
-    let (mut spec, layout) = spec_for(engine, request, &image, &id, provisional, true, other.as_ref())?;
+    let (mut spec, layout) = spec_for(engine, request, &image, &id, provisional, true, other.as_ref(), &volumes)?;
     let checked = plan(&spec, facts)?;
     let Some(lock) = layout.claim()? else {
         return Err(EngineError::refused("the new container", "its lock is held by another process"));
@@ -131,12 +138,13 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
         created: now(),
         auto_remove: request.auto_remove,
         request: request.clone(),
+        volumes: Vec::new(),
     };
-    let record = match engine.store()?.create_container(&new, wish) {
+    let record = match volumes.record(engine, new, wish) {
         Ok(record) => record,
         Err(e) => {
             layout.clear_run();
-            return Err(e.into());
+            return Err(e);
         }
     };
     let mut fresh =
@@ -148,6 +156,7 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
         fresh.spec = spec;
     }
     make_directories(&fresh.layout, &fresh.spec, request)?;
+    volumes.fill(engine, &fresh.image, &id)?;
     let text = serde_json::to_vec(&fresh.spec)
         .map_err(|e| EngineError::io("store", &fresh.layout.dir)(std::io::Error::other(e)))?;
     engine.store()?.set_spec(&id, &text, ready)?;

@@ -1,6 +1,6 @@
 //! `inspect`: a container in the form that Docker's clients know, and beside it what only we have.
 
-use bulkhead_sandbox::spec::{Caps, Mount, SandboxSpec, Seccomp};
+use bulkhead_sandbox::spec::{Caps, SandboxSpec, Seccomp};
 use serde_json::{Value, json};
 
 use super::health::Check;
@@ -13,7 +13,7 @@ use crate::resolve::show_identity;
 use crate::store::{ContainerRecord, StoreError};
 
 /// A time as Docker writes it.
-fn time(nanoseconds: i64) -> String {
+pub(crate) fn time(nanoseconds: i64) -> String {
     let seconds = nanoseconds.div_euclid(1_000_000_000);
     let rest = nanoseconds.rem_euclid(1_000_000_000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
@@ -92,19 +92,6 @@ fn log_config(asked: &LogRequest) -> Value {
     }
 }
 
-fn mounts(spec: &SandboxSpec) -> Vec<Value> {
-    let shown = |m: &Mount| match m {
-        Mount::Bind { source, target, flags, .. } => json!({
-            "Type": "bind", "Source": source, "Destination": target, "RW": !flags.read_only,
-            "Mode": if flags.exec { "exec" } else { "noexec" },
-        }),
-        Mount::Tmpfs { target, size, flags, .. } => json!({
-            "Type": "tmpfs", "Destination": target, "RW": !flags.read_only, "Size": size,
-        }),
-    };
-    spec.mounts.iter().map(shown).collect()
-}
-
 fn security(spec: &SandboxSpec) -> Value {
     let filter = match &spec.seccomp {
         Seccomp::Unconfined => "unconfined",
@@ -160,6 +147,8 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
             "Binds": request.mounts.iter().filter_map(|m| match m {
                 crate::request::MountRequest::Bind { source, target, read_only, .. } =>
                     Some(format!("{}:{}:{}", source.display(), target.display(), if *read_only { "ro" } else { "rw" })),
+                crate::request::MountRequest::Volume { name: Some(name), target, read_only, anonymous: false, .. } =>
+                    Some(format!("{name}:{}:{}", target.display(), if *read_only { "ro" } else { "rw" })),
                 _ => None,
             }).collect::<Vec<_>>(),
             "AutoRemove": record.auto_remove,
@@ -180,7 +169,7 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
             "RestartPolicy": restart_policy(request.restart),
             "LogConfig": log_config(&request.log),
         },
-        "Mounts": spec.as_ref().map(mounts).unwrap_or_default(),
+        "Mounts": spec.iter().flat_map(|s| &s.mounts).map(|m| crate::volumes::show_mount(m, request)).collect::<Vec<_>>(),
         "Config": {
             "Hostname": spec.as_ref().map(|s| s.hostname.clone()).unwrap_or_default(),
             "User": request.user.clone().unwrap_or_default(),

@@ -23,6 +23,7 @@ pub use self::exec::exec;
 pub use self::explain::{Explanation, explain, isolation};
 pub use self::health::{Check, Checked, Health, check, health, probe};
 pub use self::inspect::inspect;
+pub(crate) use self::inspect::time;
 pub use self::list::{State, Summary, list, writable_size};
 pub use self::logs::{LogsRequest, Piece, logs};
 pub use self::pause::{pause, unpause};

@@ -35,14 +35,14 @@ pub(crate) fn recover(engine: &Engine) -> Result<(), EngineError> {
 fn settle(engine: &Engine, id: &str, layout: &Layout) -> Result<(), EngineError> {
     let record = match engine.store()?.find_container(id) {
         Ok(record) if record.id == id => record,
-        Ok(_) | Err(StoreError::NoSuchContainer { .. }) => return discard(engine, id),
+        Ok(_) | Err(StoreError::NoSuchContainer { .. }) => return discard(engine, id, true),
         Err(e) => return Err(e.into()),
     };
     let state = layout.read_state();
     let exit = layout.read_exit();
     let never = state.is_none() && exit.is_none();
     if record.auto_remove || (never && !record.ready) {
-        return discard(engine, id);
+        return discard(engine, id, true);
     }
     if never {
         // Its first start was interrupted before anything of it ran.
@@ -87,7 +87,7 @@ pub(crate) fn sweep(engine: &Engine) -> Result<(), EngineError> {
         }
         if let Some(_lock) = layout.claim()? {
             // What cannot be removed now is in nobody's way.
-            drop(discard(engine, &record.id));
+            drop(discard(engine, &record.id, true));
         }
     }
     Ok(())

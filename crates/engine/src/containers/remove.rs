@@ -30,8 +30,9 @@ pub(crate) fn cgroup_directories(engine: &Engine, id: &str) -> Result<Vec<PathBu
 }
 
 /// Removes all of a container that does not run: processes and control groups, files, record and id range, in this
-/// order, so that a range is never free while a file of it exists. The caller holds its lock.
-pub(super) fn discard(engine: &Engine, id: &str) -> Result<(), EngineError> {
+/// order, so that a range is never free while a file of it exists. With `volumes` also its anonymous volumes that no
+/// other container uses. The caller holds its lock.
+pub(super) fn discard(engine: &Engine, id: &str, volumes: bool) -> Result<(), EngineError> {
     let layout = Layout::new(&engine.paths, id);
     CgroupHandle::remove_all(&cgroup_directories(engine, id)?).map_err(|e| EngineError::Start(e.into()))?;
     if !engine.facts()?.privileged {
@@ -40,24 +41,24 @@ pub(super) fn discard(engine: &Engine, id: &str) -> Result<(), EngineError> {
     }
     remove_tree(engine, &layout.dir)?;
     let record = engine.store()?.find_container(id).ok().filter(|r| r.id == id);
-    match engine.store()?.remove_container(id) {
+    match crate::volumes::remove_container(engine, id, volumes) {
         Ok(()) => {
             if let Some(record) = record {
                 engine.events().emit(&super::about(Event::new(Kind::Container, "destroy", id), &record));
             }
         }
-        Err(StoreError::NoSuchContainer { .. }) => {}
-        Err(e) => return Err(e.into()),
+        Err(EngineError::Store(StoreError::NoSuchContainer { .. })) => {}
+        Err(e) => return Err(e),
     }
     layout.clear_run();
     Ok(())
 }
 
-/// Removes a container; `force` kills a running one first. Returns its name.
+/// Removes a container; `force` kills a running one first, `volumes` takes its anonymous volumes along.
 ///
 /// # Errors
 /// A container that runs, without `force`.
-pub fn remove(engine: &Engine, query: &str, force: bool) -> Result<(), EngineError> {
+pub fn remove(engine: &Engine, query: &str, force: bool, volumes: bool) -> Result<(), EngineError> {
     engine.recover()?;
     let record = engine.store()?.find_container(query)?;
     let layout = Layout::new(&engine.paths, &record.id);
@@ -77,10 +78,11 @@ pub fn remove(engine: &Engine, query: &str, force: bool) -> Result<(), EngineErr
         super::stop::end(engine, &record, 9, Some(0))?;
     }
     let Some(_lock) = layout.claim()? else { return Err(super::stop::busy(&record)) };
-    discard(engine, &record.id)
+    discard(engine, &record.id, volumes)
 }
 
-/// Removes the container with this full id after its end; one that is gone already is no error.
+/// Removes the container with this full id after its end, and its anonymous volumes: it was to be removed (`--rm`), or
+/// did not come to be. One that is gone already is no error.
 ///
 /// # Errors
 /// What could not be removed.
@@ -89,5 +91,5 @@ pub fn remove_by_id(engine: &Engine, id: &str) -> Result<(), EngineError> {
     layout.wait_unlocked()?;
     // Who held it for so long a time is removing it.
     let Some(_lock) = layout.claim()? else { return Ok(()) };
-    discard(engine, id)
+    discard(engine, id, true)
 }

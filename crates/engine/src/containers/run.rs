@@ -122,6 +122,7 @@ pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, Engin
         }
     };
     drop(lock);
+    crate::volumes::emit_mounts(engine, &fresh.record.id, &fresh.record.request);
     let id = fresh.record.id.clone();
     let started =
         |socket| Started { id, socket, tty: request.tty, stdin: request.stdin, auto_remove: request.auto_remove };
@@ -163,7 +164,9 @@ pub fn start(engine: &Engine, query: &str, options: StartOptions) -> Result<Opti
     if layout.read_state().is_some_and(|s| process(&s).is_some()) {
         return Ok(None);
     }
-    let spec = super::spec_of(&record)?;
+    let mut spec = super::spec_of(&record)?;
+    // What is at their places now is looked at as if it were asked for now.
+    resolve::mounts::look_again(&mut spec.mounts, &engine.own_places())?;
     let image = crate::images::of_container(engine, &record)?;
     let begin = || -> Result<OwnedFd, EngineError> {
         let plan = plan(&spec, engine.facts()?)?;
@@ -178,6 +181,7 @@ pub fn start(engine: &Engine, query: &str, options: StartOptions) -> Result<Opti
         }
     };
     drop(lock);
+    crate::volumes::emit_mounts(engine, &record.id, &record.request);
     let started = |socket| Started {
         id: record.id.clone(),
         socket,

@@ -27,15 +27,15 @@ pub struct ImportRequest {
 
 /// A staging directory, locked as long as its command lives and removed with it.
 #[derive(Debug)]
-pub(super) struct Staging<'a> {
+pub(crate) struct Staging<'a> {
     engine: &'a Engine,
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     lock: PathBuf,
     _lock: OwnedFd,
 }
 
 impl<'a> Staging<'a> {
-    pub(super) fn new(engine: &'a Engine) -> Result<Self, EngineError> {
+    pub(crate) fn new(engine: &'a Engine) -> Result<Self, EngineError> {
         // Makes the directories on first use.
         engine.store()?;
         loop {
@@ -109,6 +109,7 @@ pub(crate) fn recover(engine: &Engine) -> Result<(), EngineError> {
 fn forget(engine: &Engine, lock: &Path) -> Result<(), EngineError> {
     let directory = lock.with_extension("");
     worker::settle(engine, &directory)?;
+    crate::volumes::settle(engine, &directory)?;
     engine.store()?.with_known_layers(|known| settle_layers(engine, &directory, known))?;
     worker::remove_tree(engine, &directory)?;
     std::fs::remove_file(lock).map_err(EngineError::io("remove", lock))

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use bulkhead_image::{ImageConfig, Reference};
 
 pub use self::builtin::HOST;
-pub(crate) use self::load::recover;
 pub use self::load::{ImportRequest, import, load};
+pub(crate) use self::load::{Staging, recover};
 pub use self::platform::Platform;
 use crate::engine::Engine;
 use crate::error::EngineError;

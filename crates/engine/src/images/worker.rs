@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use bulkhead_image::{Budget, Digest, ImportOptions, ImportReport, LoadOptions, LoadReport, OwnIds};
 use bulkhead_sandbox::cgroup::CgroupHandle;
-use bulkhead_sandbox::spec::{IdMaps, IdRange, MapWriter};
+use bulkhead_sandbox::spec::{IdMaps, IdRange, MapWriter, outside};
 use bulkhead_sandbox::supervise;
-use bulkhead_sandbox::worker::{WorkerSpec, plan_worker};
+use bulkhead_sandbox::worker::{WorkerImage, WorkerSpec, plan_worker};
 use bulkhead_sandbox::{StartError, Stdio};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -21,6 +21,7 @@ use crate::filters::{self, Builtin};
 use crate::ids;
 use crate::protect::protected_binary;
 use crate::store::{LAYER_ROOT, RangePool};
+use crate::volumes::{self, Fill};
 
 /// What a worker is asked to do; travels as one argument.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,6 +46,20 @@ pub enum Task {
     },
     /// Remove everything in the directory.
     Empty,
+    /// Copy what the image has at a place into a volume.
+    Fill {
+        /// What and where.
+        order: Fill,
+        /// Only one id is mapped.
+        single_id: bool,
+    },
+    /// Put in order what a command with this token left in the directory of a volume.
+    SettleFill {
+        /// Its token.
+        token: String,
+    },
+    /// Count the bytes of each directory in the directory.
+    Measure,
 }
 
 /// What a worker answers.
@@ -56,6 +71,12 @@ pub enum Answer {
     Imported(Box<ImportReport>),
     /// The directory is empty.
     Emptied,
+    /// The volume was filled, or was not empty, or there was nothing to fill it with.
+    Filled(bool),
+    /// The directory of the volume is in order.
+    Settled,
+    /// Bytes by name.
+    Measured(Vec<(String, u64)>),
     /// It did not work.
     Failed(String),
 }
@@ -92,13 +113,48 @@ pub(crate) fn settle(engine: &Engine, directory: &Path) -> Result<(), EngineErro
 ///
 /// # Errors
 /// What kept it from starting, or what it reported.
-pub(super) fn run(
+pub(crate) fn run(
     engine: &Engine,
     directory: &Path,
     input: Option<OwnedFd>,
     layout: Option<PathBuf>,
     task: impl FnOnce(bool) -> Task,
 ) -> Result<Answer, EngineError> {
+    run_in(engine, &Place { name: directory, directory, layout, image: None }, input, task)
+}
+
+/// Where a worker works.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    /// A directory whose name names the process: see [`settle`].
+    pub(crate) name: &'a Path,
+    /// What it may write to.
+    pub(crate) directory: &'a Path,
+    /// What it may read, at `/input`.
+    pub(crate) layout: Option<PathBuf>,
+    /// Its root instead of the directory.
+    pub(crate) image: Option<WorkerImage>,
+}
+
+/// The host's ids of the worker's root, to whom a writable layer of its own is given; nothing for an ordinary user, who is
+/// that himself.
+pub(crate) fn root_ids(engine: &Engine) -> Result<Option<(u32, u32)>, EngineError> {
+    let ids = worker_ids(engine)?;
+    let both = outside(&ids.uids, 0).zip(outside(&ids.gids, 0));
+    Ok(both.filter(|_| ids.writer == MapWriter::Direct))
+}
+
+/// [`run`] at such a place.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_in(
+    engine: &Engine,
+    place: &Place<'_>,
+    input: Option<OwnedFd>,
+    task: impl FnOnce(bool) -> Task,
+) -> Result<Answer, EngineError> {
+    let Place { name, directory, layout, image } = place;
     let facts = engine.facts()?;
     let ids = worker_ids(engine)?;
     let task = task(ids.writer == MapWriter::Single);
@@ -107,10 +163,11 @@ pub(super) fn run(
     let order = serde_json::to_string(&task)
         .map_err(|e| EngineError::refused("unpacking", format!("the task cannot be written down: {e}")))?;
     let spec = WorkerSpec {
-        id: id_of(directory),
+        id: id_of(name),
         ids,
         directory: directory.to_path_buf(),
-        input: layout,
+        image: image.clone(),
+        input: layout.clone(),
         args: vec!["bulkhead".to_owned(), "worker".to_owned(), order],
         filter: program.insns().to_vec(),
     };
@@ -196,6 +253,11 @@ fn work(task: &str) -> Result<Answer, String> {
                 removed.map_err(|e| format!("cannot remove {path:?}: {e}"))?;
             }
             Ok(Answer::Emptied)
+        }
+        Task::Fill { order, single_id } => volumes::fill_here(&order, single_id).map(Answer::Filled),
+        Task::SettleFill { token } => volumes::settle_here(&token).map(|()| Answer::Settled),
+        Task::Measure => {
+            volumes::measure(root.as_fd()).map(Answer::Measured).map_err(|e| format!("cannot count what is used: {e}"))
         }
     }
 }

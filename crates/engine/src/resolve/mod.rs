@@ -20,6 +20,7 @@ use crate::images::Platform;
 use crate::layout::Layout;
 use crate::request::{ContainerRequest, ExecRequest, Ipc, ProfileName, SeccompChoice};
 use crate::sharing::Other;
+use crate::volumes::Attachment;
 
 pub(crate) use self::defaults::{masked, read_only};
 pub(crate) use self::limits::{log, resources, rlimits};
@@ -39,6 +40,8 @@ pub(crate) struct Context<'a> {
     pub(crate) make_sources: bool,
     /// The container whose namespaces are shared.
     pub(crate) other: Option<&'a Other>,
+    /// The volumes of the request, which all have names.
+    pub(crate) volumes: &'a Attachment,
 }
 
 /// Makes the spec of a container.
@@ -82,8 +85,7 @@ pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError>
     grants.extend(context.other.map(Other::grant));
     let args = command(request, config)?;
     let strict = request.profile == ProfileName::Strict;
-    let mut mounts = mounts::standard(context)?;
-    mounts.extend(mounts::requested(context)?);
+    let mounts = mounts::all(context)?;
     Ok(SandboxSpec {
         id: (*id).to_owned(),
         hostname: hostname(context),

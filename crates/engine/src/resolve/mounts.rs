@@ -2,19 +2,23 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use bulkhead_sandbox::spec::{IdRange, Mount, MountFlags, TmpfsDirectory, inside, outside};
+use bulkhead_sandbox::spec::{FileId, IdRange, Mount, MountFlags, TmpfsDirectory, inside, outside};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::Context;
 use crate::error::EngineError;
 use crate::request::{ContainerRequest, MountRequest, ProfileName};
+use crate::volumes::VolumeMount;
 
 /// Size of a tmpfs that nobody gave one, in bytes.
-const TMPFS: u64 = 64 << 20;
+pub(crate) const TMPFS: u64 = 64 << 20;
 /// Files and directories of a tmpfs: each costs about a kilobyte of kernel memory.
-const INODES: u64 = 65_536;
+pub(crate) const INODES: u64 = 65_536;
 /// More directories than this in an image's `/run` and it is left on the writable layer.
 const SKELETON: usize = 64;
 
@@ -22,11 +26,13 @@ const SKELETON: usize = 64;
 const VOLATILE: [(&str, u32); 3] = [("/run", 0o755), ("/tmp", 0o1777), ("/var/tmp", 0o1777)];
 
 /// What every container gets.
-pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError> {
+fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError> {
     let mut mounts = Vec::new();
     for bind in &context.image.host_binds {
         mounts.push(Mount::Bind {
             source: bind.clone(),
+            below: None,
+            expected: None,
             target: bind.to_string_lossy().into_owned(),
             directory: true,
             // A child with fewer rights may not take a mount apart from what is mounted below it.
@@ -40,6 +46,8 @@ pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError>
     for name in ["hosts", "hostname", "resolv.conf"] {
         mounts.push(Mount::Bind {
             source: context.layout.etc().join(name),
+            below: None,
+            expected: None,
             target: format!("/etc/{name}"),
             directory: false,
             recursive: false,
@@ -72,10 +80,7 @@ pub(super) fn standard(context: &Context<'_>) -> Result<Vec<Mount>, EngineError>
 }
 
 fn covers(mount: &MountRequest, target: &str) -> bool {
-    let (MountRequest::Bind { target: t, .. }
-    | MountRequest::Tmpfs { target: t, .. }
-    | MountRequest::Volume { target: t, .. }) = mount;
-    let asked = t.to_string_lossy();
+    let asked = mount.target().to_string_lossy();
     let asked = asked.trim_end_matches('/');
     asked == target || asked.starts_with(&format!("{target}/"))
 }
@@ -127,11 +132,21 @@ fn skeleton(context: &Context<'_>, target: &str) -> Option<Vec<TmpfsDirectory>> 
     present.then_some(found)
 }
 
-/// What was asked.
-pub(super) fn requested(context: &Context<'_>) -> Result<Vec<Mount>, EngineError> {
-    let mut all = context.request.mounts.iter().map(|m| one(context, m)).collect::<Result<Vec<_>, _>>()?;
+/// All mounts, in order: the standard ones, then what was asked.
+pub(super) fn all(context: &Context<'_>) -> Result<Vec<Mount>, EngineError> {
+    let mut all = standard(context)?;
+    let mut asked = context.request.mounts.iter().map(|m| one(context, m)).collect::<Result<Vec<_>, _>>()?;
     // A parent first, whatever the order of the flags: it would hide what lies below.
-    all.sort_by_key(|m| Path::new(m.target()).components().count());
+    asked.sort_by_key(|m| Path::new(m.target()).components().count());
+    // Something at /etc would hide the generated files; they cannot be put into what takes no writes.
+    let etc = |m: &Mount| m.target() == "/etc" && !m.flags().read_only;
+    if let Some(at) = asked.iter().position(etc) {
+        let generated = all.extract_if(.., |m| m.target().starts_with("/etc/")).collect::<Vec<_>>();
+        let after = asked.split_off(at + 1);
+        asked.extend(generated);
+        asked.extend(after);
+    }
+    all.extend(asked);
     Ok(all)
 }
 
@@ -143,6 +158,7 @@ fn target_text(target: &Path) -> Result<String, EngineError> {
 }
 
 fn one(context: &Context<'_>, mount: &MountRequest) -> Result<Mount, EngineError> {
+    let compat = context.request.profile == ProfileName::Compat;
     match mount {
         MountRequest::Tmpfs { target, size, mode, exec, read_only, uid, gid, inodes } => Ok(Mount::Tmpfs {
             target: target_text(target)?,
@@ -153,30 +169,26 @@ fn one(context: &Context<'_>, mount: &MountRequest) -> Result<Mount, EngineError
             flags: MountFlags { read_only: *read_only, exec: *exec },
             directories: Vec::new(),
         }),
-        MountRequest::Bind { source, target, read_only, exec, create_source } => {
-            let missing = *create_source && !context.make_sources && !source.exists();
-            let source = if missing { source.clone() } else { bind_source(source, *create_source)? };
-            refuse_sensitive(&source, &context.own_places)?;
-            let directory =
-                missing || std::fs::metadata(&source).map_err(EngineError::io("look at", &source))?.is_dir();
+        MountRequest::Bind { source, target, read_only, exec, create_source, recursive } => {
+            let dry = *create_source && !context.make_sources;
+            let looked = Source::look(source, *create_source, dry, &context.own_places)?;
             Ok(Mount::Bind {
-                source,
+                source: looked.path,
+                below: None,
                 target: target_text(target)?,
-                directory,
-                recursive: true,
+                directory: looked.directory,
+                recursive: *recursive,
                 exact: true,
+                expected: looked.file,
                 shift_ids: true,
                 // Docker's binds can be executed from.
-                flags: MountFlags {
-                    read_only: *read_only,
-                    exec: *exec || context.request.profile == ProfileName::Compat,
-                },
+                flags: MountFlags { read_only: *read_only, exec: *exec || compat },
             })
         }
-        MountRequest::Volume { name, target, .. } => Err(EngineError::refused(
-            format!("the volume {:?} on {:?}", name.as_deref().unwrap_or(""), target),
-            "named volumes do not exist yet; give a directory of the host, as in -v /srv/data:/data",
-        )),
+        MountRequest::Volume { exec, .. } => match context.volumes.mount(mount, *exec || compat)? {
+            VolumeMount::Ready(mount) => Ok(mount),
+            VolumeMount::Host(bind) => one(context, &bind),
+        },
     }
 }
 
@@ -193,24 +205,73 @@ fn tmpfs_owner(option: &str, id: u32, ranges: &[IdRange]) -> Result<u32, EngineE
     }
 }
 
-/// The true path of a bind source, opened as the caller; `-v` makes a missing directory, as Docker does.
-fn bind_source(source: &Path, create: bool) -> Result<PathBuf, EngineError> {
-    match std::fs::canonicalize(source) {
-        Ok(path) => Ok(path),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && create => {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o755)
-                .create(source)
-                .map_err(EngineError::io("make", source))?;
-            std::fs::canonicalize(source).map_err(EngineError::io("open", source))
-        }
-        Err(e) => Err(EngineError::io("open the bind source", source)(e)),
+/// The source of a bind, opened once as the caller. What was looked at through the descriptor is what is mounted: the
+/// start opens the true path without following any link, and goes on only when the same file is there.
+struct Source {
+    path: PathBuf,
+    directory: bool,
+    /// `None` in a dry run that would make it.
+    file: Option<FileId>,
+}
+
+impl Source {
+    /// `create`: a directory is made where there is nothing, as Docker does for `-v`; `dry`: it is not.
+    fn look(source: &Path, create: bool, dry: bool, own: &[PathBuf]) -> Result<Self, EngineError> {
+        let fd = match open_source(source) {
+            Err(Errno::NOENT) if create => {
+                if dry {
+                    refuse_sensitive(source, own, None)?;
+                    return Ok(Self { path: source.to_owned(), directory: true, file: None });
+                }
+                std::fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o755)
+                    .create(source)
+                    .map_err(EngineError::io("make", source))?;
+                open_source(source).map_err(EngineError::io("open", source))?
+            }
+            other => other.map_err(EngineError::io("open the bind source", source))?,
+        };
+        let stat = rustix::fs::fstat(&fd).map_err(EngineError::io("look at", source))?;
+        // The kernel's own name of what was opened: no component of it is a link.
+        let link = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        let path = std::fs::read_link(link).map_err(EngineError::io("find the true path of", source))?;
+        let directory = FileType::from_raw_mode(stat.st_mode).is_dir();
+        refuse_sensitive(&path, own, directory.then(|| fd.as_fd()))?;
+        Ok(Self { path, directory, file: Some(FileId { device: stat.st_dev, inode: stat.st_ino }) })
     }
 }
 
-/// Places that would hand the host, or the engine itself, to the container.
-fn refuse_sensitive(source: &Path, own: &[PathBuf]) -> Result<(), EngineError> {
+fn open_source(source: &Path) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Looks at a directory of the host that a volume stands for, as at the source of a bind.
+///
+/// # Errors
+/// One that is not there, or that is not given to containers.
+pub(crate) fn look_at_source(source: &Path, own: &[PathBuf]) -> Result<(), EngineError> {
+    Source::look(source, false, false, own).map(drop)
+}
+
+/// Looks again at the sources of binds of mounts that were resolved earlier: what is there now is what this start mounts, if
+/// it may be.
+///
+/// # Errors
+/// A source that is gone, or that is not given to containers.
+pub(crate) fn look_again(mounts: &mut [Mount], own: &[PathBuf]) -> Result<(), EngineError> {
+    for mount in mounts {
+        if let Mount::Bind { source, directory, expected: Some(file), .. } = mount {
+            let looked = Source::look(source, false, false, own)?;
+            (*source, *directory) = (looked.path, looked.directory);
+            *file = looked.file.unwrap_or(*file);
+        }
+    }
+    Ok(())
+}
+
+/// Places that would hand the host, or the engine itself, to the container; `directory` is the source, opened.
+fn refuse_sensitive(source: &Path, own: &[PathBuf], directory: Option<BorrowedFd<'_>>) -> Result<(), EngineError> {
     const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
     const SOCKETS: [&str; 6] =
         ["docker.sock", "containerd.sock", "podman.sock", "crio.sock", "bulkhead.sock", "buildkitd.sock"];
@@ -229,8 +290,8 @@ fn refuse_sensitive(source: &Path, own: &[PathBuf]) -> Result<(), EngineError> {
     if SOCKETS.contains(&name.as_ref()) {
         return refuse("who reaches an engine's socket commands the engine");
     }
-    let holds_a_socket = |dir: &Path| SOCKETS.iter().any(|s| dir.join(s).exists());
-    if source.is_dir() && holds_a_socket(source) {
+    let holds = |fd: BorrowedFd<'_>| SOCKETS.iter().any(|s| rustix::fs::statat(fd, *s, AtFlags::empty()).is_ok());
+    if directory.is_some_and(holds) {
         return refuse("an engine's socket is in it, and who reaches that commands the engine");
     }
     Ok(())
@@ -273,4 +334,62 @@ pub(crate) fn write_etc(dir: &Path, hostname: &str, request: &ContainerRequest) 
         write().map_err(EngineError::io("write", &path))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bind(source: &Path) -> Mount {
+        let looked = Source::look(source, false, false, &[]).unwrap();
+        Mount::Bind {
+            source: looked.path,
+            below: None,
+            target: "/x".to_owned(),
+            directory: looked.directory,
+            recursive: true,
+            exact: true,
+            expected: looked.file,
+            shift_ids: true,
+            flags: MountFlags { read_only: false, exec: false },
+        }
+    }
+
+    #[test]
+    fn a_source_is_what_its_descriptor_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = std::fs::canonicalize(dir.path()).unwrap();
+        let real = top.join("real");
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, top.join("link")).unwrap();
+        let looked = Source::look(&top.join("link"), false, false, &[]).unwrap();
+        assert_eq!((looked.path.as_path(), looked.directory), (real.as_path(), true));
+        let refused = |source: &Path, own: &[PathBuf]| Source::look(source, false, false, own).is_err();
+        // By whatever name it is reached.
+        assert!(refused(&top.join("link"), std::slice::from_ref(&real)));
+        assert!(refused(&top.join("link/../real"), std::slice::from_ref(&top)));
+        std::os::unix::fs::symlink("/proc", top.join("kernel")).unwrap();
+        assert!(refused(&top.join("kernel"), &[]));
+        std::fs::write(real.join("docker.sock"), "").unwrap();
+        assert!(refused(&top.join("link"), &[]) && refused(&real.join("docker.sock"), &[]));
+        assert!(refused(&top.join("missing"), &[]));
+        // A dry run makes nothing.
+        assert!(Source::look(&top.join("missing"), true, true, &[]).unwrap().file.is_none());
+        assert!(!top.join("missing").exists());
+    }
+
+    #[test]
+    fn a_later_start_looks_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = std::fs::canonicalize(dir.path()).unwrap().join("data");
+        std::fs::create_dir(&source).unwrap();
+        let mut mounts = [bind(&source)];
+        let first = mounts.clone();
+        std::fs::rename(&source, source.with_extension("old")).unwrap();
+        assert!(look_again(&mut mounts, &[]).is_err());
+        std::fs::write(&source, "a file now").unwrap();
+        look_again(&mut mounts, &[]).unwrap();
+        assert_ne!(mounts, first);
+        assert!(matches!(mounts, [Mount::Bind { directory: false, .. }]));
+    }
 }

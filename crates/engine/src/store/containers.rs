@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{IdRange, RangePool, Store, StoreError, hex_digest, names, new_id, ranges};
+use super::{IdRange, RangePool, Store, StoreError, VolumeUse, hex_digest, names, new_id, ranges};
 use crate::request::ContainerRequest;
 
 /// A container to be recorded.
@@ -20,7 +20,12 @@ pub struct NewContainer {
     pub auto_remove: bool,
     /// What was asked.
     pub request: ContainerRequest,
+    /// Volumes that it uses.
+    pub volumes: Vec<VolumeUse>,
 }
+
+/// Takes the directory of a volume away.
+pub type Retire<'a> = dyn FnMut(&str) -> std::io::Result<()> + 'a;
 
 /// Where an id range is to come from.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +75,21 @@ impl Store {
         &self,
         new: &NewContainer,
         range: Option<RangeWish<'_>>,
+    ) -> Result<ContainerRecord, StoreError> {
+        self.create_container_with(new, range, |_| Ok(()))
+    }
+
+    /// [`Store::create_container`], with `place` called for each volume that is new, inside the transaction: it renames
+    /// the volume's directory from staging to [`super::Paths::volume`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::create_container`], a volume that was removed or replaced meanwhile, and what `place` returns.
+    pub fn create_container_with(
+        &self,
+        new: &NewContainer,
+        range: Option<RangeWish<'_>>,
+        mut place: impl FnMut(&str) -> std::io::Result<()>,
     ) -> Result<ContainerRecord, StoreError> {
         if let Some(name) = &new.name {
             names::check(name)?;
@@ -128,6 +148,8 @@ impl Store {
                 }
                 None => None,
             };
+            // Last: what it renames stays renamed when the transaction fails.
+            self.record_uses(tx, &id, &new.volumes, &mut place)?;
             Ok(ContainerRecord {
                 id: id.clone(),
                 name,
@@ -215,12 +237,28 @@ impl Store {
     ///
     /// [`StoreError::NoSuchContainer`].
     pub fn remove_container(&self, id: &str) -> Result<(), StoreError> {
+        self.remove_container_with(id, None).map(drop)
+    }
+
+    /// [`Store::remove_container`]; with `retire` also the anonymous volumes that were made for it and that no other
+    /// container uses: it is called for each inside the transaction, and renames the directory to staging. Returns their
+    /// names.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoSuchContainer`], and what `retire` returns; then nothing is removed.
+    pub fn remove_container_with(&self, id: &str, retire: Option<&mut Retire<'_>>) -> Result<Vec<String>, StoreError> {
         let what = "remove the container";
         let wrap = self.wrap(what);
         self.write(what, |tx| {
-            // The range goes with its owner (ON DELETE CASCADE).
+            let volumes = if retire.is_some() { self.anonymous_of(tx, id)? } else { Vec::new() };
+            // The range and the uses of volumes go with their owner (ON DELETE CASCADE).
             let changed = tx.execute("DELETE FROM containers WHERE id = ?1", [id]);
-            existing(changed.map_err(&wrap)?, id)
+            existing(changed.map_err(&wrap)?, id)?;
+            match retire {
+                Some(retire) => self.delete_anonymous(tx, &volumes, retire),
+                None => Ok(Vec::new()),
+            }
         })
     }
 

@@ -46,6 +46,40 @@ pub enum StoreError {
         /// What was looked for.
         query: String,
     },
+    /// No volume has this name.
+    #[error("get {name}: no such volume")]
+    NoSuchVolume {
+        /// What was looked for.
+        name: String,
+    },
+    /// A volume's name outside `[a-zA-Z0-9][a-zA-Z0-9_.-]*`.
+    #[error("invalid volume name {name:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-]* is allowed, 255 characters at most")]
+    InvalidVolumeName {
+        /// The name as written.
+        name: String,
+    },
+    /// Containers use the volume.
+    #[error("remove {name}: volume is in use - [{}]", ids(users))]
+    VolumeInUse {
+        /// The volume.
+        name: String,
+        /// Id and name of each container that uses it.
+        users: Vec<(String, String)>,
+    },
+    /// A volume in memory, which lives in one container.
+    #[error("the volume {name:?} is in the memory of container {holder:?} and cannot be shared")]
+    VolumeHeld {
+        /// The volume.
+        name: String,
+        /// Name of the container.
+        holder: String,
+    },
+    /// There is a volume of this name that is another one than was asked for.
+    #[error("there is a volume {name:?} with other options")]
+    VolumeConflict {
+        /// The volume.
+        name: String,
+    },
     /// More than one object has an id that starts this way.
     #[error("Multiple IDs found with provided prefix: {prefix}")]
     Ambiguous {
@@ -197,6 +231,11 @@ pub enum StoreError {
     },
 }
 
+/// The ids of containers.
+fn ids(users: &[(String, String)]) -> String {
+    users.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ")
+}
+
 impl StoreError {
     /// Sorts SQLite's answers into the ones a person can act on and the rest.
     pub(super) fn from_sqlite(what: &'static str, path: &Path, source: rusqlite::Error) -> StoreError {
@@ -214,13 +253,19 @@ impl StoreError {
     /// The class of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            StoreError::InvalidName { .. } | StoreError::InvalidDigest { .. } | StoreError::NoHome { .. } => {
-                ErrorKind::Invalid
+            StoreError::InvalidName { .. }
+            | StoreError::InvalidVolumeName { .. }
+            | StoreError::InvalidDigest { .. }
+            | StoreError::NoHome { .. } => ErrorKind::Invalid,
+            StoreError::NoSuchContainer { .. } | StoreError::NoSuchImage { .. } | StoreError::NoSuchVolume { .. } => {
+                ErrorKind::NotFound
             }
-            StoreError::NoSuchContainer { .. } | StoreError::NoSuchImage { .. } => ErrorKind::NotFound,
             StoreError::NameInUse { .. }
             | StoreError::Ambiguous { .. }
             | StoreError::ImageInUse { .. }
+            | StoreError::VolumeInUse { .. }
+            | StoreError::VolumeHeld { .. }
+            | StoreError::VolumeConflict { .. }
             | StoreError::ImageHasReferences { .. } => ErrorKind::Conflict,
             _ => ErrorKind::Internal,
         }
@@ -239,6 +284,16 @@ impl StoreError {
             StoreError::ImageInUse { container_name, .. } => {
                 format!("remove the container first: bulkhead rm {container_name}")
             }
+            StoreError::VolumeInUse { users, .. } => {
+                let names: Vec<&str> = users.iter().map(|(_, name)| name.as_str()).collect();
+                format!("remove the containers first: bulkhead rm {}", names.join(" "))
+            }
+            StoreError::VolumeHeld { holder, .. } => {
+                format!("remove container {holder:?} first, or use a volume on disk")
+            }
+            StoreError::VolumeConflict { name } => format!(
+                "'bulkhead volume inspect {name}' shows them; remove it with 'bulkhead volume rm {name}', or choose another name"
+            ),
             StoreError::ImageHasReferences { .. } => "name one reference to untag it, or use --force".to_owned(),
             StoreError::ForeignOwner { .. } | StoreError::OpenDirectory { .. } | StoreError::NotADirectory { .. } => {
                 "remove it, correct its owner and mode (chmod 700), or set BULKHEAD_ROOT and BULKHEAD_RUN".to_owned()

@@ -14,6 +14,7 @@ mod paths;
 mod ranges;
 mod schema;
 pub mod subid;
+mod volumes;
 
 #[cfg(test)]
 mod tests;
@@ -24,11 +25,13 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-pub use containers::{ContainerRecord, NewContainer, RangeWish};
+pub use containers::{ContainerRecord, NewContainer, RangeWish, Retire};
 pub use error::{ErrorKind, StoreError};
 pub use images::{AddedImage, ImageRecord, NewImage, NewLayer, RemovedImage};
-pub use paths::{LAYER_ROOT, Paths};
+pub use paths::{LAYER_ROOT, Paths, VOLUME_DATA};
 pub use ranges::{IdRange, RangePool, SLOT};
+pub(crate) use volumes::check_volume_name;
+pub use volumes::{NewVolume, User, VolumeRecord, VolumeUse};
 
 /// How long an operation waits for another process that is writing.
 const BUSY: Duration = Duration::from_secs(10);

@@ -11,6 +11,9 @@ use super::StoreError;
 /// Name of a layer's root directory in the directory of the layer.
 pub const LAYER_ROOT: &str = "fs";
 
+/// Name of the directory of a volume that containers see.
+pub const VOLUME_DATA: &str = "data";
+
 /// The two places of one bulkhead: what survives the boot, and what does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -112,6 +115,24 @@ impl Paths {
         self.containers().join(component(id))
     }
 
+    /// The volumes, a directory for each.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    /// The directory of one volume: [`VOLUME_DATA`] and, while it is filled, what is on its way there. The name was
+    /// checked: it cannot leave the directory.
+    pub fn volume(&self, name: &str) -> PathBuf {
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        let name: String = name.chars().map(|c| if good(c) { c } else { '_' }).collect();
+        self.volumes().join(if name.starts_with('.') || name.is_empty() { "_".to_owned() } else { name })
+    }
+
+    /// What containers see of a volume.
+    pub fn volume_data(&self, name: &str) -> PathBuf {
+        self.volume(name).join(VOLUME_DATA)
+    }
+
     /// Content-addressed files.
     pub fn blobs(&self) -> PathBuf {
         self.root.join("blobs")
@@ -136,7 +157,8 @@ impl Paths {
             }
             private_dir(top, user)?;
         }
-        for below in [self.layers(), self.containers(), self.blobs(), self.staging(), self.run.join("containers")] {
+        let own = [self.layers(), self.containers(), self.volumes(), self.blobs(), self.staging()];
+        for below in own.into_iter().chain([self.run.join("containers")]) {
             private_dir(&below, user)?;
         }
         Ok(())

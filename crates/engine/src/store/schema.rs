@@ -64,6 +64,25 @@ DROP TABLE id_ranges;
 ALTER TABLE held_ranges RENAME TO id_ranges;
 CREATE INDEX id_ranges_by_start ON id_ranges(start);
 ",
+    "
+CREATE TABLE volumes (
+    name      TEXT PRIMARY KEY NOT NULL,
+    driver    TEXT NOT NULL,
+    options   TEXT NOT NULL,
+    labels    TEXT NOT NULL,
+    anonymous INTEGER NOT NULL,
+    created   INTEGER NOT NULL,
+    project   INTEGER UNIQUE
+) STRICT;
+CREATE TABLE volume_uses (
+    container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+    target    TEXT NOT NULL,
+    volume    TEXT NOT NULL REFERENCES volumes(name),
+    anonymous INTEGER NOT NULL,
+    PRIMARY KEY (container, target)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX volume_uses_by_volume ON volume_uses(volume);
+",
 ];
 
 /// Settings of the connection, then the migrations that are missing.

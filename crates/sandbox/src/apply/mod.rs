@@ -2,6 +2,8 @@
 
 mod mounts;
 
+pub(crate) use self::mounts::open_tree;
+
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 

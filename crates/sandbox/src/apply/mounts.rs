@@ -12,7 +12,7 @@ use rustix::fs::{FileType, Gid, Mode, OFlags, Uid};
 use super::State;
 use crate::arm::Armed;
 use crate::spec::{DeviceRule, Text};
-use crate::step::{Directory, Missing, TreeFrom};
+use crate::step::{Directory, Missing, TreeFrom, TreePath};
 
 /// `DEVPTS_SUPER_MAGIC` of `statfs(2)`.
 const DEVPTS_MAGIC: i64 = 0x1cd1;
@@ -24,15 +24,27 @@ fn open_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
     rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn open_path(path: &Text, recursive: bool, exact: bool) -> Result<OwnedFd> {
-    if exact { mount::copy_exact(path.c(), recursive) } else { mount::copy_tree(rustix::fs::CWD, path.c(), recursive) }
+/// Opens a place once, makes sure that it is the one that was looked at, and copies its mount tree by the descriptor.
+/// Child-safe.
+pub(crate) fn open_tree(place: &TreePath) -> Result<OwnedFd> {
+    let mut at = mount::place(place.path.c(), place.exact)?;
+    if let Some(below) = &place.below {
+        at = mount::below(at.as_fd(), below.c())?;
+    }
+    if let Some(expected) = place.expected {
+        let stat = rustix::fs::fstat(&at)?;
+        if (stat.st_dev, stat.st_ino) != (expected.device, expected.inode) {
+            return Err(Errno::STALE);
+        }
+    }
+    mount::copy_tree(at.as_fd(), c"", place.recursive)
 }
 
 /// The tree, opened here or sent by the parent.
 fn with_tree<T>(armed: &Armed<'_>, from: &TreeFrom, use_it: impl FnOnce(BorrowedFd<'_>) -> Result<T>) -> Result<T> {
     match from {
         TreeFrom::Sent(index) => use_it(armed.trees.get(*index).ok_or(Errno::BADF)?.as_fd()),
-        TreeFrom::Path { path, recursive, exact } => use_it(open_path(path, *recursive, *exact)?.as_fd()),
+        TreeFrom::Path(place) => use_it(open_tree(place)?.as_fd()),
     }
 }
 
@@ -100,7 +112,7 @@ pub(super) fn overlay(
 pub(super) fn directory_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom, attributes: u64) -> Result<()> {
     let root = match from {
         TreeFrom::Sent(index) => rustix::io::dup(armed.trees.get(*index).ok_or(Errno::BADF)?)?,
-        TreeFrom::Path { path, recursive, exact } => open_path(path, *recursive, *exact)?,
+        TreeFrom::Path(place) => open_tree(place)?,
     };
     mount::set_attributes(root.as_fd(), attributes, true)?;
     attach_root(state, root)
@@ -199,9 +211,12 @@ fn refuse_kernel_place(root: &Root, target: &CStr, place: &OwnedFd) -> Result<()
         return Ok(());
     }
     match root.open(c"/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
-        Ok(dev) if rustix::fs::fstat(&dev)?.st_dev == stat.st_dev => Err(Errno::LOOP),
-        // A worker has no devices at all.
-        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        // A worker has no devices at all, and no `/dev` of its own.
+        Ok(dev) => match rustix::fs::fstat(&dev)?.st_dev {
+            own if own == stat.st_dev && own != top.st_dev => Err(Errno::LOOP),
+            _ => Ok(()),
+        },
+        Err(Errno::NOENT) => Ok(()),
         Err(e) => Err(e),
     }
 }

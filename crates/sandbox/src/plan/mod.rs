@@ -1,7 +1,7 @@
 //! From what must hold and what the host offers to an ordered list of steps. Pure: nothing on the host changes here.
 
 pub(crate) mod identity;
-mod rootfs;
+pub(crate) mod rootfs;
 mod share;
 
 use serde::{Deserialize, Serialize};
@@ -11,20 +11,16 @@ use bulkhead_sys::clone;
 use crate::cgroup::{self, CgroupPlan, LimitError};
 use crate::facts::{HostFacts, rlimit_named};
 use crate::spec::{DeviceRule, Grant, IdMaps, IdRange, MapWriter, Process, SandboxSpec, Seccomp, Share, Text};
-use crate::step::Step;
+use crate::step::{Step, TreePath};
 
 /// A mount tree that the parent opens and sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tree {
-    /// Absolute path on the host.
-    pub path: Text,
-    /// With the mounts below it.
-    pub recursive: bool,
-    /// No link may be on the way.
-    pub exact: bool,
+    /// Where it is.
+    pub place: TreePath,
     /// Shift owners by the id maps.
     pub shift_ids: bool,
-    /// Where it is.
+    /// Whose it is.
     pub origin: Origin,
 }
 

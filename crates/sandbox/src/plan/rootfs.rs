@@ -1,6 +1,6 @@
 //! The root file system and all that is mounted in it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 
@@ -8,7 +8,7 @@ use super::{Origin, PlanError, Tree, identity, is_domain, path_text, text};
 use crate::cgroup::CgroupPlan;
 use crate::facts::HostFacts;
 use crate::spec::{Device, Grant, Mount, MountFlags, Rootfs, SandboxSpec, Text};
-use crate::step::{Directory, Missing, Step, TreeFrom};
+use crate::step::{Directory, Missing, Step, TreeFrom, TreePath};
 
 /// Options of the root mount come in one string of at most this many bytes (`fsconfig(2)`).
 const OPTION_LIMIT: usize = 255;
@@ -25,10 +25,14 @@ impl Builder<'_> {
         let shown =
             path.to_str().ok_or_else(|| PlanError::invalid("path", path.to_string_lossy(), "UTF-8 is needed"))?;
         let path = path_text("path", shown)?;
+        self.place(TreePath::new(path, recursive, exact), shift_ids)
+    }
+
+    fn place(&mut self, place: TreePath, shift_ids: bool) -> Result<TreeFrom, PlanError> {
         if !self.facts.privileged {
-            return Ok(TreeFrom::Path { path, recursive, exact });
+            return Ok(TreeFrom::Path(place));
         }
-        Ok(self.sent(Tree { path, recursive, exact, shift_ids, origin: Origin::Host }))
+        Ok(self.sent(Tree { place, shift_ids, origin: Origin::Host }))
     }
 
     /// A tree that the parent opens, whoever it is.
@@ -98,29 +102,51 @@ pub(super) fn steps(
     Ok(())
 }
 
+/// The layers of an image below a private writable directory, as the root of a worker.
+pub(crate) fn overlay_root(
+    facts: &HostFacts,
+    trees: &mut Vec<Tree>,
+    steps: &mut Vec<Step>,
+    (lowers, writable): (&[PathBuf], &Path),
+    attributes: u64,
+) -> Result<(), PlanError> {
+    overlay(&mut Builder { facts, trees, steps }, lowers, writable, true, attributes)
+}
+
+fn overlay(
+    b: &mut Builder<'_>,
+    lowers: &[PathBuf],
+    writable: &Path,
+    volatile: bool,
+    attributes: u64,
+) -> Result<(), PlanError> {
+    if lowers.is_empty() {
+        return Err(PlanError::invalid("image", "", "it has no layer"));
+    }
+    let append = b.facts.kernel >= (6, 8);
+    // "l126:l125:…:l0"
+    let one_string: usize = (0..lowers.len()).map(|i| i.to_string().len() + 2).sum();
+    if !append && one_string > OPTION_LIMIT {
+        return Err(PlanError::Unsupported {
+            what: format!("an image of {} layers", lowers.len()),
+            reason: "kernels before 6.8 take about 60; squash the image".to_owned(),
+        });
+    }
+    b.steps.push(Step::Scratch { layers: lowers.len() });
+    for (index, lower) in lowers.iter().enumerate() {
+        let from = b.tree(lower, false, false, true)?;
+        b.steps.push(Step::Layer { index, from });
+    }
+    let from = b.tree(writable, false, false, false)?;
+    b.steps.push(Step::Writable { from });
+    b.steps.push(Step::Overlay { layers: lowers.len(), append, volatile, attributes });
+    Ok(())
+}
+
 fn root(b: &mut Builder<'_>, spec: &SandboxSpec, suid: u64) -> Result<(), PlanError> {
     match &spec.rootfs {
         Rootfs::Overlay { lowers, writable, volatile } => {
-            if lowers.is_empty() {
-                return Err(PlanError::invalid("image", "", "it has no layer"));
-            }
-            let append = b.facts.kernel >= (6, 8);
-            // "l126:l125:…:l0"
-            let one_string: usize = (0..lowers.len()).map(|i| i.to_string().len() + 2).sum();
-            if !append && one_string > OPTION_LIMIT {
-                return Err(PlanError::Unsupported {
-                    what: format!("an image of {} layers", lowers.len()),
-                    reason: "kernels before 6.8 take about 60; squash the image".to_owned(),
-                });
-            }
-            b.steps.push(Step::Scratch { layers: lowers.len() });
-            for (index, lower) in lowers.iter().enumerate() {
-                let from = b.tree(lower, false, false, true)?;
-                b.steps.push(Step::Layer { index, from });
-            }
-            let from = b.tree(writable, false, false, false)?;
-            b.steps.push(Step::Writable { from });
-            b.steps.push(Step::Overlay { layers: lowers.len(), append, volatile: *volatile, attributes: suid | NODEV });
+            overlay(b, lowers, writable, *volatile, suid | NODEV)?;
         }
         Rootfs::Directory { path } => {
             b.steps.push(Step::Scratch { layers: 0 });
@@ -195,7 +221,7 @@ fn devices(b: &mut Builder<'_>, spec: &SandboxSpec) -> Result<(), PlanError> {
         Some(share) if share.ipc => {
             let path = path_text("path", "/dev/shm")?;
             let tree =
-                Tree { path: path.clone(), recursive: false, exact: true, shift_ids: false, origin: Origin::Other };
+                Tree { place: TreePath::new(path.clone(), false, true), shift_ids: false, origin: Origin::Other };
             let from = b.sent(tree);
             b.steps.push(Step::Bind { from, target: path, directory: true, attributes: QUIET | NODEV });
         }
@@ -230,9 +256,9 @@ fn granted_device(b: &mut Builder<'_>, device: &Device) -> Result<(), PlanError>
     let path = path_text("--device", shown)?;
     let from = if b.facts.privileged {
         let origin = Origin::Node(device.rule, device.mode & 0o666);
-        b.sent(Tree { path, recursive: false, exact: true, shift_ids: false, origin })
+        b.sent(Tree { place: TreePath::new(path, false, true), shift_ids: false, origin })
     } else {
-        TreeFrom::Path { path, recursive: false, exact: true }
+        TreeFrom::Path(TreePath::new(path, false, true))
     };
     let target = path_text("--device", &device.target)?;
     b.steps.push(Step::Granted { from, target, rule: device.rule });
@@ -272,8 +298,14 @@ fn attributes(flags: MountFlags, suid: u64) -> u64 {
 fn user_mount(b: &mut Builder<'_>, mount: &Mount, suid: u64) -> Result<(), PlanError> {
     check_target(mount.target())?;
     match mount {
-        Mount::Bind { source, target, directory, recursive, exact, shift_ids, flags } => {
-            let from = b.tree(source, *recursive, *exact, *shift_ids)?;
+        Mount::Bind { source, below, target, directory, recursive, exact, expected, shift_ids, flags } => {
+            let shown = source
+                .to_str()
+                .ok_or_else(|| PlanError::invalid("path", source.to_string_lossy(), "UTF-8 is needed"))?;
+            let below = below.as_deref().map(|b| text("subpath", b)).transpose()?;
+            let path = path_text("path", shown)?;
+            let place = TreePath { path, below, recursive: *recursive, exact: *exact, expected: *expected };
+            let from = b.place(place, *shift_ids)?;
             b.steps.push(Step::Bind {
                 from,
                 target: path_text("mount target", target)?,

@@ -154,6 +154,15 @@ pub struct MountFlags {
     pub exec: bool,
 }
 
+/// Which file it was that somebody looked at: another one in its place is not it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileId {
+    /// Device number of its file system, as the kernel packs it.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+}
+
 /// A directory in a fresh tmpfs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TmpfsDirectory {
@@ -175,14 +184,20 @@ pub enum Mount {
     Bind {
         /// Absolute path on the host; it exists.
         source: PathBuf,
+        /// What of the source is bound, relative to it; somebody else filled the source, so nothing leads out of it.
+        #[serde(default)]
+        below: Option<String>,
         /// Absolute path in the sandbox.
         target: String,
-        /// The source is a directory (else a file).
+        /// What is bound is a directory (else a file).
         directory: bool,
         /// Whether mounts below the source come along.
         recursive: bool,
         /// The source is its own true path: a link on the way, laid since it was looked at, stops the start.
         exact: bool,
+        /// What was looked at when it was resolved: anything else in its place stops the start.
+        #[serde(default)]
+        expected: Option<FileId>,
         /// Owners are shifted by the id maps; off for what already belongs to ids of the sandbox.
         shift_ids: bool,
         /// Attributes.
@@ -213,6 +228,14 @@ impl Mount {
     pub fn target(&self) -> &str {
         match self {
             Self::Bind { target, .. } | Self::Tmpfs { target, .. } => target,
+        }
+    }
+
+    /// Its attributes.
+    #[must_use]
+    pub fn flags(&self) -> MountFlags {
+        match self {
+            Self::Bind { flags, .. } | Self::Tmpfs { flags, .. } => *flags,
         }
     }
 }

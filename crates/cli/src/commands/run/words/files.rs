@@ -5,9 +5,12 @@ use clap::Args;
 /// What the container sees beside its image.
 #[derive(Debug, Args)]
 pub(in super::super) struct FilesWords {
-    /// Mount a directory of the host or a volume: [SOURCE:]TARGET[:ro,exec,…]; programs in it start only with exec
+    /// Mount a directory of the host or a volume: [SOURCE:]TARGET[:ro,exec,nocopy,…]; programs in it start only with exec
     #[arg(short, long, value_name = "SPEC", help_heading = "Files")]
     pub(in super::super) volume: Vec<String>,
+    /// Mount what another container mounts: CONTAINER[:ro]; may be repeated
+    #[arg(long, value_name = "CONTAINER", help_heading = "Files")]
+    pub(in super::super) volumes_from: Vec<String>,
     /// Mount in the long form: type=bind|volume|tmpfs,source=…,target=…[,readonly][,exec]
     #[arg(long, value_name = "SPEC", help_heading = "Files")]
     pub(in super::super) mount: Vec<String>,
