@@ -8,9 +8,9 @@ use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 
 use crate::cgroup;
 use crate::facts::HostFacts;
-use crate::plan::{LimitStep, PlanError, Program, SandboxKind, SandboxPlan, Tree, path_text, text};
+use crate::plan::{LimitStep, PlanError, Program, SandboxKind, SandboxPlan, Tree, rootfs, text};
 use crate::spec::{Caps, Grant, IdMaps, MapWriter, Resources};
-use crate::step::{Step, TreeFrom};
+use crate::step::Step;
 
 /// What a worker is for.
 #[derive(Debug, Clone)]
@@ -45,6 +45,29 @@ fn caps() -> Caps {
 /// # Errors
 /// As [`crate::plan::plan`].
 pub fn plan_worker(spec: &WorkerSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanError> {
+    let mut trees = Vec::new();
+    let quiet = NOSUID | NODEV | NOEXEC;
+    let from = rootfs::tree(facts, &mut trees, &spec.directory, false, false, true)?;
+    let mut root = vec![
+        Step::PrivateMounts,
+        Step::Scratch { layers: 0 },
+        Step::DirectoryRoot { from, attributes: quiet },
+    ];
+    if let Some(input) = &spec.input {
+        let target = text("mount target", "/input")?;
+        let from = rootfs::tree(facts, &mut trees, input, false, false, true)?;
+        root.push(Step::Bind { from, target, directory: true, attributes: quiet | RDONLY });
+    }
+    plan_with(spec, facts, trees, root)
+}
+
+/// A worker whose root file system these steps make.
+pub(crate) fn plan_with(
+    spec: &WorkerSpec,
+    facts: &HostFacts,
+    trees: Vec<Tree>,
+    root: Vec<Step>,
+) -> Result<SandboxPlan, PlanError> {
     let limited = match &facts.cgroup {
         crate::facts::CgroupLayout::None => false,
         crate::facts::CgroupLayout::V1 { controllers } => controllers.contains_key("memory"),
@@ -53,15 +76,6 @@ pub fn plan_worker(spec: &WorkerSpec, facts: &HostFacts) -> Result<SandboxPlan, 
     let resources = Resources { memory: limited.then_some(MEMORY), pids: Some(8), ..Resources::default() };
     let cgroup = cgroup::plan(&spec.id, &resources, facts)?;
     let mut namespaces = clone::NEWUSER | clone::NEWNS | clone::NEWPID | clone::NEWNET | clone::NEWIPC | clone::NEWUTS;
-    let mut trees = Vec::new();
-    let mut tree = |path: &PathBuf| -> Result<TreeFrom, PlanError> {
-        let path = path_text("directory", &path.to_string_lossy())?;
-        if !facts.privileged {
-            return Ok(TreeFrom::Path { path, recursive: false, exact: false });
-        }
-        trees.push(Tree { path, recursive: false, exact: false, shift_ids: true });
-        Ok(TreeFrom::Sent(trees.len() - 1))
-    };
     let mut steps = vec![Step::DieWithParent];
     match &cgroup {
         cgroup::CgroupPlan::V1 { directories, .. } => steps.push(Step::JoinCgroups { count: directories.len() }),
@@ -69,18 +83,8 @@ pub fn plan_worker(spec: &WorkerSpec, facts: &HostFacts) -> Result<SandboxPlan, 
         cgroup::CgroupPlan::None => {}
     }
     let set_groups = spec.ids.writer != MapWriter::Single;
-    let quiet = NOSUID | NODEV | NOEXEC;
-    steps.extend([
-        Step::BecomeRoot { drop_groups: set_groups },
-        Step::NewSession,
-        Step::PrivateMounts,
-        Step::Scratch { layers: 0 },
-        Step::DirectoryRoot { from: tree(&spec.directory)?, attributes: quiet },
-    ]);
-    if let Some(input) = &spec.input {
-        let target = text("mount target", "/input")?;
-        steps.push(Step::Bind { from: tree(input)?, target, directory: true, attributes: quiet | RDONLY });
-    }
+    steps.extend([Step::BecomeRoot { drop_groups: set_groups }, Step::NewSession]);
+    steps.extend(root);
     steps.extend([
         Step::Workdir { path: text("working directory", "/")? },
         Step::Pivot,

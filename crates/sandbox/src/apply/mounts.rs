@@ -97,6 +97,41 @@ pub(super) fn overlay(
     attach_root(state, root)
 }
 
+/// As [`overlay`], with nothing to write to.
+pub(super) fn layers_root(
+    armed: &Armed<'_>,
+    state: &mut State,
+    layers: usize,
+    append: bool,
+    attributes: u64,
+) -> Result<()> {
+    let scratch = state.scratch.as_ref().ok_or(Errno::BADF)?;
+    rustix::process::fchdir(scratch)?;
+    let names = armed.layer_names.get(..layers).ok_or(Errno::BADF)?;
+    let appended = names.iter().rev().filter(|_| append).map(|name| (c"lowerdir+", Some(name.as_c_str())));
+    let single = (!append).then_some((c"lowerdir", Some(armed.lower_option.as_c_str())));
+    let options = single.into_iter().chain(appended).chain([(c"userxattr", None)]);
+    let root = mount::new_filesystem(c"overlay", options, attributes)?;
+    attach_root(state, root)
+}
+
+/// A copy of what the container has mounted, in a mount namespace that only this process is in. Taken before anything is
+/// mounted here.
+pub(super) fn joined_view(armed: &Armed<'_>, state: &mut State, recursive: bool, attributes: u64) -> Result<()> {
+    let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let copy = mount::copy_tree(root.as_fd(), c"", recursive)?;
+    mount::set_attributes(copy.as_fd(), attributes, recursive)?;
+    scratch(armed, state, 0)?;
+    attach_root(state, copy)
+}
+
+/// Layers side by side, each on a directory of the scratch file system, which is a mount of its own already.
+pub(super) fn scratch_root(state: &mut State) -> Result<()> {
+    let scratch = state.scratch.as_ref().ok_or(Errno::BADF)?;
+    state.root = Some(Root::new(rustix::io::dup(scratch)?));
+    Ok(())
+}
+
 pub(super) fn directory_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom, attributes: u64) -> Result<()> {
     let root = match from {
         TreeFrom::Sent(index) => rustix::io::dup(armed.trees.get(*index).ok_or(Errno::BADF)?)?,
@@ -219,6 +254,33 @@ pub(super) fn bind(
     refuse_kernel_place(root, target, &place)?;
     with_tree(armed, from, |tree| {
         // Before it is attached, so that no moment is writable (CVE-2026-115521).
+        mount::set_attributes(tree, attributes, true)?;
+        mount::attach(tree, place.as_fd())
+    })
+}
+
+/// As [`bind`]; where nothing is, nothing is mounted.
+pub(super) fn bind_existing(
+    armed: &Armed<'_>,
+    state: &State,
+    from: &TreeFrom,
+    target: &CStr,
+    attributes: u64,
+) -> Result<()> {
+    let root = state.root()?;
+    let place = match root.handle(target) {
+        Ok(place) => place,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    refuse_kernel_place(root, target, &place)?;
+    let is_dir = |fd: BorrowedFd<'_>| -> Result<bool> {
+        Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode).is_dir())
+    };
+    with_tree(armed, from, |tree| {
+        if is_dir(tree)? != is_dir(place.as_fd())? {
+            return Ok(());
+        }
         mount::set_attributes(tree, attributes, true)?;
         mount::attach(tree, place.as_fd())
     })

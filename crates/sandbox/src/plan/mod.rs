@@ -1,7 +1,7 @@
 //! From what must hold and what the host offers to an ordered list of steps. Pure: nothing on the host changes here.
 
 pub(crate) mod identity;
-mod rootfs;
+pub(crate) mod rootfs;
 
 use serde::{Deserialize, Serialize};
 

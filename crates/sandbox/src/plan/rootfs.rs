@@ -22,14 +22,7 @@ struct Builder<'a> {
 impl Builder<'_> {
     /// Root opens a tree itself, because the child has no right to the path; an ordinary user's child is the user.
     fn tree(&mut self, path: &Path, recursive: bool, exact: bool, shift_ids: bool) -> Result<TreeFrom, PlanError> {
-        let shown =
-            path.to_str().ok_or_else(|| PlanError::invalid("path", path.to_string_lossy(), "UTF-8 is needed"))?;
-        let path = path_text("path", shown)?;
-        if !self.facts.privileged {
-            return Ok(TreeFrom::Path { path, recursive, exact });
-        }
-        self.trees.push(Tree { path, recursive, exact, shift_ids });
-        Ok(TreeFrom::Sent(self.trees.len() - 1))
+        tree(self.facts, self.trees, path, recursive, exact, shift_ids)
     }
 
     fn mount(
@@ -56,6 +49,35 @@ impl Builder<'_> {
         });
         Ok(())
     }
+}
+
+pub(crate) fn tree(
+    facts: &HostFacts,
+    trees: &mut Vec<Tree>,
+    path: &Path,
+    recursive: bool,
+    exact: bool,
+    shift_ids: bool,
+) -> Result<TreeFrom, PlanError> {
+    let shown = path.to_str().ok_or_else(|| PlanError::invalid("path", path.to_string_lossy(), "UTF-8 is needed"))?;
+    let path = path_text("path", shown)?;
+    if !facts.privileged {
+        return Ok(TreeFrom::Path { path, recursive, exact });
+    }
+    trees.push(Tree { path, recursive, exact, shift_ids });
+    Ok(TreeFrom::Sent(trees.len() - 1))
+}
+
+/// "l126:l125:…:l0" must fit the option where layers cannot be given one by one.
+pub(crate) fn check_layers(layers: usize, facts: &HostFacts) -> Result<(), PlanError> {
+    let one_string: usize = (0..layers).map(|i| i.to_string().len() + 2).sum();
+    if facts.kernel < (6, 8) && one_string > OPTION_LIMIT {
+        return Err(PlanError::Unsupported {
+            what: format!("an image of {layers} layers"),
+            reason: "kernels before 6.8 take about 60; squash the image".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 pub(super) fn steps(
@@ -100,14 +122,7 @@ fn root(b: &mut Builder<'_>, spec: &SandboxSpec, suid: u64) -> Result<(), PlanEr
                 return Err(PlanError::invalid("image", "", "it has no layer"));
             }
             let append = b.facts.kernel >= (6, 8);
-            // "l126:l125:…:l0"
-            let one_string: usize = (0..lowers.len()).map(|i| i.to_string().len() + 2).sum();
-            if !append && one_string > OPTION_LIMIT {
-                return Err(PlanError::Unsupported {
-                    what: format!("an image of {} layers", lowers.len()),
-                    reason: "kernels before 6.8 take about 60; squash the image".to_owned(),
-                });
-            }
+            check_layers(lowers.len(), b.facts)?;
             b.steps.push(Step::Scratch { layers: lowers.len() });
             for (index, lower) in lowers.iter().enumerate() {
                 let from = b.tree(lower, false, false, true)?;
