@@ -169,7 +169,7 @@ mod tests {
         assert!(split("a\0").is_err());
         assert_eq!(asserts("a/."), (true, true));
         assert_eq!(asserts("a/"), (true, false));
-        assert_eq!(asserts("a.") , (false, false));
+        assert_eq!(asserts("a."), (false, false));
         assert_eq!(asserts("."), (true, true));
     }
 }

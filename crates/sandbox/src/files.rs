@@ -9,9 +9,9 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use bulkhead_sys::clone::{self, Fork, SingleThreaded};
+use bulkhead_sys::ids;
 use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 use bulkhead_sys::proc::Proc;
-use bulkhead_sys::ids;
 use serde::{Deserialize, Serialize};
 
 use crate::apply;
@@ -72,7 +72,7 @@ pub fn plan_files(spec: &WorkerSpec, view: &View<'_>, facts: &HostFacts) -> Resu
         View::Layers { directories } => {
             root.push(Step::Scratch { layers: directories.len() });
             for (index, (path, shift)) in directories.iter().enumerate() {
-                let from = rootfs::tree(facts, &mut trees, path, false, true, *shift)?;
+                let from = rootfs::tree(facts, &mut trees, path, false, false, *shift)?;
                 root.push(Step::Layer { index, from });
             }
             root.push(Step::ScratchRoot);

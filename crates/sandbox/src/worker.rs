@@ -48,11 +48,8 @@ pub fn plan_worker(spec: &WorkerSpec, facts: &HostFacts) -> Result<SandboxPlan, 
     let mut trees = Vec::new();
     let quiet = NOSUID | NODEV | NOEXEC;
     let from = rootfs::tree(facts, &mut trees, &spec.directory, false, false, true)?;
-    let mut root = vec![
-        Step::PrivateMounts,
-        Step::Scratch { layers: 0 },
-        Step::DirectoryRoot { from, attributes: quiet },
-    ];
+    let mut root =
+        vec![Step::PrivateMounts, Step::Scratch { layers: 0 }, Step::DirectoryRoot { from, attributes: quiet }];
     if let Some(input) = &spec.input {
         let target = text("mount target", "/input")?;
         let from = rootfs::tree(facts, &mut trees, input, false, false, true)?;

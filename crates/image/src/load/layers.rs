@@ -202,6 +202,32 @@ impl<'a> Layers<'a> {
         Ok((unpacked.diff, report))
     }
 
+    /// What a container changed, on the layers of the chain `below`; nothing for an archive without entries.
+    pub(crate) fn change<R: Read + Send>(
+        &mut self,
+        input: LayerInput<R>,
+        below: Option<&Digest>,
+    ) -> Result<Option<LayerReport>> {
+        let whiteouts = if below.is_some() { Whiteouts::Overlay } else { Whiteouts::NoLower };
+        let unpacked = self.unpack(input, None, whiteouts)?;
+        if unpacked.report.entries == 0 {
+            return Ok(None);
+        }
+        let chain = Digest::chain(below, &unpacked.diff);
+        let new = !self.options.known.contains(&chain);
+        if new {
+            self.publish(&unpacked, &chain)?;
+        }
+        Ok(Some(LayerReport {
+            chain_id: chain,
+            diff_id: unpacked.diff,
+            blob_digest: Some(unpacked.blob),
+            bytes_unpacked: unpacked.report.bytes,
+            entries: unpacked.report.entries,
+            new,
+        }))
+    }
+
     /// Writes a small blob to `blobs/` if blobs are wanted and it is not there.
     pub(crate) fn keep(&mut self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         if !self.options.keep_blobs {

@@ -13,6 +13,7 @@
 //! A layer gets its name in `layers/` only after all of it has been read and its digest, that of the uncompressed bytes,
 //! is the one in the configuration. After an error all of them are gone.
 
+mod commit;
 mod docker;
 mod import;
 mod layers;
@@ -26,6 +27,7 @@ use std::collections::HashSet;
 use std::io::{BufReader, Read};
 use std::os::fd::BorrowedFd;
 
+pub use commit::commit;
 pub use import::{ImportOptions, import};
 pub use report::{ImageReport, ImportReport, LayerReport, LoadReport, Platform};
 

@@ -244,7 +244,7 @@ impl<'a, W: Write> Packer<'a, W> {
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn names(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<Vec<u8>>> {
+pub fn names(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
@@ -258,7 +258,7 @@ pub(crate) fn names(dir: BorrowedFd<'_>) -> rustix::io::Result<Vec<Vec<u8>>> {
 }
 
 /// Whether this is one of the paths that are left out, and holds nothing but such.
-pub(crate) fn left_out(skip: &HashSet<Vec<u8>>, path: &[u8], node: &Node) -> bool {
+pub fn left_out(skip: &HashSet<Vec<u8>>, path: &[u8], node: &Node) -> bool {
     if !skip.contains(path) {
         return false;
     }
@@ -278,7 +278,15 @@ pub(crate) fn left_out(skip: &HashSet<Vec<u8>>, path: &[u8], node: &Node) -> boo
 /// devpts, mqueue, debugfs, tracefs, securityfs, bpf.
 fn is_kernel(dir: BorrowedFd<'_>) -> bool {
     const MAGICS: [i128; 10] = [
-        0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, 0x1cd1, 0x1980_0202, 0x6462_6720, 0x7472_6163, 0x7363_6673,
+        0x9fa0,
+        0x6265_6572,
+        0x0027_e0eb,
+        0x6367_7270,
+        0x1cd1,
+        0x1980_0202,
+        0x6462_6720,
+        0x7472_6163,
+        0x7363_6673,
         0xcafe_4a11,
     ];
     rustix::fs::fstatfs(dir).is_ok_and(|fs| MAGICS.contains(&i128::from(fs.f_type)))

@@ -68,13 +68,8 @@ fn marks_of_an_overlay_become_those_of_an_image_and_its_attributes_stay_behind()
         return;
     }
     assert!(attribute("opaque/x", "user.mine", b"v") && attribute("opaque/x", "user.overlay.origin", b"secret"));
-    let whiteout = rustix::fs::mknodat(
-        rustix::fs::CWD,
-        at("gone"),
-        FileType::CharacterDevice,
-        rustix::fs::Mode::empty(),
-        0,
-    );
+    let whiteout =
+        rustix::fs::mknodat(rustix::fs::CWD, at("gone"), FileType::CharacterDevice, rustix::fs::Mode::empty(), 0);
     whiteout.unwrap();
     let skip: HashSet<_> = [b"made/etc/hosts".to_vec(), b"made".to_vec()].into();
     let bytes = pack(dir.path(), PackOptions { overlay: true, skip: skip.clone(), ..options() }).unwrap();

@@ -134,11 +134,7 @@ pub(crate) fn unpack_copy<R: BufRead>(
     run(tar, first, Unpacker::new(root, options, Some(landing), meter))
 }
 
-fn run<R: BufRead>(
-    tar: &mut TarReader<R>,
-    first: Option<Entry>,
-    mut unpacker: Unpacker<'_>,
-) -> Result<UnpackReport> {
+fn run<R: BufRead>(tar: &mut TarReader<R>, first: Option<Entry>, mut unpacker: Unpacker<'_>) -> Result<UnpackReport> {
     let mut next = first;
     loop {
         let Some(entry) = (match next.take() {

@@ -274,9 +274,8 @@ pub(super) fn bind_existing(
         Err(e) => return Err(e),
     };
     refuse_kernel_place(root, target, &place)?;
-    let is_dir = |fd: BorrowedFd<'_>| -> Result<bool> {
-        Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode).is_dir())
-    };
+    let is_dir =
+        |fd: BorrowedFd<'_>| -> Result<bool> { Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode).is_dir()) };
     with_tree(armed, from, |tree| {
         if is_dir(tree)? != is_dir(place.as_fd())? {
             return Ok(());
