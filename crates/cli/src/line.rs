@@ -26,6 +26,8 @@ struct Known {
     aliases: Vec<String>,
     short: Option<char>,
     takes_value: bool,
+    /// There is a `--no-…` of it.
+    sister: bool,
 }
 
 /// Parses the words after the command's name; `None` when help is asked for before anything that is wrong.
@@ -81,6 +83,9 @@ fn normalise(command: &Command, words: Vec<String>, flags: Flags) -> Result<Opti
                 aliases: arg.get_all_aliases().unwrap_or_default().into_iter().map(str::to_owned).collect(),
                 short: arg.get_short(),
                 takes_value: arg.get_action().takes_values(),
+                sister: command
+                    .get_arguments()
+                    .any(|other| other.get_long().and_then(|long| long.strip_prefix("no-")) == arg.get_long()),
             })
         })
         .collect();
@@ -175,8 +180,13 @@ fn accept(
     };
     // The last word counts, so what was said before is taken back.
     done.retain(|word| *word != name);
+    // A switch that is on by itself has a sister that switches it off.
+    let sister = format!("no-{}", flag.long);
+    done.retain(|word| *word != format!("--{sister}"));
     if on {
         done.push(name);
+    } else if flag.sister {
+        done.push(format!("--{sister}"));
     }
     Ok(())
 }

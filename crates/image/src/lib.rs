@@ -32,7 +32,7 @@ pub use config::ImageConfig;
 pub use digest::{Digest, Hasher};
 pub use error::{ImageError, Result};
 pub use load::{
-    ImageReport, ImportOptions, ImportReport, LayerReport, LoadOptions, LoadReport, Platform, commit, import, load,
+    ImageReport, ImportOptions, ImportReport, LayerReport, LoadOptions, LoadReport, Platform, change, import, load,
     load_layout,
 };
 pub use reference::Reference;

@@ -1,9 +1,14 @@
 //! One file for each command: its flags, the request made of them, and what is printed.
 
+pub mod commit;
 pub mod completion;
+pub mod cp;
+pub mod diff;
 pub mod exec;
 pub mod explain;
+pub mod export;
 pub mod hidden;
+pub mod history;
 pub mod images;
 pub mod import;
 pub mod info;
@@ -16,8 +21,10 @@ pub mod rm;
 pub mod rmi;
 pub mod run;
 pub mod sandbox;
+pub mod save;
 pub mod session;
 pub mod stop;
+pub mod tag;
 pub mod version;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -70,12 +77,19 @@ pub const ALL: &[Entry] = &[
     stop::ENTRY,
     kill::ENTRY,
     rm::ENTRY,
+    cp::ENTRY,
+    diff::ENTRY,
+    export::ENTRY,
+    commit::ENTRY,
     inspect::ENTRY,
     explain::ENTRY,
     images::ENTRY,
     rmi::ENTRY,
     import::ENTRY,
     load::ENTRY,
+    save::ENTRY,
+    tag::ENTRY,
+    history::ENTRY,
     sandbox::ENTRY,
     info::ENTRY,
     version::ENTRY,

@@ -1,6 +1,7 @@
 //! The seam between the command line and the engine: plain types for what is asked and answered, and one function for
 //! each call. Only this folder knows the engine's functions.
 
+pub mod files;
 mod hidden;
 mod images;
 

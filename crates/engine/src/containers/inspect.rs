@@ -11,7 +11,7 @@ use crate::resolve::show_identity;
 use crate::store::{ContainerRecord, StoreError};
 
 /// A time as Docker writes it.
-fn time(nanoseconds: i64) -> String {
+pub(super) fn time(nanoseconds: i64) -> String {
     let seconds = nanoseconds.div_euclid(1_000_000_000);
     let rest = nanoseconds.rem_euclid(1_000_000_000);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));

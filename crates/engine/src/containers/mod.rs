@@ -1,7 +1,12 @@
 //! What can be done with containers, a file for each verb.
 
+mod commit;
+mod copy;
+mod diff;
 mod exec;
 mod explain;
+mod export;
+mod freeze;
 mod inspect;
 mod list;
 mod logs;
@@ -11,8 +16,13 @@ mod run;
 mod spawn;
 mod stop;
 
+pub use self::commit::{CommitRequest, commit};
+pub use self::copy::{CopyOptions, HostSide, copy_in, copy_out};
+pub use self::diff::{Change, diff};
 pub use self::exec::exec;
 pub use self::explain::{Explanation, explain, isolation};
+pub use self::export::export;
+pub(crate) use self::freeze::thaw;
 pub use self::inspect::inspect;
 pub use self::list::{State, Summary, list, writable_size};
 pub use self::logs::{LogsRequest, Piece, logs};
@@ -26,6 +36,20 @@ use bulkhead_sandbox::spec::SandboxSpec;
 
 use crate::error::EngineError;
 use crate::store::ContainerRecord;
+
+/// Whether the first process of a container is there.
+pub(crate) fn is_alive(state: &crate::layout::RunState) -> bool {
+    self::stop::process(state).is_some()
+}
+
+/// Writes down what happened to a container.
+fn container_event(engine: &crate::engine::Engine, record: &ContainerRecord, action: &str) {
+    use crate::events::{Event, Kind};
+    let event = Event::new(Kind::Container, action, record.id.clone())
+        .with("name", record.name.clone())
+        .with("image", record.request.image.clone());
+    engine.events().emit(&event);
+}
 
 /// The spec that was stored with a container.
 pub(crate) fn spec_of(record: &ContainerRecord) -> Result<SandboxSpec, EngineError> {

@@ -9,6 +9,7 @@
 mod containers;
 mod error;
 mod images;
+mod layers;
 mod names;
 mod paths;
 mod ranges;
@@ -27,7 +28,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 pub use containers::{ContainerRecord, NewContainer, RangeWish};
 pub use error::{ErrorKind, StoreError};
 pub use images::{AddedImage, ImageRecord, NewImage, NewLayer, RemovedImage};
-pub use paths::{LAYER_ROOT, Paths};
+pub use paths::{LAYER_RECIPE, LAYER_ROOT, Paths};
 pub use ranges::{IdRange, RangePool, SLOT};
 
 /// How long an operation waits for another process that is writing.

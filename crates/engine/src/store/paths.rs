@@ -11,6 +11,9 @@ use super::StoreError;
 /// Name of a layer's root directory in the directory of the layer.
 pub const LAYER_ROOT: &str = "fs";
 
+/// Name of what makes a layer's archive again, beside its root directory.
+pub const LAYER_RECIPE: &str = "recipe";
+
 /// The two places of one bulkhead: what survives the boot, and what does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {

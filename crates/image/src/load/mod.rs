@@ -27,7 +27,7 @@ use std::collections::HashSet;
 use std::io::{BufReader, Read};
 use std::os::fd::BorrowedFd;
 
-pub use commit::commit;
+pub use commit::change;
 pub use import::{ImportOptions, import};
 pub use report::{ImageReport, ImportReport, LayerReport, LoadReport, Platform};
 
