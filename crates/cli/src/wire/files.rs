@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use bulkhead_engine::EngineError;
 use bulkhead_engine::containers::{self as engine_containers, CommitRequest};
 pub use bulkhead_engine::containers::{Change, CopyOptions, HostSide};
 use bulkhead_engine::images as engine_images;
@@ -11,13 +12,23 @@ pub use bulkhead_engine::images::HistoryLine;
 use super::{engine, failed};
 use crate::error::CliError;
 
+/// An error of a command that writes an archive to standard output: a reader that went away is no news.
+fn streamed(error: EngineError) -> CliError {
+    match &error {
+        EngineError::Io { source, .. } if source.kind() == std::io::ErrorKind::BrokenPipe => {
+            CliError::quiet(crate::error::BROKEN_PIPE)
+        }
+        _ => failed(error),
+    }
+}
+
 /// Copies out of a container; returns the bytes of the archive that it went as.
 ///
 /// # Errors
 ///
 /// What the engine says.
 pub fn copy_out(container: &str, path: &str, to: &HostSide, options: CopyOptions) -> Result<u64, CliError> {
-    engine_containers::copy_out(engine()?, container, path, to, options).map_err(failed)
+    engine_containers::copy_out(engine()?, container, path, to, options).map_err(streamed)
 }
 
 /// Copies into a container; returns the bytes of the archive that it went as.
@@ -35,7 +46,7 @@ pub fn copy_in(from: &HostSide, container: &str, path: &str, options: CopyOption
 ///
 /// What the engine says.
 pub fn export(container: &str, output: Option<&Path>) -> Result<(), CliError> {
-    engine_containers::export(engine()?, container, output).map_err(failed)
+    engine_containers::export(engine()?, container, output).map_err(streamed)
 }
 
 /// What a container has changed.
@@ -62,7 +73,7 @@ pub fn commit(request: &CommitRequest) -> Result<String, CliError> {
 ///
 /// What the engine says.
 pub fn save(images: &[String], output: Option<&Path>) -> Result<Vec<engine_images::Renamed>, CliError> {
-    engine_images::save(engine()?, images, output).map_err(failed)
+    engine_images::save(engine()?, images, output).map_err(streamed)
 }
 
 /// Gives an image one more reference.

@@ -213,6 +213,11 @@ fn refuse_link_target(root: &Root, target: &CStr, place: &OwnedFd) -> Result<()>
     if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) { Ok(()) } else { Err(Errno::LOOP) }
 }
 
+/// Whether a directory is on another file system than this.
+fn is_other(dir: &OwnedFd, device: u64) -> Result<bool> {
+    Ok(rustix::fs::fstat(dir)?.st_dev != device)
+}
+
 /// Only the sandbox itself mounts on the root, on kernel files and in `/dev`. The plan refuses targets that name them;
 /// a link of the image, or of a directory that containers share, may lead there all the same (CVE-2019-16884,
 /// CVE-2023-28642).
@@ -234,8 +239,8 @@ fn refuse_kernel_place(root: &Root, target: &CStr, place: &OwnedFd) -> Result<()
         return Ok(());
     }
     match root.open(c"/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
-        Ok(dev) if rustix::fs::fstat(&dev)?.st_dev == stat.st_dev => Err(Errno::LOOP),
-        // A worker has no devices at all.
+        Ok(dev) if is_other(&dev, top.st_dev)? && rustix::fs::fstat(&dev)?.st_dev == stat.st_dev => Err(Errno::LOOP),
+        // A worker has no devices at all, and its `/dev` is a directory like any other.
         Ok(_) | Err(Errno::NOENT) => Ok(()),
         Err(e) => Err(e),
     }
