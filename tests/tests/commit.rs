@@ -44,7 +44,9 @@ const CHANGES: &str = "set -e; echo new > /etc/new; rm /etc/conf; rm -r /deep; m
 
 fn changed(bench: &Bench, name: &str) {
     let script = format!("{CHANGES} touch /srv/.done; exec sleep 1000");
-    bench.say(&["run", "-d", "--name", name, "-v", USR, "-e", "B=own", "-l", "k=v", "base:1", "sh", "-c", &script]).done();
+    bench
+        .say(&["run", "-d", "--name", name, "-v", USR, "-e", "B=own", "-l", "k=v", "base:1", "sh", "-c", &script])
+        .done();
     let ready = || bench.say(&["exec", name, "test", "-e", "/srv/.done"]).code == 0;
     assert!(eventually(20, ready), "{:?}", bench.say(&["logs", name]));
     bench.say(&["exec", name, "rm", "/srv/.done"]).done();

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use bulkhead_image::archive::TarReader;
+use bulkhead_image::archive::{Decoder, TarReader};
 use bulkhead_image::copy::Source;
 use bulkhead_image::diff::diff;
 use bulkhead_image::pack::{Owners, PackOptions, Packer};
@@ -284,7 +284,8 @@ fn canonical(
     Ok((hashing.hasher.finish(), hashing.size))
 }
 
-/// The archive on standard input.
-fn input() -> TarReader<BufReader<std::io::Stdin>> {
-    TarReader::new(BufReader::with_capacity(256 << 10, std::io::stdin()), &copy_budget())
+/// The archive on standard input, unpacked here if it is compressed: nothing of the container takes part in that.
+fn input() -> Result<TarReader<BufReader<Decoder<BufReader<std::io::Stdin>>>>, String> {
+    let decoder = Decoder::new(BufReader::with_capacity(256 << 10, std::io::stdin())).map_err(|e| told(&e))?;
+    Ok(TarReader::new(BufReader::with_capacity(256 << 10, decoder), &copy_budget()))
 }

@@ -142,7 +142,7 @@ pub(super) fn extract(
     let whole = copy::split(&format!("{}/x", found.path)).map_err(|e| told(&e))?.0;
     let into = if found.to.directory { &whole } else { &directory };
     writable(&root, container, into)?;
-    let mut tar = input();
+    let mut tar = input()?;
     let first = copy::first(&mut tar).map_err(|e| told(&e))?;
     let is_directory = first.as_ref().is_some_and(copy::is_directory);
     let place = copy::place(source, is_directory, found.to).map_err(|e| refused(e, container, written))?;
