@@ -127,7 +127,7 @@ impl<'a, W: Write> Packer<'a, W> {
         Ok(any)
     }
 
-    fn child(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: &mut Vec<u8>, depth: usize) -> Result<bool> {
+    fn child(&mut self, dir: BorrowedFd<'_>, name: &[u8], path: &[u8], depth: usize) -> Result<bool> {
         let node = match Node::open(dir, name) {
             Ok(node) => node,
             // It went away since the directory was read.
@@ -142,7 +142,7 @@ impl<'a, W: Write> Packer<'a, W> {
                 return Err(ImageError::entry(path, "a name that begins with `.wh.` means a deletion in an image"));
             }
         }
-        self.write(path.clone(), node, depth + 1)
+        self.write(path.to_vec(), node, depth + 1)
     }
 
     fn whiteout(&mut self, path: &[u8]) -> Result<bool> {
