@@ -57,7 +57,7 @@ impl fmt::Display for Step {
                 let what = if *recursive { "all mounts" } else { "the root mount" };
                 write!(f, "take a private copy of {what} of the container, {}", attribute_words(*attributes))
             }
-            Self::ScratchRoot => f.write_str("use the scratch space as the root"),
+            Self::ScratchRoot => f.write_str("use the scratch space and its layers as the root, read-only"),
             Self::BindExisting { from, target, attributes } => {
                 write!(f, "bind {from} on {:?} if it exists, {}", target.show(), attribute_words(*attributes))
             }

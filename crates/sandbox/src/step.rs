@@ -128,7 +128,7 @@ pub enum Step {
         /// Mount attributes that are added to all of them.
         attributes: u64,
     },
-    /// Use the scratch file system, with the layers side by side, as the root.
+    /// Use the scratch file system, with the layers side by side, as the root; nothing in it takes a write.
     ScratchRoot,
     /// Use one directory as the root file system.
     DirectoryRoot {

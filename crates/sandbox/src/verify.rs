@@ -42,7 +42,7 @@ pub fn verify(plan: &SandboxPlan) -> Result<(), Violation> {
 ///
 /// # Errors
 /// The first invariant that does not hold.
-pub(crate) fn joined_worker(plan: &SandboxPlan) -> Result<(), Violation> {
+pub fn joined_worker(plan: &SandboxPlan) -> Result<(), Violation> {
     must(plan.kind == SandboxKind::Worker, || "only a worker is started so".to_owned())?;
     for (flag, name) in NAMESPACES.into_iter().filter(|(flag, _)| *flag != clone::NEWUSER) {
         must(plan.namespaces & flag != 0, || format!("the {name} namespace is missing"))?;

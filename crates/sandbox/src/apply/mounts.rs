@@ -125,9 +125,11 @@ pub(super) fn joined_view(armed: &Armed<'_>, state: &mut State, recursive: bool,
     attach_root(state, copy)
 }
 
-/// Layers side by side, each on a directory of the scratch file system, which is a mount of its own already.
+/// Layers side by side, each on a directory of the scratch file system, which is a mount of its own already. None of them
+/// takes a write.
 pub(super) fn scratch_root(state: &mut State) -> Result<()> {
     let scratch = state.scratch.as_ref().ok_or(Errno::BADF)?;
+    mount::set_attributes(scratch.as_fd(), RDONLY | NOSUID | NODEV | NOEXEC, true)?;
     state.root = Some(Root::new(rustix::io::dup(scratch)?));
     Ok(())
 }
