@@ -7,6 +7,7 @@ mod deep;
 mod engine;
 mod error;
 pub mod events;
+pub mod files;
 mod filters;
 pub mod frame;
 mod ids;

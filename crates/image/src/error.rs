@@ -111,7 +111,8 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    pub(crate) fn io(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
+    /// A system call that failed outside of any entry.
+    pub fn io(what: impl Into<String>, source: impl Into<io::Error>) -> Self {
         let what = what.into();
         // Limits met below a decoder travel as io::Error; unwrap them so that the caller sees the limit, not the layer.
         match source.into().downcast::<Self>() {

@@ -27,6 +27,12 @@ pub(crate) fn resolve_dir(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd> 
     }
 }
 
+/// As [`resolve_dir`], and what is mounted on the way belongs to the tree.
+pub(crate) fn resolve_dir_across(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open_how(root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+}
+
 /// Opens the regular file `path` beneath `root` for reading, following no link; `EINVAL` if it is something else.
 pub(crate) fn open_file(root: BorrowedFd<'_>, path: &str) -> Result<File> {
     // Non-blocking, so that a named pipe can not hold us before it is seen to be one.

@@ -12,12 +12,16 @@
 pub mod archive;
 pub mod budget;
 pub mod config;
+pub mod copy;
+pub mod diff;
 pub mod digest;
 mod error;
 mod fsops;
 mod json;
 pub mod load;
+pub mod pack;
 pub mod passwd;
+pub mod recipe;
 pub mod reference;
 #[doc(hidden)]
 pub mod testing;
@@ -28,7 +32,8 @@ pub use config::ImageConfig;
 pub use digest::{Digest, Hasher};
 pub use error::{ImageError, Result};
 pub use load::{
-    ImageReport, ImportOptions, ImportReport, LayerReport, LoadOptions, LoadReport, Platform, import, load, load_layout,
+    ImageReport, ImportOptions, ImportReport, LayerReport, LoadOptions, LoadReport, Platform, change, import, load,
+    load_layout,
 };
 pub use reference::Reference;
 pub use unpack::{OwnIds, Skipped};

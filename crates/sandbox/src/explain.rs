@@ -50,6 +50,17 @@ impl fmt::Display for Step {
                 let kept = if *volatile { ", volatile" } else { "" };
                 write!(f, "mount overlay of {layers} layers as the root, {}{kept}", attribute_words(*attributes))
             }
+            Self::LayersRoot { layers, attributes, .. } => {
+                write!(f, "mount overlay of {layers} layers as the root, {}", attribute_words(*attributes))
+            }
+            Self::JoinedView { recursive, attributes } => {
+                let what = if *recursive { "all mounts" } else { "the root mount" };
+                write!(f, "take a private copy of {what} of the container, {}", attribute_words(*attributes))
+            }
+            Self::ScratchRoot => f.write_str("use the scratch space and its layers as the root, read-only"),
+            Self::BindExisting { from, target, attributes } => {
+                write!(f, "bind {from} on {:?} if it exists, {}", target.show(), attribute_words(*attributes))
+            }
             Self::DirectoryRoot { from, attributes } => {
                 write!(f, "attach {from} as the root, {}", attribute_words(*attributes))
             }

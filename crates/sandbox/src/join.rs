@@ -107,7 +107,7 @@ pub fn join(plan: &JoinPlan, stdio: Stdio) -> Result<Prepared, StartError> {
     let proc = Proc::host().map_err(StartError::parent("open /proc as a procfs"))?;
     set_oom_score(&proc, own, plan.oom_score_adj)?;
     set_limits(&plan.limits, own)?;
-    let pidfd = open_process(plan)?;
+    let pidfd = open_process(plan.pid, plan.started)?;
     let mut members = Vec::with_capacity(plan.members.len());
     for file in &plan.members {
         let fd = rustix::fs::open(file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
@@ -139,7 +139,7 @@ pub fn join(plan: &JoinPlan, stdio: Stdio) -> Result<Prepared, StartError> {
 }
 
 /// What a container that ends this moment answers is that it has ended.
-fn ended_or(error: Errno, what: String) -> StartError {
+pub(crate) fn ended_or(error: Errno, what: String) -> StartError {
     match error {
         Errno::NOENT | Errno::NODEV | Errno::SRCH => StartError::Vanished("the container has ended".to_owned()),
         source => StartError::Parent { what, source },
@@ -147,9 +147,9 @@ fn ended_or(error: Errno, what: String) -> StartError {
 }
 
 /// A descriptor of the first process, checked after it is held: the number may have been given to another meanwhile.
-fn open_process(plan: &JoinPlan) -> Result<OwnedFd, StartError> {
+pub(crate) fn open_process(pid: i32, started: u64) -> Result<OwnedFd, StartError> {
     let gone = || StartError::Vanished("the container has ended".to_owned());
-    let pid = Pid::from_raw(plan.pid).ok_or_else(gone)?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
-    if start_time(plan.pid) == Some(plan.started) { Ok(pidfd) } else { Err(gone()) }
+    let first = Pid::from_raw(pid).ok_or_else(gone)?;
+    let pidfd = pidfd_open(first, PidfdFlags::empty()).map_err(|_| gone())?;
+    if start_time(pid) == Some(started) { Ok(pidfd) } else { Err(gone()) }
 }

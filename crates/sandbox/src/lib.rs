@@ -11,6 +11,7 @@ pub mod cgroup;
 mod error;
 mod explain;
 pub mod facts;
+pub mod files;
 pub mod join;
 pub mod plan;
 mod protocol;

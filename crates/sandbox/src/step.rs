@@ -137,6 +137,24 @@ pub enum Step {
         /// Mount attributes.
         attributes: u64,
     },
+    /// Put layers together as a root file system that takes no writes.
+    LayersRoot {
+        /// How many layers, two at least.
+        layers: usize,
+        /// Each layer as an option of its own (Linux 6.8), else one string.
+        append: bool,
+        /// Mount attributes.
+        attributes: u64,
+    },
+    /// Take a private copy of the mounts of the sandbox that was joined as the root.
+    JoinedView {
+        /// With what is mounted below the root.
+        recursive: bool,
+        /// Mount attributes that are added to all of them.
+        attributes: u64,
+    },
+    /// Use the scratch file system, with the layers side by side, as the root; nothing in it takes a write.
+    ScratchRoot,
     /// Use one directory as the root file system.
     DirectoryRoot {
         /// Its tree.
@@ -167,6 +185,15 @@ pub enum Step {
         target: Text,
         /// It is a directory.
         directory: bool,
+        /// Mount attributes.
+        attributes: u64,
+    },
+    /// Bind a tree of the host where there is something already, and nowhere else.
+    BindExisting {
+        /// Its tree.
+        from: TreeFrom,
+        /// Absolute path in the sandbox.
+        target: Text,
         /// Mount attributes.
         attributes: u64,
     },
@@ -321,9 +348,13 @@ impl Step {
             | Self::Layer { .. }
             | Self::Writable { .. }
             | Self::Overlay { .. }
+            | Self::LayersRoot { .. }
+            | Self::JoinedView { .. }
+            | Self::ScratchRoot
             | Self::DirectoryRoot { .. }
             | Self::Mount { .. }
             | Self::Bind { .. }
+            | Self::BindExisting { .. }
             | Self::Device { .. }
             | Self::Granted { .. }
             | Self::Symlink { .. }

@@ -77,6 +77,20 @@ fn devices(plan: &SandboxPlan) -> Result<(), Violation> {
     granted.iter().try_for_each(|rule| must(named(rule), || format!("the device rule {rule} has no grant")))
 }
 
+/// Checks the plan of a worker that enters the namespaces of a running container, whose user namespace it is confined by.
+///
+/// # Errors
+/// The first invariant that does not hold.
+pub fn joined_worker(plan: &SandboxPlan) -> Result<(), Violation> {
+    must(plan.kind == SandboxKind::Worker, || "only a worker is started so".to_owned())?;
+    for (flag, name) in NAMESPACES.into_iter().filter(|(flag, _)| *flag != clone::NEWUSER) {
+        must(plan.namespaces & flag != 0, || format!("the {name} namespace is missing"))?;
+    }
+    must(plan.namespaces & clone::NEWUSER == 0, || "it would leave the container's ids".to_owned())?;
+    rootfs(plan)?;
+    rights(&plan.steps, &plan.filter, &plan.grants)
+}
+
 /// Ids of the host's own accounts are never mapped by a privileged supervisor.
 fn ids(plan: &SandboxPlan) -> Result<(), Violation> {
     if plan.ids.writer != crate::spec::MapWriter::Direct {
@@ -106,8 +120,11 @@ fn rootfs(plan: &SandboxPlan) -> Result<(), Violation> {
             must(index <= pivot, || format!("{step} comes after the old root is gone"))?;
         }
         let (attributes, what) = match step {
-            Step::Overlay { attributes, .. } | Step::DirectoryRoot { attributes, .. } => (*attributes, "the root"),
-            Step::Bind { attributes, .. } => (*attributes, "a bind"),
+            Step::Overlay { attributes, .. }
+            | Step::LayersRoot { attributes, .. }
+            | Step::JoinedView { attributes, .. }
+            | Step::DirectoryRoot { attributes, .. } => (*attributes, "the root"),
+            Step::Bind { attributes, .. } | Step::BindExisting { attributes, .. } => (*attributes, "a bind"),
             _ => continue,
         };
         must(attributes & bulkhead_sys::mount::NODEV != 0, || format!("{what} is mounted without nodev"))?;
@@ -115,11 +132,13 @@ fn rootfs(plan: &SandboxPlan) -> Result<(), Violation> {
         must(suid_ok, || format!("{what} is mounted without nosuid and no grant says so"))?;
     }
     if plan.kind == SandboxKind::Worker {
-        let mounts = plan
-            .steps
-            .iter()
-            .filter(|s| matches!(s, Step::Mount { .. } | Step::Device { .. } | Step::Granted { .. }))
-            .count();
+        // What a container keeps in memory is shown as empty and read-only.
+        let empty = |s: &Step| match s {
+            Step::Mount { filesystem, attributes, .. } => filesystem.show() == "tmpfs" && attributes & 0xf == 0xf,
+            _ => false,
+        };
+        let kernel = |s: &Step| matches!(s, Step::Mount { .. } | Step::Device { .. } | Step::Granted { .. });
+        let mounts = plan.steps.iter().filter(|s| kernel(s) && !empty(s)).count();
         return must(mounts == 0, || "a worker has a kernel file system or a device".to_owned());
     }
     for (name, flags) in [("proc", 0xe), ("sysfs", 0xf)] {

@@ -8,10 +8,9 @@ use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 
 use crate::cgroup;
 use crate::facts::HostFacts;
-use crate::plan::rootfs::overlay_root;
-use crate::plan::{LimitStep, Origin, PlanError, Program, SandboxKind, SandboxPlan, Tree, path_text, text};
+use crate::plan::{LimitStep, PlanError, Program, SandboxKind, SandboxPlan, Tree, path_text, rootfs, text};
 use crate::spec::{Caps, Grant, IdMaps, MapWriter, Resources};
-use crate::step::{Step, TreeFrom, TreePath};
+use crate::step::Step;
 
 /// What a worker is for.
 #[derive(Debug, Clone)]
@@ -59,6 +58,34 @@ fn caps() -> Caps {
 /// # Errors
 /// As [`crate::plan::plan`].
 pub fn plan_worker(spec: &WorkerSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanError> {
+    let mut trees = Vec::new();
+    let quiet = NOSUID | NODEV | NOEXEC;
+    let mut root = vec![Step::PrivateMounts];
+    if let Some(image) = &spec.image {
+        rootfs::overlay_root(facts, &mut trees, &mut root, (&image.layers, &image.writable), quiet)?;
+        let from = rootfs::tree(facts, &mut trees, &spec.directory, false, false, true)?;
+        let target = path_text("mount target", &image.at)?;
+        root.push(Step::Bind { from, target, directory: true, attributes: quiet });
+    } else {
+        root.push(Step::Scratch { layers: 0 });
+        let from = rootfs::tree(facts, &mut trees, &spec.directory, false, false, true)?;
+        root.push(Step::DirectoryRoot { from, attributes: quiet });
+    }
+    if let Some(input) = &spec.input {
+        let target = text("mount target", "/input")?;
+        let from = rootfs::tree(facts, &mut trees, input, false, false, true)?;
+        root.push(Step::Bind { from, target, directory: true, attributes: quiet | RDONLY });
+    }
+    plan_with(spec, facts, trees, root)
+}
+
+/// A worker whose root file system these steps make.
+pub(crate) fn plan_with(
+    spec: &WorkerSpec,
+    facts: &HostFacts,
+    trees: Vec<Tree>,
+    root: Vec<Step>,
+) -> Result<SandboxPlan, PlanError> {
     let limited = match &facts.cgroup {
         crate::facts::CgroupLayout::None => false,
         crate::facts::CgroupLayout::V1 { controllers } => controllers.contains_key("memory"),
@@ -67,15 +94,6 @@ pub fn plan_worker(spec: &WorkerSpec, facts: &HostFacts) -> Result<SandboxPlan, 
     let resources = Resources { memory: limited.then_some(MEMORY), pids: Some(8), ..Resources::default() };
     let cgroup = cgroup::plan(&spec.id, &resources, facts)?;
     let mut namespaces = clone::NEWUSER | clone::NEWNS | clone::NEWPID | clone::NEWNET | clone::NEWIPC | clone::NEWUTS;
-    let mut trees = Vec::new();
-    let tree = |trees: &mut Vec<Tree>, path: &PathBuf| -> Result<TreeFrom, PlanError> {
-        let place = TreePath::new(path_text("directory", &path.to_string_lossy())?, false, false);
-        if !facts.privileged {
-            return Ok(TreeFrom::Path(place));
-        }
-        trees.push(Tree { place, shift_ids: true, origin: Origin::Host });
-        Ok(TreeFrom::Sent(trees.len() - 1))
-    };
     let mut steps = vec![Step::DieWithParent];
     match &cgroup {
         cgroup::CgroupPlan::V1 { directories, .. } => steps.push(Step::JoinCgroups { count: directories.len() }),
@@ -83,22 +101,8 @@ pub fn plan_worker(spec: &WorkerSpec, facts: &HostFacts) -> Result<SandboxPlan, 
         cgroup::CgroupPlan::None => {}
     }
     let set_groups = spec.ids.writer != MapWriter::Single;
-    let quiet = NOSUID | NODEV | NOEXEC;
-    steps.extend([Step::BecomeRoot { drop_groups: set_groups }, Step::NewSession, Step::PrivateMounts]);
-    if let Some(image) = &spec.image {
-        overlay_root(facts, &mut trees, &mut steps, (&image.layers, &image.writable), quiet)?;
-        let from = tree(&mut trees, &spec.directory)?;
-        let target = path_text("mount target", &image.at)?;
-        steps.push(Step::Bind { from, target, directory: true, attributes: quiet });
-    } else {
-        steps.push(Step::Scratch { layers: 0 });
-        let from = tree(&mut trees, &spec.directory)?;
-        steps.push(Step::DirectoryRoot { from, attributes: quiet });
-    }
-    if let Some(input) = &spec.input {
-        let target = text("mount target", "/input")?;
-        steps.push(Step::Bind { from: tree(&mut trees, input)?, target, directory: true, attributes: quiet | RDONLY });
-    }
+    steps.extend([Step::BecomeRoot { drop_groups: set_groups }, Step::NewSession]);
+    steps.extend(root);
     steps.extend([
         Step::Workdir { path: text("working directory", "/")? },
         Step::Pivot,

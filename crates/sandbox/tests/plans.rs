@@ -443,3 +443,60 @@ fn what_would_change_the_other_container_is_refused() {
         assert!(text.contains("--device"), "{text}");
     }
 }
+
+/// A worker that has a container's files: confined like any, nothing writable unless asked, no fresh memory shown.
+#[test]
+fn workers_with_a_containers_files_hold_the_invariants() {
+    use bulkhead_sandbox::files::{View, plan_files};
+    use bulkhead_sandbox::verify::joined_worker;
+    use bulkhead_sandbox::worker::WorkerSpec;
+    const READ_ONLY: u64 = 1;
+    let container = spec();
+    let Seccomp::Filter { program, .. } = &container.seccomp else { unreachable!() };
+    let worker = WorkerSpec {
+        id: "worker-0123456789abcdef".to_owned(),
+        ids: container.ids.clone(),
+        directory: "/store/staging/x".into(),
+        input: None,
+        image: None,
+        args: vec!["bulkhead".to_owned(), "files".to_owned(), "{}".to_owned()],
+        filter: program.insns().to_vec(),
+    };
+    let writable_mounts = |steps: &[Step]| {
+        let attributes = |s: &Step| match s {
+            Step::Overlay { attributes, .. }
+            | Step::LayersRoot { attributes, .. }
+            | Step::JoinedView { attributes, .. }
+            | Step::Bind { attributes, .. }
+            | Step::BindExisting { attributes, .. }
+            | Step::Mount { attributes, .. } => Some(*attributes),
+            _ => None,
+        };
+        steps.iter().filter(|s| attributes(s).is_some_and(|a| a & READ_ONLY == 0)).count()
+    };
+    for host in [facts(true, true), facts(false, true)] {
+        for (writable, mounts) in [(false, true), (false, false), (true, true)] {
+            let plan = plan_files(&worker, &View::Stopped { spec: &container, writable, mounts }, &host).unwrap();
+            verify(&plan).unwrap();
+            // The bind of the container is read-only as it is.
+            assert_eq!(writable_mounts(&plan.steps), usize::from(writable), "{}", plan.describe());
+            let upper = plan.trees.iter().any(|t| t.place.show().ends_with("/fs/upper"));
+            assert_eq!(upper, !writable, "what is only read is no upper directory");
+            let plan = plan_files(&worker, &View::Running { writable, mounts }, &host).unwrap();
+            joined_worker(&plan).unwrap();
+            assert!(verify(&plan).is_err(), "it has no user namespace of its own");
+            assert_eq!(writable_mounts(&plan.steps), usize::from(writable));
+            assert!(plan.trees.is_empty());
+            let mut bad = plan.clone();
+            bad.steps.retain(|s| *s != Step::Seccomp);
+            assert!(joined_worker(&bad).is_err());
+            let mut bad = plan;
+            bad.namespaces = 0;
+            assert!(joined_worker(&bad).is_err());
+        }
+        let directories = vec![("/store/layers/aa".into(), true), ("/store/containers/c/fs/upper".into(), false)];
+        let plan = plan_files(&worker, &View::Layers { directories }, &host).unwrap();
+        verify(&plan).unwrap();
+        assert_eq!(plan.trees.iter().map(|t| t.shift_ids).collect::<Vec<_>>(), [true, false]);
+    }
+}

@@ -8,6 +8,7 @@
 mod caps;
 mod descriptors;
 mod exe;
+mod files;
 mod host;
 mod ids;
 mod kernel;

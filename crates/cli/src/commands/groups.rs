@@ -52,9 +52,13 @@ pub const ALL: &[Group] = &[
 
 const CONTAINER: &[Verb] = &[
     verb("attach", &attach::ENTRY),
+    verb("commit", &commit::ENTRY),
+    verb("cp", &cp::ENTRY),
     verb("create", &create::ENTRY),
+    verb("diff", &diff::ENTRY),
     verb("exec", &exec::ENTRY),
     verb("explain", &explain::ENTRY),
+    verb("export", &export::ENTRY),
     verb("inspect", &inspect::CONTAINER),
     verb("kill", &kill::ENTRY),
     verb("logs", &logs::ENTRY),
@@ -72,11 +76,14 @@ const CONTAINER: &[Verb] = &[
 ];
 
 const IMAGE: &[Verb] = &[
+    verb("history", &history::ENTRY),
     verb("import", &import::ENTRY),
     verb("inspect", &inspect::IMAGE),
     verb("load", &load::ENTRY),
     also("ls", &["list"], &images::ENTRY),
     also("rm", &["remove"], &rmi::ENTRY),
+    verb("save", &save::ENTRY),
+    verb("tag", &tag::ENTRY),
 ];
 
 const VOLUME: &[Verb] = &[

@@ -14,6 +14,8 @@ pub fn find(name: &str) -> Option<Run> {
         "monitor" => monitor,
         "joiner" => joiner,
         "worker" => worker,
+        "files" => wire::files::files,
+        "filer" => wire::files::filer,
         "init" => init,
         "cleanup" => cleanup,
         "health" => health,

@@ -1,13 +1,18 @@
 //! One file for each command: its flags, the request made of them, and what is printed.
 
 pub mod attach;
+pub mod commit;
 pub mod completion;
 pub mod config;
+pub mod cp;
 pub mod create;
+pub mod diff;
 pub mod exec;
 pub mod explain;
+pub mod export;
 pub mod groups;
 pub mod hidden;
+pub mod history;
 pub mod images;
 pub mod import;
 pub mod info;
@@ -24,9 +29,11 @@ pub mod rm;
 pub mod rmi;
 pub mod run;
 pub mod sandbox;
+pub mod save;
 pub mod session;
 pub mod start;
 pub mod stop;
+pub mod tag;
 pub mod unpause;
 pub mod update;
 pub mod version;
@@ -93,12 +100,19 @@ pub const ALL: &[Entry] = &[
     rename::ENTRY,
     update::ENTRY,
     rm::ENTRY,
+    cp::ENTRY,
+    diff::ENTRY,
+    export::ENTRY,
+    commit::ENTRY,
     inspect::ENTRY,
     explain::ENTRY,
     images::ENTRY,
     rmi::ENTRY,
     import::ENTRY,
     load::ENTRY,
+    save::ENTRY,
+    tag::ENTRY,
+    history::ENTRY,
     sandbox::ENTRY,
     config::ENTRY,
     info::ENTRY,

@@ -31,6 +31,13 @@ pub fn line(text: &str) -> Result<(), CliError> {
     raw(text.as_bytes())
 }
 
+/// Writes one line to standard error, for people; control characters are made visible.
+pub fn note(text: &str) {
+    let text = escape::cell(text);
+    // Nobody may be listening.
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
 /// What a failed write to standard output means.
 pub(crate) fn failed(error: &std::io::Error) -> CliError {
     match error.kind() {

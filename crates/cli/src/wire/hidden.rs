@@ -8,7 +8,7 @@ use super::{engine, failed};
 use crate::error::CliError;
 
 /// The number of a descriptor in the arguments of a hidden command.
-fn number(args: &[OsString], index: usize) -> Result<i32, CliError> {
+pub(super) fn number(args: &[OsString], index: usize) -> Result<i32, CliError> {
     let word = args.get(index).and_then(|a| a.to_str()).and_then(|a| a.parse().ok());
     word.ok_or_else(|| CliError::usage("this hidden command is started by bulkhead itself"))
 }

@@ -2,6 +2,7 @@
 //! each call. Only this folder knows the engine's functions.
 
 mod config;
+pub mod files;
 mod hidden;
 mod images;
 mod lifecycle;

@@ -1,8 +1,13 @@
 //! What can be done with containers, a file for each verb.
 
+mod commit;
+mod copy;
 mod create;
+mod diff;
 mod exec;
 mod explain;
+mod export;
+mod freeze;
 mod health;
 mod inspect;
 mod inspect_asked;
@@ -18,9 +23,14 @@ mod stop;
 mod update;
 mod wait;
 
+pub use self::commit::{CommitRequest, commit};
+pub use self::copy::{CopyOptions, HostSide, copy_in, copy_out};
 pub use self::create::{create, dry_run};
+pub use self::diff::{Change, diff};
 pub use self::exec::exec;
 pub use self::explain::{Explanation, explain, isolation};
+pub use self::export::export;
+pub(crate) use self::freeze::thaw;
 pub use self::health::{Check, Checked, Health, check, health, probe};
 pub use self::inspect::inspect;
 pub(crate) use self::inspect::time;
@@ -41,7 +51,7 @@ use bulkhead_sandbox::spec::SandboxSpec;
 use std::collections::BTreeMap;
 
 use crate::error::EngineError;
-use crate::events::Event;
+use crate::events::{Event, Kind};
 use crate::store::ContainerRecord;
 
 /// What events say of a container, as Docker has it: its labels, its image and its name.
@@ -67,7 +77,17 @@ pub(crate) fn hostname_of(record: &ContainerRecord) -> String {
 
 /// Whether the first process of a container is there.
 pub(crate) fn is_running(layout: &crate::layout::Layout) -> bool {
-    layout.read_state().is_some_and(|state| stop::process(&state).is_some())
+    layout.read_state().is_some_and(|state| is_alive(&state))
+}
+
+/// Whether the process that this state names is there.
+pub(crate) fn is_alive(state: &crate::layout::RunState) -> bool {
+    self::stop::process(state).is_some()
+}
+
+/// Writes down what happened to a container.
+fn container_event(engine: &crate::engine::Engine, record: &ContainerRecord, action: &str) {
+    engine.events().emit(&about(Event::new(Kind::Container, action, &record.id), record));
 }
 
 /// The spec that was stored with a container.

@@ -108,6 +108,7 @@ pub(crate) fn recover(engine: &Engine) -> Result<(), EngineError> {
 /// Removes one staging directory, whose lock the caller holds.
 fn forget(engine: &Engine, lock: &Path) -> Result<(), EngineError> {
     let directory = lock.with_extension("");
+    crate::containers::thaw(&directory);
     worker::settle(engine, &directory)?;
     crate::volumes::settle(engine, &directory)?;
     engine.store()?.with_known_layers(|known| settle_layers(engine, &directory, known))?;
@@ -148,7 +149,7 @@ fn open_archive(path: &Path) -> Result<OwnedFd, EngineError> {
         .map_err(EngineError::io("open the archive", path))
 }
 
-fn stdin() -> Result<OwnedFd, EngineError> {
+pub(crate) fn stdin() -> Result<OwnedFd, EngineError> {
     let stdin = std::io::stdin();
     if rustix::termios::isatty(&stdin) {
         return Err(EngineError::invalid("input", "a terminal", "give a file, or pipe an archive in"));
@@ -157,7 +158,7 @@ fn stdin() -> Result<OwnedFd, EngineError> {
 }
 
 /// Puts the layers of an image in place and records it.
-fn record(engine: &Engine, staging: &Path, image: &NewImage) -> Result<(), EngineError> {
+pub(crate) fn record(engine: &Engine, staging: &Path, image: &NewImage) -> Result<(), EngineError> {
     let layers = engine.paths.layers();
     engine.store()?.add_image_with(image, |chain| {
         let from = staging.join("layers").join(chain);
@@ -174,7 +175,7 @@ fn record(engine: &Engine, staging: &Path, image: &NewImage) -> Result<(), Engin
     Ok(())
 }
 
-fn new_layer(layer: &LayerReport) -> NewLayer {
+pub(crate) fn new_layer(layer: &LayerReport) -> NewLayer {
     NewLayer {
         chain_id: layer.chain_id.to_string(),
         diff_id: layer.diff_id.to_string(),

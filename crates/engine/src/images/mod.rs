@@ -1,8 +1,11 @@
 //! Images of the store, the embedded one, and the confined process that reads archives.
 
 mod builtin;
+mod history;
 mod load;
 mod platform;
+mod save;
+mod tag;
 pub mod worker;
 
 use std::path::PathBuf;
@@ -10,9 +13,12 @@ use std::path::PathBuf;
 use bulkhead_image::{ImageConfig, Reference};
 
 pub use self::builtin::HOST;
+pub use self::history::{HistoryLine, history};
 pub use self::load::{ImportRequest, import, load};
-pub(crate) use self::load::{Staging, recover};
+pub(crate) use self::load::{Staging, new_layer, record, recover, stdin};
 pub use self::platform::Platform;
+pub use self::save::{Renamed, save};
+pub use self::tag::tag;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
@@ -46,6 +52,22 @@ impl ImageRef {
 /// The canonical form of a reference as written, if it is one.
 pub(crate) fn canonical(written: &str) -> Option<String> {
     written.parse::<Reference>().ok().map(|r| r.to_string())
+}
+
+/// The canonical form of a reference that is to be made.
+///
+/// # Errors
+/// A reference that is none, or names a digest.
+pub(crate) fn checked_reference(written: &str) -> Result<String, EngineError> {
+    let wrong = |why: &str| EngineError::invalid("reference", written, why);
+    let reference: Reference = written.parse().map_err(|_| wrong("a name like shop/web:1.2 is needed"))?;
+    if reference.digest().is_some() {
+        return Err(wrong("a tag is needed, not a digest: what an image is cannot be chosen"));
+    }
+    if written == HOST || reference.familiar() == format!("{HOST}:latest") {
+        return Err(wrong("host is the name of the built-in image"));
+    }
+    Ok(reference.to_string())
 }
 
 /// Finds an image.

@@ -20,7 +20,7 @@ use crate::error::EngineError;
 use crate::filters::{self, Builtin};
 use crate::ids;
 use crate::protect::protected_binary;
-use crate::store::{LAYER_ROOT, RangePool};
+use crate::store::{LAYER_RECIPE, LAYER_ROOT, RangePool};
 use crate::volumes::{self, Fill};
 
 /// What a worker is asked to do; travels as one argument.
@@ -41,6 +41,13 @@ pub enum Task {
         changes: Vec<String>,
         /// `--message`.
         message: String,
+        /// Only one id is mapped.
+        single_id: bool,
+    },
+    /// Unpack the layer archive on standard input, on the layers of this chain.
+    Change {
+        /// Chain id; `None` when there is nothing below.
+        below: Option<String>,
         /// Only one id is mapped.
         single_id: bool,
     },
@@ -69,6 +76,8 @@ pub enum Answer {
     Loaded(LoadReport),
     /// A root file system was imported.
     Imported(Box<ImportReport>),
+    /// A layer was unpacked; nothing, when the archive was empty.
+    Changed(Option<bulkhead_image::LayerReport>),
     /// The directory is empty.
     Emptied,
     /// The volume was filled, or was not empty, or there was nothing to fill it with.
@@ -85,7 +94,7 @@ pub enum Answer {
 const ANSWER_LIMIT: u64 = 64 << 20;
 
 /// Ids of workers: the slot below those of containers.
-fn worker_ids(engine: &Engine) -> Result<IdMaps, EngineError> {
+pub(crate) fn worker_ids(engine: &Engine) -> Result<IdMaps, EngineError> {
     if !engine.facts()?.privileged {
         return Ok(ids::of_user(engine.facts()?));
     }
@@ -95,7 +104,7 @@ fn worker_ids(engine: &Engine) -> Result<IdMaps, EngineError> {
 }
 
 /// Name of the process that works in `directory`: with it the control group of one that was killed is found again.
-fn id_of(directory: &Path) -> String {
+pub(crate) fn id_of(directory: &Path) -> String {
     let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
     format!("worker-{}", name.chars().filter(char::is_ascii_alphanumeric).take(16).collect::<String>())
 }
@@ -205,6 +214,23 @@ pub(crate) fn run_in(
     }
 }
 
+/// Unpacks a layer archive into the staging directory; nothing for an empty one.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn change(
+    engine: &Engine,
+    staging: &Path,
+    input: OwnedFd,
+    below: Option<&Digest>,
+) -> Result<Option<bulkhead_image::LayerReport>, EngineError> {
+    let below = below.map(ToString::to_string);
+    match run(engine, staging, Some(input), None, |single_id| Task::Change { below, single_id })? {
+        Answer::Changed(layer) => Ok(layer),
+        _ => Err(EngineError::Image("the unpacking process answered something else".to_owned())),
+    }
+}
+
 /// Entry of the confined process: the task is its one argument, its root is the directory.
 #[must_use]
 pub fn main(task: &str) -> u8 {
@@ -245,6 +271,13 @@ fn work(task: &str) -> Result<Answer, String> {
             house()?;
             Ok(Answer::Imported(Box::new(report)))
         }
+        Task::Change { below, single_id } => {
+            let below = below.map(|b| b.parse::<Digest>()).transpose().map_err(|e| chain(&e))?;
+            let layer = bulkhead_image::change(std::io::stdin(), root.as_fd(), &budget, below.as_ref(), own(single_id))
+                .map_err(|e| chain(&e))?;
+            house()?;
+            Ok(Answer::Changed(layer))
+        }
         Task::Empty => {
             for entry in std::fs::read_dir("/").map_err(|e| e.to_string())? {
                 let path = entry.map_err(|e| e.to_string())?.path();
@@ -272,6 +305,8 @@ fn house() -> Result<(), String> {
         let build = || {
             std::fs::create_dir(&house)?;
             std::fs::rename(&layer, house.join(LAYER_ROOT))?;
+            let recipe = Path::new("/recipes").join(layer.file_name().unwrap_or_default());
+            std::fs::rename(recipe, house.join(LAYER_RECIPE))?;
             std::fs::rename(&house, &layer)
         };
         build().map_err(|e: std::io::Error| format!("cannot move the layer {layer:?}: {e}"))?;

@@ -9,6 +9,7 @@
 mod containers;
 mod error;
 mod images;
+mod layers;
 mod names;
 mod paths;
 mod ranges;
@@ -28,7 +29,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 pub use containers::{ContainerRecord, NewContainer, RangeWish, Retire};
 pub use error::{ErrorKind, StoreError};
 pub use images::{AddedImage, ImageRecord, NewImage, NewLayer, RemovedImage};
-pub use paths::{LAYER_ROOT, Paths, VOLUME_DATA};
+pub use paths::{LAYER_RECIPE, LAYER_ROOT, Paths, VOLUME_DATA};
 pub use ranges::{IdRange, RangePool, SLOT};
 pub(crate) use volumes::check_volume_name;
 pub use volumes::{NewVolume, User, VolumeRecord, VolumeUse};

@@ -13,6 +13,8 @@ pub const LAYER_ROOT: &str = "fs";
 
 /// Name of the directory of a volume that containers see.
 pub const VOLUME_DATA: &str = "data";
+/// Name of what makes a layer's archive again, beside its root directory.
+pub const LAYER_RECIPE: &str = "recipe";
 
 /// The two places of one bulkhead: what survives the boot, and what does not.
 #[derive(Debug, Clone, PartialEq, Eq)]

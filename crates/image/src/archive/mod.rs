@@ -8,7 +8,9 @@ mod compress;
 mod header;
 mod pax;
 mod tar;
+mod write;
 
 pub use compress::{Compression, Decoder};
 pub use header::{EntryKind, Mtime};
 pub use tar::{Entry, TarReader};
+pub use write::{NewEntry, TarWriter};

@@ -6,6 +6,7 @@ use super::header::{BLOCK, EntryKind, Flag, Header, Mtime, OCTAL_MAX};
 use super::pax::Pax;
 use crate::budget::Budget;
 use crate::error::{ImageError, Result, show};
+use crate::recipe::RecipeWriter;
 
 /// Zero bytes accepted behind the end marker. Writers pad to a record; the largest in use is about 1 MiB.
 const PADDING: u64 = 16 << 20;
@@ -47,6 +48,9 @@ pub struct TarReader<R> {
     headers_limit: u64,
     headers_left: u64,
     ended: bool,
+    /// Bytes of the current entry's content that were not used yet.
+    content: u64,
+    recipe: Option<RecipeWriter>,
 }
 
 impl<R: BufRead> TarReader<R> {
@@ -62,7 +66,20 @@ impl<R: BufRead> TarReader<R> {
             headers_limit: budget.headers,
             headers_left: budget.headers,
             ended: false,
+            content: 0,
+            recipe: None,
         }
+    }
+
+    /// Writes down everything of the archive but the content of files, so that its very bytes can be made again from the
+    /// unpacked tree.
+    pub(crate) fn record(&mut self, recipe: RecipeWriter) {
+        self.recipe = Some(recipe);
+    }
+
+    /// The recipe, once the archive was read to its end.
+    pub(crate) fn take_recipe(&mut self) -> Option<RecipeWriter> {
+        self.recipe.take()
     }
 
     /// The input, for what is behind the archive.
@@ -123,6 +140,12 @@ impl<R: BufRead> TarReader<R> {
                     self.last.clone_from(&entry.path);
                     self.data = entry.size;
                     self.padding = padding(entry.size);
+                    if let Some(recipe) = &mut self.recipe
+                        && entry.size > 0
+                    {
+                        recipe.content(&entry.path, entry.size)?;
+                        self.content = entry.size;
+                    }
                     return Ok(Some(entry));
                 }
             }
@@ -159,6 +182,13 @@ impl<R: BufRead> TarReader<R> {
     /// Marks `n` bytes of the last [`Self::chunk`] as used.
     pub fn consume(&mut self, n: usize) {
         let n = usize::try_from(self.data).unwrap_or(usize::MAX).min(n);
+        if let Some(recipe) = &mut self.recipe {
+            let content = usize::try_from(self.content).unwrap_or(usize::MAX).min(n);
+            self.content -= crate::len64(content);
+            // What is consumed is in the buffer; reading it again reads nothing.
+            let buffer = self.input.fill_buf().unwrap_or_default();
+            recipe.bytes(buffer.get(content..n).unwrap_or_default());
+        }
         self.input.consume(n);
         self.data -= crate::len64(n);
         self.offset += crate::len64(n);
@@ -201,6 +231,9 @@ impl<R: BufRead> TarReader<R> {
         match self.input.read_exact(&mut block) {
             Ok(()) => {
                 self.offset += crate::len64(BLOCK);
+                if let Some(recipe) = &mut self.recipe {
+                    recipe.bytes(&block);
+                }
                 Ok(block)
             }
             Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Err(self.end_of(&e)),
@@ -255,6 +288,10 @@ impl<R: BufRead> TarReader<R> {
             }
             if zeros > PADDING {
                 return Err(self.bad("more than 16 MiB of padding behind the end of the archive"));
+            }
+            if let Some(recipe) = &mut self.recipe {
+                let buffer = self.input.fill_buf().unwrap_or_default();
+                recipe.bytes(buffer.get(..n).unwrap_or_default());
             }
             self.input.consume(n);
             self.offset += crate::len64(n);

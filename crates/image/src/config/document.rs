@@ -52,7 +52,7 @@ struct WireRoot {
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct WireConfig {
+pub(super) struct WireConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,7 +134,7 @@ fn some_set<'a>(set: impl IntoIterator<Item = &'a String>) -> Option<BTreeMap<St
 }
 
 impl WireConfig {
-    fn of(config: &ImageConfig) -> Self {
+    pub(super) fn of(config: &ImageConfig) -> Self {
         Self {
             user: some(&config.user),
             env: some_list(&config.env),

@@ -4,6 +4,7 @@
 //! none is derived from one: labels stay labels. What a user asked for lives in other types, in other crates.
 
 mod changes;
+mod commit;
 mod document;
 mod user;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use changes::apply_changes;
+pub use commit::Commit;
 pub use document::ImageDocument;
 pub use user::{GroupRef, UserRef, UserSpec};
 

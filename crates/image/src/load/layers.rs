@@ -14,6 +14,7 @@ use crate::config::ImageDocument;
 use crate::digest::{Digest, HashRead};
 use crate::error::{ImageError, Result};
 use crate::fsops;
+use crate::recipe::RecipeWriter;
 use crate::reference::Reference;
 use crate::unpack::{OwnIds, Skipped, UnpackOptions, UnpackReport, Whiteouts, unpack};
 
@@ -155,7 +156,9 @@ impl<'a> Layers<'a> {
         let hash = input.verify || input.digest.is_none();
         let tee = Tee { inner: input.file, copy: keep };
         let threaded = self.options.second_thread;
-        let streamed = stream(tee, hash, root.as_fd(), options, threaded, &mut self.meter)?;
+        let recipe = fsops::create_file(self.partial.as_fd(), format!("{place}.recipe").as_bytes()).map_err(fail)?;
+        let recipe = RecipeWriter::new(recipe)?;
+        let streamed = stream(tee, hash, root.as_fd(), options, threaded, recipe, &mut self.meter)?;
         if let Some(diff) = diff
             && streamed.diff != *diff
         {
@@ -174,8 +177,11 @@ impl<'a> Layers<'a> {
 
     /// Gives a verified layer its name.
     fn publish(&self, unpacked: &Unpacked, chain: &Digest) -> Result<()> {
-        rustix::fs::renameat(&self.partial, unpacked.place.as_str(), &self.layers, chain.hex())
-            .map_err(|e| ImageError::io("naming a layer", e))
+        let fail = |e| ImageError::io("naming a layer", e);
+        let recipes = fsops::ensure_dir(self.staging, b"recipes").map_err(fail)?;
+        rustix::fs::renameat(&self.partial, format!("{}.recipe", unpacked.place), &recipes, chain.hex())
+            .map_err(fail)?;
+        rustix::fs::renameat(&self.partial, unpacked.place.as_str(), &self.layers, chain.hex()).map_err(fail)
     }
 
     /// A root file system as the only layer of an image.
@@ -194,6 +200,32 @@ impl<'a> Layers<'a> {
             new,
         };
         Ok((unpacked.diff, report))
+    }
+
+    /// What a container changed, on the layers of the chain `below`; nothing for an archive without entries.
+    pub(crate) fn change<R: Read + Send>(
+        &mut self,
+        input: LayerInput<R>,
+        below: Option<&Digest>,
+    ) -> Result<Option<LayerReport>> {
+        let whiteouts = if below.is_some() { Whiteouts::Overlay } else { Whiteouts::NoLower };
+        let unpacked = self.unpack(input, None, whiteouts)?;
+        if unpacked.report.entries == 0 {
+            return Ok(None);
+        }
+        let chain = Digest::chain(below, &unpacked.diff);
+        let new = !self.options.known.contains(&chain);
+        if new {
+            self.publish(&unpacked, &chain)?;
+        }
+        Ok(Some(LayerReport {
+            chain_id: chain,
+            diff_id: unpacked.diff,
+            blob_digest: Some(unpacked.blob),
+            bytes_unpacked: unpacked.report.bytes,
+            entries: unpacked.report.entries,
+            new,
+        }))
     }
 
     /// Writes a small blob to `blobs/` if blobs are wanted and it is not there.
@@ -268,6 +300,7 @@ fn stream(
     root: BorrowedFd<'_>,
     options: UnpackOptions,
     threaded: bool,
+    recipe: RecipeWriter,
     meter: &mut Meter,
 ) -> Result<Streamed> {
     let stored = BufReader::with_capacity(BUFFER, HashRead::new(input, hash));
@@ -281,7 +314,11 @@ fn stream(
     let mut inflated = meter.guard(HashRead::new(decoder, plain));
     let budget = meter.budget().clone();
     let (report, here) = pipeline::run(&mut inflated, threaded, !plain, |chunks| {
-        unpack(&mut TarReader::new(chunks, &budget), root, options, meter)
+        let mut tar = TarReader::new(chunks, &budget);
+        tar.record(recipe);
+        let report = unpack(&mut tar, root, options, meter)?;
+        tar.take_recipe().map_or(Ok(()), RecipeWriter::finish)?;
+        Ok(report)
     });
     let report = report?;
     let (decoder, there) = inflated.into_inner().into_parts();

@@ -5,13 +5,15 @@
 //! | name | content |
 //! |---|---|
 //! | `layers/HEX/` | unpacked new layers, by the hex digits of the chain id |
+//! | `recipes/HEX` | how the archive of that layer is made again, see [`crate::recipe`] |
 //! | `blobs/sha256/HEX` | blobs as they were in the archive, verified |
 //! | `spool/N` | files of an archive that are not named by a digest; gone at the end |
 //! | `partial/N` | layers whose digest is not verified yet; gone at the end |
 //!
 //! A layer gets its name in `layers/` only after all of it has been read and its digest, that of the uncompressed bytes,
-//! is the one in the configuration. After an error all four are gone.
+//! is the one in the configuration. After an error all of them are gone.
 
+mod commit;
 mod docker;
 mod import;
 mod layers;
@@ -25,6 +27,7 @@ use std::collections::HashSet;
 use std::io::{BufReader, Read};
 use std::os::fd::BorrowedFd;
 
+pub use commit::change;
 pub use import::{ImportOptions, import};
 pub use report::{ImageReport, ImportReport, LayerReport, LoadReport, Platform};
 
@@ -130,7 +133,7 @@ pub fn load_layout(
     })
 }
 
-const OWN_NAMES: [&[u8]; 4] = [b"layers", b"blobs", b"spool", b"partial"];
+const OWN_NAMES: [&[u8]; 5] = [b"layers", b"blobs", b"spool", b"partial", b"recipes"];
 
 /// Runs `work` on an empty staging directory, and empties it again if that fails.
 fn clean_up<T>(staging: BorrowedFd<'_>, work: impl FnOnce(BorrowedFd<'_>) -> Result<T>) -> Result<T> {

@@ -52,7 +52,8 @@ impl Unpacker<'_> {
 
     pub(super) fn xattrs(&mut self, fd: BorrowedFd<'_>, entry: &Entry) -> Result<()> {
         for (name, value) in &entry.xattrs {
-            if !wanted(name) {
+            let privilege = name.starts_with(b"security.") && self.landing.as_ref().is_some_and(|l| !l.privileges);
+            if privilege || !wanted(name) {
                 self.report.skipped.xattrs += 1;
                 continue;
             }
@@ -79,7 +80,7 @@ impl Unpacker<'_> {
 
 /// `user.*` is plain data, except for overlayfs's own, which would let an image speak to the overlay; capabilities are
 /// confined by the user namespace. Everything else belongs to the host.
-fn wanted(name: &[u8]) -> bool {
+pub(crate) fn wanted(name: &[u8]) -> bool {
     name == b"security.capability"
         || (name.starts_with(b"user.")
             && name.len() > 5

@@ -8,6 +8,7 @@
 //! brings, whatever the order in the archive.
 
 mod deferred;
+mod landing;
 mod meta;
 mod path;
 mod tree;
@@ -26,7 +27,10 @@ use crate::budget::Meter;
 use crate::error::{ImageError, Result, show};
 use crate::fsops;
 use deferred::Deferred;
-use path::{EntryPath, Marker};
+pub use landing::{Landing, Rename};
+pub(crate) use meta::wanted;
+pub(crate) use path::EntryPath;
+use path::Marker;
 use tree::{Found, Own, Parent, Tree, look, set_opaque};
 
 /// Highest owner and group an image may use: containers have 65,536 ids.
@@ -110,25 +114,39 @@ pub fn unpack<R: BufRead>(
     options: UnpackOptions,
     meter: &mut Meter,
 ) -> Result<UnpackReport> {
-    let own = Own {
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
-        apply: options.ids == OwnIds::Apply,
-    };
-    let mut unpacker = Unpacker {
-        tree: Tree::new(root, own),
-        own,
-        options,
-        deferred: Deferred::default(),
-        report: UnpackReport { ids_ignored: !own.apply, ..UnpackReport::default() },
-        meter,
-    };
-    while let Some(entry) = tar.next_entry()? {
+    run(tar, None, Unpacker::new(root, options, None, meter))
+}
+
+/// As [`unpack`] of an archive that is no layer, into a place that may have content: what is there stays, a directory is
+/// never replaced by something else, and nothing by a directory. `first` is an entry that was read already.
+///
+/// # Errors
+/// As [`unpack`]; what was unpacked until then stays.
+pub(crate) fn unpack_copy<R: BufRead>(
+    tar: &mut TarReader<R>,
+    first: Option<Entry>,
+    root: BorrowedFd<'_>,
+    ids: OwnIds,
+    landing: Landing,
+    meter: &mut Meter,
+) -> Result<UnpackReport> {
+    let options = UnpackOptions { ids, whiteouts: Whiteouts::Literal };
+    run(tar, first, Unpacker::new(root, options, Some(landing), meter))
+}
+
+fn run<R: BufRead>(tar: &mut TarReader<R>, first: Option<Entry>, mut unpacker: Unpacker<'_>) -> Result<UnpackReport> {
+    let mut next = first;
+    loop {
+        let Some(entry) = (match next.take() {
+            Some(entry) => Some(entry),
+            None => tar.next_entry()?,
+        }) else {
+            return unpacker.finish();
+        };
         unpacker.meter.take_entry()?;
         unpacker.report.entries += 1;
         unpacker.entry(&entry, tar)?;
     }
-    unpacker.finish()
 }
 
 struct Unpacker<'a> {
@@ -138,11 +156,42 @@ struct Unpacker<'a> {
     deferred: Deferred,
     report: UnpackReport,
     meter: &'a mut Meter,
+    /// For a copy, where it lands.
+    landing: Option<Landing>,
 }
 
-impl Unpacker<'_> {
+impl<'a> Unpacker<'a> {
+    fn new(root: BorrowedFd<'a>, options: UnpackOptions, landing: Option<Landing>, meter: &'a mut Meter) -> Self {
+        let own = Own {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            apply: options.ids == OwnIds::Apply,
+        };
+        Self {
+            tree: Tree::new(root, own, landing.is_some()),
+            own,
+            options,
+            deferred: Deferred::default(),
+            report: UnpackReport { ids_ignored: !own.apply, ..UnpackReport::default() },
+            meter,
+            landing,
+        }
+    }
+
+    /// Permission bits as they arrive.
+    fn mode(&self, entry: &Entry) -> u32 {
+        self.landing.as_ref().map_or(entry.mode, |landing| landing.mode(entry.mode))
+    }
+
     fn entry<R: BufRead>(&mut self, entry: &Entry, tar: &mut TarReader<R>) -> Result<()> {
-        let path = EntryPath::parse(&entry.path, self.meter)?;
+        let mut path = EntryPath::parse(&entry.path, self.meter)?;
+        if let Some(landing) = &self.landing {
+            match landing.map(path, self.meter)? {
+                Some(landed) => path = landed,
+                None if entry.kind == EntryKind::Directory => return Ok(()),
+                None => return Err(ImageError::entry(&entry.path, "only a directory can have this name")),
+            }
+        }
         if self.own.apply {
             for (what, id) in [("uid", entry.uid), ("gid", entry.gid)] {
                 if id > MAX_ID {
@@ -201,7 +250,7 @@ impl Unpacker<'_> {
         // Owner first: changing it clears set-id bits and capabilities. Time last: all else changes it.
         self.chown_fd(file.as_fd(), entry, parent.setgid)?;
         self.xattrs(file.as_fd(), entry)?;
-        let mode = Mode::from_raw_mode(entry.mode);
+        let mode = Mode::from_raw_mode(self.mode(entry));
         rustix::fs::fchmod(&file, mode).map_err(fail("setting its mode"))?;
         rustix::fs::futimens(&file, &meta::times(entry.mtime)).map_err(fail("setting its time"))
     }
@@ -214,6 +263,9 @@ impl Unpacker<'_> {
             Ok(()) => {}
             Err(Errno::EXIST) => {
                 let (found, _) = look(parent.as_fd(), &path.name).map_err(fail("looking at what is there"))?;
+                if found != Found::Directory && self.landing.is_some() {
+                    return Err(ImageError::entry(&path.full(), "cannot overwrite non-directory with directory"));
+                }
                 if found != Found::Directory {
                     opaque = found == Found::Whiteout;
                     self.clear(&parent, path)?;
@@ -241,7 +293,7 @@ impl Unpacker<'_> {
         self.chown_fd(fd, entry, setgid)?;
         self.xattrs(fd, entry)?;
         let stat = rustix::fs::fstat(fd).map_err(|e| ImageError::apply(&entry.path, "looking at it", e))?;
-        self.deferred.push(path, stat.st_ino, entry.mode, entry.mtime, self.meter)
+        self.deferred.push(path, stat.st_ino, self.mode(entry), entry.mtime, self.meter)
     }
 
     fn symlink(&mut self, entry: &Entry, path: &EntryPath) -> Result<()> {
@@ -255,7 +307,7 @@ impl Unpacker<'_> {
 
     fn fifo(&mut self, entry: &Entry, path: &EntryPath) -> Result<()> {
         let parent = self.tree.parent(path, self.meter)?;
-        let mode = Mode::from_raw_mode(entry.mode);
+        let mode = Mode::from_raw_mode(self.mode(entry));
         self.place(&parent, path, |dir, name| mknodat(dir, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0))?;
         self.meta_at(entry, path, &parent)?;
         // Not a link, as it was just made here; a handle would have to wait for a reader.
@@ -267,6 +319,13 @@ impl Unpacker<'_> {
     fn hard_link(&mut self, entry: &Entry, path: &EntryPath) -> Result<()> {
         let target = EntryPath::parse(&entry.link, self.meter)
             .map_err(|e| ImageError::entry(&entry.path, format!("its link target is not acceptable: {e}")))?;
+        let target = match &self.landing {
+            Some(landing) => landing.map(target, self.meter)?,
+            None => Some(target),
+        };
+        let Some(target) = target else {
+            return Err(ImageError::entry(&entry.path, "hard link to a directory"));
+        };
         if target.is_root() {
             return Err(ImageError::entry(&entry.path, "hard link to the root of the layer"));
         }
@@ -351,6 +410,10 @@ impl Unpacker<'_> {
 
     fn clear(&mut self, parent: &Rc<Parent>, path: &EntryPath) -> Result<()> {
         self.tree.forget();
+        if self.landing.is_some() && look(parent.as_fd(), &path.name).is_ok_and(|(found, _)| found == Found::Directory)
+        {
+            return Err(ImageError::entry(&path.full(), "cannot overwrite directory with non-directory"));
+        }
         fsops::remove(parent.as_fd(), &path.name)
             .map_err(|e| ImageError::apply(&path.full(), "removing what was there", e))
     }

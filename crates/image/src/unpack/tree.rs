@@ -41,6 +41,8 @@ impl AsFd for Parent {
 pub(crate) struct Tree<'a> {
     root: BorrowedFd<'a>,
     own: Own,
+    /// What is mounted below the root belongs to the tree.
+    across: bool,
     last: Option<Rc<Parent>>,
     /// Directories that no entry asked for.
     pub(crate) implied: u64,
@@ -57,8 +59,13 @@ pub(crate) enum Found {
 }
 
 impl<'a> Tree<'a> {
-    pub(crate) fn new(root: BorrowedFd<'a>, own: Own) -> Self {
-        Self { root, own, last: None, implied: 0 }
+    pub(crate) fn new(root: BorrowedFd<'a>, own: Own, across: bool) -> Self {
+        Self { root, own, across, last: None, implied: 0 }
+    }
+
+    fn resolve(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+        let path = if path.is_empty() { b"." } else { path };
+        if self.across { fsops::resolve_dir_across(self.root, path) } else { fsops::resolve_dir(self.root, path) }
     }
 
     pub(crate) fn root(&self) -> BorrowedFd<'a> {
@@ -78,11 +85,7 @@ impl<'a> Tree<'a> {
         {
             return Ok(Rc::clone(last));
         }
-        let fd = if path.parent.is_empty() {
-            fsops::resolve_dir(self.root, b".")?
-        } else {
-            fsops::resolve_dir(self.root, &path.parent)?
-        };
+        let fd = self.resolve(&path.parent)?;
         self.remember(&path.parent, fd)
     }
 
@@ -110,7 +113,7 @@ impl<'a> Tree<'a> {
     /// the recursion is that of the path, which is limited.
     fn make(&mut self, dir: &[u8], entry: &EntryPath, meter: &mut Meter) -> Result<OwnedFd> {
         let fail = |step| move |e| ImageError::apply(&entry.full(), step, e);
-        match fsops::resolve_dir(self.root, if dir.is_empty() { b"." } else { dir }) {
+        match self.resolve(dir) {
             Err(Errno::NOENT | Errno::NOTDIR) if !dir.is_empty() => {}
             other => return other.map_err(fail("opening its directory")),
         }

@@ -92,12 +92,20 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
         Step::Overlay { layers, append, volatile, attributes } => {
             mounts::overlay(armed, state, *layers, *append, *volatile, *attributes)
         }
+        Step::LayersRoot { layers, append, attributes } => {
+            mounts::layers_root(armed, state, *layers, *append, *attributes)
+        }
+        Step::JoinedView { recursive, attributes } => mounts::joined_view(armed, state, *recursive, *attributes),
+        Step::ScratchRoot => mounts::scratch_root(state),
         Step::DirectoryRoot { from, attributes } => mounts::directory_root(armed, state, from, *attributes),
         Step::Mount { filesystem, target, options, attributes, missing, directories } => {
             mounts::filesystem(state, filesystem.c(), target.c(), options, *attributes, *missing, directories)
         }
         Step::Bind { from, target, directory, attributes } => {
             mounts::bind(armed, state, from, target.c(), *directory, *attributes)
+        }
+        Step::BindExisting { from, target, attributes } => {
+            mounts::bind_existing(armed, state, from, target.c(), *attributes)
         }
         Step::Device { source, target, major, minor, .. } => {
             mounts::device(state, source.c(), target.c(), *major, *minor)

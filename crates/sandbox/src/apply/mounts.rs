@@ -109,6 +109,43 @@ pub(super) fn overlay(
     attach_root(state, root)
 }
 
+/// As [`overlay`], with nothing to write to.
+pub(super) fn layers_root(
+    armed: &Armed<'_>,
+    state: &mut State,
+    layers: usize,
+    append: bool,
+    attributes: u64,
+) -> Result<()> {
+    let scratch = state.scratch.as_ref().ok_or(Errno::BADF)?;
+    rustix::process::fchdir(scratch)?;
+    let names = armed.layer_names.get(..layers).ok_or(Errno::BADF)?;
+    let appended = names.iter().rev().filter(|_| append).map(|name| (c"lowerdir+", Some(name.as_c_str())));
+    let single = (!append).then_some((c"lowerdir", Some(armed.lower_option.as_c_str())));
+    let options = single.into_iter().chain(appended).chain([(c"userxattr", None)]);
+    let root = mount::new_filesystem(c"overlay", options, attributes)?;
+    attach_root(state, root)
+}
+
+/// A copy of what the container has mounted, in a mount namespace that only this process is in. Taken before anything is
+/// mounted here.
+pub(super) fn joined_view(armed: &Armed<'_>, state: &mut State, recursive: bool, attributes: u64) -> Result<()> {
+    let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let copy = mount::copy_tree(root.as_fd(), c"", recursive)?;
+    mount::set_attributes(copy.as_fd(), attributes, recursive)?;
+    scratch(armed, state, 0)?;
+    attach_root(state, copy)
+}
+
+/// Layers side by side, each on a directory of the scratch file system, which is a mount of its own already. None of them
+/// takes a write.
+pub(super) fn scratch_root(state: &mut State) -> Result<()> {
+    let scratch = state.scratch.as_ref().ok_or(Errno::BADF)?;
+    mount::set_attributes(scratch.as_fd(), RDONLY | NOSUID | NODEV | NOEXEC, true)?;
+    state.root = Some(Root::new(rustix::io::dup(scratch)?));
+    Ok(())
+}
+
 pub(super) fn directory_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom, attributes: u64) -> Result<()> {
     let root = match from {
         TreeFrom::Sent(index) => rustix::io::dup(armed.trees.get(*index).ok_or(Errno::BADF)?)?,
@@ -190,6 +227,11 @@ fn refuse_link_target(root: &Root, target: &CStr, place: &OwnedFd) -> Result<()>
     if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) { Ok(()) } else { Err(Errno::LOOP) }
 }
 
+/// Whether a directory is on another file system than this.
+fn is_other(dir: &OwnedFd, device: u64) -> Result<bool> {
+    Ok(rustix::fs::fstat(dir)?.st_dev != device)
+}
+
 /// Only the sandbox itself mounts on the root, on kernel files and in `/dev`. The plan refuses targets that name them;
 /// a link of the image, or of a directory that containers share, may lead there all the same (CVE-2019-16884,
 /// CVE-2023-28642).
@@ -211,12 +253,9 @@ fn refuse_kernel_place(root: &Root, target: &CStr, place: &OwnedFd) -> Result<()
         return Ok(());
     }
     match root.open(c"/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
-        // A worker has no devices at all, and no `/dev` of its own.
-        Ok(dev) => match rustix::fs::fstat(&dev)?.st_dev {
-            own if own == stat.st_dev && own != top.st_dev => Err(Errno::LOOP),
-            _ => Ok(()),
-        },
-        Err(Errno::NOENT) => Ok(()),
+        Ok(dev) if is_other(&dev, top.st_dev)? && rustix::fs::fstat(&dev)?.st_dev == stat.st_dev => Err(Errno::LOOP),
+        // A worker has no devices at all, and its `/dev` is a directory like any other.
+        Ok(_) | Err(Errno::NOENT) => Ok(()),
         Err(e) => Err(e),
     }
 }
@@ -234,6 +273,32 @@ pub(super) fn bind(
     refuse_kernel_place(root, target, &place)?;
     with_tree(armed, from, |tree| {
         // Before it is attached, so that no moment is writable (CVE-2026-115521).
+        mount::set_attributes(tree, attributes, true)?;
+        mount::attach(tree, place.as_fd())
+    })
+}
+
+/// As [`bind`]; where nothing is, nothing is mounted.
+pub(super) fn bind_existing(
+    armed: &Armed<'_>,
+    state: &State,
+    from: &TreeFrom,
+    target: &CStr,
+    attributes: u64,
+) -> Result<()> {
+    let root = state.root()?;
+    let place = match root.handle(target) {
+        Ok(place) => place,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    refuse_kernel_place(root, target, &place)?;
+    let is_dir =
+        |fd: BorrowedFd<'_>| -> Result<bool> { Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode).is_dir()) };
+    with_tree(armed, from, |tree| {
+        if is_dir(tree)? != is_dir(place.as_fd())? {
+            return Ok(());
+        }
         mount::set_attributes(tree, attributes, true)?;
         mount::attach(tree, place.as_fd())
     })

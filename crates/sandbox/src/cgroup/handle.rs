@@ -100,6 +100,19 @@ fn make(directory: &Path) -> Result<bool, CgroupError> {
 }
 
 impl CgroupHandle {
+    /// Puts the calling process into the group.
+    ///
+    /// # Errors
+    /// The group that does not take it.
+    pub(crate) fn enter(&self) -> Result<(), CgroupError> {
+        for directory in &self.directories {
+            let tasks = directory.join("tasks");
+            let file = if tasks.exists() { tasks } else { directory.join("cgroup.procs") };
+            write(&Write { file, value: "0".to_owned() })?;
+        }
+        Ok(())
+    }
+
     /// Makes the parent group, asserts its reserve, makes the sandbox's group and writes its limits.
     ///
     /// # Errors

@@ -22,17 +22,7 @@ struct Builder<'a> {
 impl Builder<'_> {
     /// Root opens a tree itself, because the child has no right to the path; an ordinary user's child is the user.
     fn tree(&mut self, path: &Path, recursive: bool, exact: bool, shift_ids: bool) -> Result<TreeFrom, PlanError> {
-        let shown =
-            path.to_str().ok_or_else(|| PlanError::invalid("path", path.to_string_lossy(), "UTF-8 is needed"))?;
-        let path = path_text("path", shown)?;
-        self.place(TreePath::new(path, recursive, exact), shift_ids)
-    }
-
-    fn place(&mut self, place: TreePath, shift_ids: bool) -> Result<TreeFrom, PlanError> {
-        if !self.facts.privileged {
-            return Ok(TreeFrom::Path(place));
-        }
-        Ok(self.sent(Tree { place, shift_ids, origin: Origin::Host }))
+        tree(self.facts, self.trees, path, recursive, exact, shift_ids)
     }
 
     /// A tree that the parent opens, whoever it is.
@@ -65,6 +55,50 @@ impl Builder<'_> {
         });
         Ok(())
     }
+}
+
+/// A tree that the parent opens where it is root, and the child where it is the user.
+pub(crate) fn tree(
+    facts: &HostFacts,
+    trees: &mut Vec<Tree>,
+    path: &Path,
+    recursive: bool,
+    exact: bool,
+    shift_ids: bool,
+) -> Result<TreeFrom, PlanError> {
+    let shown = path.to_str().ok_or_else(|| PlanError::invalid("path", path.to_string_lossy(), "UTF-8 is needed"))?;
+    Ok(place(facts, trees, TreePath::new(path_text("path", shown)?, recursive, exact), shift_ids))
+}
+
+/// [`tree`] for a place that is known more closely.
+pub(crate) fn place(facts: &HostFacts, trees: &mut Vec<Tree>, place: TreePath, shift_ids: bool) -> TreeFrom {
+    if !facts.privileged {
+        return TreeFrom::Path(place);
+    }
+    trees.push(Tree { place, shift_ids, origin: Origin::Host });
+    TreeFrom::Sent(trees.len() - 1)
+}
+
+/// Where a bind of a container comes from.
+pub(crate) fn bind_place(mount: &Mount) -> Result<Option<(TreePath, bool)>, PlanError> {
+    let Mount::Bind { source, below, recursive, exact, expected, shift_ids, .. } = mount else { return Ok(None) };
+    let shown =
+        source.to_str().ok_or_else(|| PlanError::invalid("path", source.to_string_lossy(), "UTF-8 is needed"))?;
+    let below = below.as_deref().map(|b| text("subpath", b)).transpose()?;
+    let path = path_text("path", shown)?;
+    Ok(Some((TreePath { path, below, recursive: *recursive, exact: *exact, expected: *expected }, *shift_ids)))
+}
+
+/// "l126:l125:…:l0" must fit the option where layers cannot be given one by one.
+pub(crate) fn check_layers(layers: usize, facts: &HostFacts) -> Result<(), PlanError> {
+    let one_string: usize = (0..layers).map(|i| i.to_string().len() + 2).sum();
+    if facts.kernel < (6, 8) && one_string > OPTION_LIMIT {
+        return Err(PlanError::Unsupported {
+            what: format!("an image of {layers} layers"),
+            reason: "kernels before 6.8 take about 60; squash the image".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 pub(super) fn steps(
@@ -124,14 +158,7 @@ fn overlay(
         return Err(PlanError::invalid("image", "", "it has no layer"));
     }
     let append = b.facts.kernel >= (6, 8);
-    // "l126:l125:…:l0"
-    let one_string: usize = (0..lowers.len()).map(|i| i.to_string().len() + 2).sum();
-    if !append && one_string > OPTION_LIMIT {
-        return Err(PlanError::Unsupported {
-            what: format!("an image of {} layers", lowers.len()),
-            reason: "kernels before 6.8 take about 60; squash the image".to_owned(),
-        });
-    }
+    check_layers(lowers.len(), b.facts)?;
     b.steps.push(Step::Scratch { layers: lowers.len() });
     for (index, lower) in lowers.iter().enumerate() {
         let from = b.tree(lower, false, false, true)?;
@@ -298,14 +325,9 @@ fn attributes(flags: MountFlags, suid: u64) -> u64 {
 fn user_mount(b: &mut Builder<'_>, mount: &Mount, suid: u64) -> Result<(), PlanError> {
     check_target(mount.target())?;
     match mount {
-        Mount::Bind { source, below, target, directory, recursive, exact, expected, shift_ids, flags } => {
-            let shown = source
-                .to_str()
-                .ok_or_else(|| PlanError::invalid("path", source.to_string_lossy(), "UTF-8 is needed"))?;
-            let below = below.as_deref().map(|b| text("subpath", b)).transpose()?;
-            let path = path_text("path", shown)?;
-            let place = TreePath { path, below, recursive: *recursive, exact: *exact, expected: *expected };
-            let from = b.place(place, *shift_ids)?;
+        Mount::Bind { target, directory, flags, .. } => {
+            let Some((from, shift_ids)) = bind_place(mount)? else { return Ok(()) };
+            let from = place(b.facts, b.trees, from, shift_ids);
             b.steps.push(Step::Bind {
                 from,
                 target: path_text("mount target", target)?,
