@@ -384,3 +384,28 @@ fn ids_are_random_hex() {
     assert_ne!(one, two);
     assert_eq!(hex_digest(&one), Some(one));
 }
+
+/// Whoever shares a user namespace holds its ids too: they are free when the last holder is gone, and not before.
+#[test]
+fn a_range_is_held_by_all_who_live_in_it() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let make = |beside: Option<&str>| {
+        let wish = RangeWish { beside, ..wish().unwrap() };
+        store.create_container(&NewContainer::default(), Some(wish)).unwrap()
+    };
+    let first = make(None);
+    let second = make(Some(&first.id));
+    assert_eq!(second.range, first.range);
+    store.remove_container(&first.id).unwrap();
+    let third = make(None);
+    assert_ne!(third.range, second.range, "still held by the second");
+    assert_eq!(store.find_container(&second.id).unwrap().range, second.range);
+    store.remove_container(&second.id).unwrap();
+    assert_eq!(make(None).range, first.range, "free again");
+    let gone = RangeWish { beside: Some(&first.id), ..wish().unwrap() };
+    assert!(matches!(
+        store.create_container(&NewContainer::default(), Some(gone)),
+        Err(StoreError::NoSuchContainer { .. })
+    ));
+}
