@@ -37,9 +37,9 @@ fn fill(config: &Config, request: &mut ContainerRequest) {
         request.init = true;
     }
     if !request.log.none {
-        let log = config.log();
-        request.log.max_size = request.log.max_size.or(Some(log.size));
-        request.log.max_files = request.log.max_files.or(Some(log.files));
+        request.log.max_size = request.log.max_size.or(bytes("log.max_size"));
+        let files = config.number("log.max_file").and_then(|n| u32::try_from(n).ok());
+        request.log.max_files = request.log.max_files.or(files);
     }
     let timeout = config.number("container.stop_timeout").and_then(|n| i32::try_from(n).ok());
     request.stop_timeout = request.stop_timeout.or(timeout);

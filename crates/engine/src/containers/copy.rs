@@ -99,9 +99,13 @@ pub fn copy_out(
 ) -> Result<u64, EngineError> {
     engine.recover()?;
     let record = engine.store()?.find_container(query)?;
-    let spec = spec_of(&record)?;
+    let mut spec = spec_of(&record)?;
     let layout = Layout::new(&engine.paths, &record.id);
     let life = Life::of(&layout);
+    if matches!(life, Life::Stopped) {
+        // What is at their places now is looked at as if it were asked for now.
+        crate::resolve::mounts::look_again(&mut spec.mounts, &engine.own_places())?;
+    }
     let source = base_of(path);
     let name = match (to, &source) {
         (HostSide::Path(_), _) => ON_THE_WAY.to_owned(),
@@ -204,9 +208,12 @@ pub fn copy_in(
         HostSide::Stream => None,
         HostSide::Path(path) => Some((named(path)?, host_node(path, options.follow)?)),
     };
-    let spec = spec_of(&record)?;
+    let mut spec = spec_of(&record)?;
     let layout = Layout::new(&engine.paths, &record.id);
     let (life, _held) = hold(&layout, &record)?;
+    if matches!(life, Life::Stopped) {
+        crate::resolve::mounts::look_again(&mut spec.mounts, &engine.own_places())?;
+    }
     let files = Files::Container { spec: &spec, life: &life, writable: true, mounts: true };
     let (input, ours) = match &source {
         None => (crate::images::stdin()?, None),
