@@ -17,6 +17,7 @@ mod protect;
 pub mod request;
 mod resolve;
 pub mod store;
+pub mod system;
 
 pub use bare::sandbox;
 pub use engine::Engine;

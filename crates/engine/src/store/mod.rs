@@ -6,13 +6,16 @@
 //! functions that add and remove layers take a callback that runs inside the transaction, so that a directory and its
 //! row appear and disappear together.
 
+mod check;
 mod containers;
 mod error;
 mod images;
 mod names;
 mod paths;
+mod prune;
 mod ranges;
 mod schema;
+mod select;
 pub mod subid;
 
 #[cfg(test)]
@@ -27,7 +30,9 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 pub use containers::{ContainerRecord, NewContainer, RangeWish};
 pub use error::{ErrorKind, StoreError};
 pub use images::{AddedImage, ImageRecord, NewImage, NewLayer, RemovedImage};
+pub use check::CheckedContainer;
 pub use paths::{LAYER_ROOT, Paths};
+pub use prune::LayerUse;
 pub use ranges::{IdRange, RangePool, SLOT};
 
 /// How long an operation waits for another process that is writing.
