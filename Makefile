@@ -32,9 +32,10 @@ fmt: ## Format the code
 lint: ## Format check and lints
 	@scripts/test.sh lint
 
-install: build ## Install the binary below DESTDIR and PREFIX
+install: build ## Install the binary and its systemd units below DESTDIR and PREFIX
 	@. scripts/env.sh; install -D -m 0755 "$$(built_binary)" "$(DESTDIR)$(PREFIX)/bin/bulkhead"
-	@echo 'installed $(DESTDIR)$(PREFIX)/bin/bulkhead'
+	@scripts/units.sh '$(PREFIX)/bin/bulkhead' '$(DESTDIR)$(PREFIX)/lib/systemd'
+	@echo 'installed $(DESTDIR)$(PREFIX)/bin/bulkhead, and its units for systemd: bulkhead.service'
 
 clean: ## Remove what was built
 	@. scripts/env.sh; cargo clean

@@ -3,18 +3,19 @@
 pub mod attach;
 pub mod completion;
 pub mod create;
+pub mod events;
 pub mod exec;
 pub mod explain;
 pub mod groups;
 pub mod hidden;
 pub mod images;
 pub mod import;
-pub mod info;
 pub mod inspect;
 pub mod kill;
 pub mod load;
 pub mod logs;
 pub mod pause;
+pub mod port;
 pub mod ps;
 pub mod rename;
 pub mod restart;
@@ -24,7 +25,10 @@ pub mod run;
 pub mod sandbox;
 pub mod session;
 pub mod start;
+pub mod stats;
 pub mod stop;
+pub mod system;
+pub mod top;
 pub mod unpause;
 pub mod update;
 pub mod version;
@@ -81,6 +85,10 @@ pub const ALL: &[Entry] = &[
     attach::ENTRY,
     ps::ENTRY,
     logs::ENTRY,
+    top::ENTRY,
+    stats::ENTRY,
+    events::ENTRY,
+    port::ENTRY,
     stop::ENTRY,
     restart::ENTRY,
     kill::ENTRY,
@@ -97,7 +105,7 @@ pub const ALL: &[Entry] = &[
     import::ENTRY,
     load::ENTRY,
     sandbox::ENTRY,
-    info::ENTRY,
+    system::info::ENTRY,
     version::ENTRY,
 ];
 

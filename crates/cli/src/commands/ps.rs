@@ -7,7 +7,7 @@ use super::{Entry, flags_of, images};
 use crate::error::CliError;
 use crate::line::Flags;
 use crate::output::{self, human, template::Format};
-use crate::wire::{self, ContainerSummary, State};
+use crate::wire::{self, ContainerSummary, State, Which};
 use crate::{flags, flags::Needed};
 
 /// The command.
@@ -155,9 +155,18 @@ impl Filter {
 ///
 /// What the engine says, and a template field that does not exist.
 pub fn execute(request: &PsRequest) -> Result<u8, CliError> {
-    let containers = wire::containers(request.size)?;
+    let containers = wire::containers(which(request), request.size)?;
     output::raw(render(&containers, request, human::now())?.as_bytes())?;
     Ok(0)
+}
+
+/// What has to be looked at: with thousands of containers that do not run, it makes a difference.
+fn which(request: &PsRequest) -> Which {
+    match request.last {
+        Some(count) if request.filters.is_empty() => Which::Last(count),
+        _ if request.all => Which::All,
+        _ => Which::Running,
+    }
 }
 
 fn render(containers: &[ContainerSummary], request: &PsRequest, now: i64) -> Result<String, CliError> {
@@ -189,7 +198,7 @@ fn render(containers: &[ContainerSummary], request: &PsRequest, now: i64) -> Res
     format.render(&rows, header)
 }
 
-fn row(container: &ContainerSummary, no_trunc: bool, now: i64) -> Value {
+pub(super) fn row(container: &ContainerSummary, no_trunc: bool, now: i64) -> Value {
     let command = container.command.join(" ");
     let command = if no_trunc { command } else { human::ellipsis(&command, 20) };
     let id = if no_trunc { container.id.clone() } else { container.id.chars().take(12).collect() };

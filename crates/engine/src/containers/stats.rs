@@ -82,8 +82,8 @@ fn sample(engine: &Engine, record: &ContainerRecord, host_memory: u64) -> Sample
     let found = figures(&state.cgroups);
     let usage = found.usage;
     let at = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let at = u64::try_from(at.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000)
-        + u64::try_from(at.tv_nsec).unwrap_or(0);
+    let at =
+        u64::try_from(at.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000) + u64::try_from(at.tv_nsec).unwrap_or(0);
     let by_process = match usage.cpu_nanoseconds.is_none() || usage.memory.is_none() || usage.pids.is_none() {
         true => super::top::without_group(&state),
         false => None,

@@ -49,12 +49,7 @@ pub fn top(engine: &Engine, query: &str, options: &[String]) -> Result<Processes
     by_ps(&pids, options)
 }
 
-fn natively(
-    engine: &Engine,
-    record: &ContainerRecord,
-    table: &Table,
-    pids: &[i32],
-) -> Result<Processes, EngineError> {
+fn natively(engine: &Engine, record: &ContainerRecord, table: &Table, pids: &[i32]) -> Result<Processes, EngineError> {
     let mut names = Names::new(engine, record);
     let clock = Clock::read();
     let rows = pids.iter().filter_map(|pid| table.process(*pid)).map(|p| row(&p, &mut names, &clock)).collect();
@@ -142,8 +137,7 @@ impl Clock {
         if ago > 365 * 86_400 {
             return year.to_string();
         }
-        const MONTHS: [&str; 12] =
-            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
         let name = usize::try_from(month - 1).ok().and_then(|m| MONTHS.get(m)).copied().unwrap_or("?");
         format!("{name}{day:02}")
     }

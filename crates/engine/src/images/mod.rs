@@ -12,9 +12,9 @@ use bulkhead_image::{ImageConfig, Reference};
 
 pub use self::builtin::HOST;
 pub(crate) use self::load::recover;
-pub(crate) use self::stray::{clear_staging, clear_strays, staging_in_use};
 pub use self::load::{ImportRequest, import, load};
 pub use self::prune::{PrunedImages, prune};
+pub(crate) use self::stray::{clear_staging, clear_strays, staging_in_use};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;

@@ -140,7 +140,10 @@ mod tests {
         store.create_container(&NewContainer { name: Some("web".into()), ..NewContainer::default() }, None).unwrap();
         assert_eq!((store.integrity().unwrap(), store.dangling_rows().unwrap()), (vec![], vec![]));
         assert!(store.checked_containers().unwrap()[0].request_readable);
-        store.conn.execute_batch("PRAGMA foreign_keys = OFF; UPDATE containers SET request = '{', image_id = 'x'").unwrap();
+        store
+            .conn
+            .execute_batch("PRAGMA foreign_keys = OFF; UPDATE containers SET request = '{', image_id = 'x'")
+            .unwrap();
         assert!(!store.checked_containers().unwrap()[0].request_readable);
         assert_eq!(store.dangling_rows().unwrap(), ["containers -> images"]);
     }

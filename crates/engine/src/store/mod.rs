@@ -27,10 +27,10 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+pub use check::CheckedContainer;
 pub use containers::{ContainerRecord, NewContainer, RangeWish};
 pub use error::{ErrorKind, StoreError};
 pub use images::{AddedImage, ImageRecord, NewImage, NewLayer, RemovedImage};
-pub use check::CheckedContainer;
 pub use paths::{LAYER_ROOT, Paths};
 pub use prune::LayerUse;
 pub use ranges::{IdRange, RangePool, SLOT};

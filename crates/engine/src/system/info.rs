@@ -118,11 +118,8 @@ fn count(number: usize) -> u64 {
 }
 
 fn security(facts: &HostFacts) -> Vec<String> {
-    let mut all = vec![
-        "name=seccomp,profile=default".to_owned(),
-        "name=userns".to_owned(),
-        "name=no-new-privileges".to_owned(),
-    ];
+    let mut all =
+        vec!["name=seccomp,profile=default".to_owned(), "name=userns".to_owned(), "name=no-new-privileges".to_owned()];
     if facts.has_namespace("cgroup") {
         all.push("name=cgroupns".to_owned());
     }
@@ -193,6 +190,9 @@ mod tests {
         facts.privileged = false;
         facts.landlock_abi = 3;
         let all = security(&facts);
-        assert!(all.contains(&"name=rootless".to_owned()) && all.contains(&"name=landlock,abi=3".to_owned()), "{all:?}");
+        assert!(
+            all.contains(&"name=rootless".to_owned()) && all.contains(&"name=landlock,abi=3".to_owned()),
+            "{all:?}"
+        );
     }
 }

@@ -64,7 +64,8 @@ fn layers(look: &mut Look<'_>) -> Result<(), EngineError> {
     let uses = look.engine.store()?.layer_uses()?;
     for (chain, layer) in &uses {
         if !directory.join(chain).join(LAYER_ROOT).is_dir() {
-            let message = format!("the files of layer {chain} are gone; remove the images that have it, and load them again");
+            let message =
+                format!("the files of layer {chain} are gone; remove the images that have it, and load them again");
             look.found("layer-missing", format!("layer {chain}"), message);
         }
         if layer.images == 0 {
