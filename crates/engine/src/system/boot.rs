@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use bulkhead_sandbox::cgroup::CgroupHandle;
+
 use crate::containers::{self, State};
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -43,6 +45,9 @@ pub(crate) fn mark_lost(engine: &Engine) -> Result<(), EngineError> {
         if layout.read_state().is_some() {
             continue;
         }
+        // Where only the run directory was lost, something of it may live on that nobody looks after.
+        let groups = containers::cgroup_directories(engine, &id)?;
+        CgroupHandle::remove_all(&groups).map_err(|e| EngineError::Start(e.into()))?;
         let exit = ExitState {
             code: LOST,
             since,

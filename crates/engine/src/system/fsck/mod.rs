@@ -112,10 +112,10 @@ fn look(engine: &Engine, repair: Option<&BTreeSet<(&'static str, String)>>) -> R
     if let Err(e) = engine.recover() {
         look.found("recovery", "store", format!("what was left behind cannot be settled: {}", e.chain()));
     }
-    places::check(&mut look)?;
     containers::check(&mut look)?;
     images::check(&mut look)?;
     groups::check(&mut look)?;
+    places::check(&mut look)?;
     Ok(look.findings)
 }
 
