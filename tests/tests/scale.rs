@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use bulkhead_tests::kill::{assert_no_range_is_held, cgroups};
 use bulkhead_tests::{Bench, Said, binary, is_root, skip};
 
-/// System calls that a command and what it starts make; SQLite reads each page of its file by one of them.
-fn calls(bench: &Bench, words: &[&str]) -> BTreeMap<String, usize> {
+/// System calls that a command and what it starts make, all or these only; SQLite reads each page of its file by one.
+fn calls(bench: &Bench, words: &[&str], only: Option<&str>) -> BTreeMap<String, usize> {
     let log = bench.path("calls");
     let mut command = Command::new("strace");
-    command.args(["-f", "-qq", "-o"]).arg(&log).arg(binary()).args(words).envs(bench.env()).stdin(Stdio::null());
+    command.args(["-f", "-qq", "-o"]).arg(&log);
+    command
+        .args(only.map(|calls| format!("--trace={calls}")).iter().chain(only.map(|_| "--seccomp-bpf".into()).iter()));
+    command.arg(binary()).args(words).envs(bench.env()).stdin(Stdio::null());
     Said::from(command.output().expect("strace is installed")).done();
     let mut counts = BTreeMap::new();
     for line in std::fs::read_to_string(&log).expect("a trace").lines() {
@@ -31,49 +34,50 @@ fn calls(bench: &Bench, words: &[&str]) -> BTreeMap<String, usize> {
 
 /// The lowest of some counts: a command that meets another does a little more.
 fn least(bench: &Bench, words: &[&str]) -> BTreeMap<String, usize> {
-    let all = (0..3).map(|_| calls(bench, words));
+    let all = (0..3).map(|_| calls(bench, words, None));
     all.min_by_key(|counts| counts.values().sum::<usize>()).expect("three")
 }
 
-fn assert_same_work(bench: &Bench, words: &[&str]) {
-    let before = least(bench, words);
-    let filled = bench.fill(10_000, 1_000);
-    // The count sees work that grows: the list of all makes a thousand times as many calls.
-    let all = calls(bench, &["ps", "-aq"]);
-    assert!(all.values().sum::<usize>() > 10_000, "{all:?}");
-    let after = least(bench, words);
-    drop(filled);
-    for name in ["pread64", ""] {
-        let sum = |counts: &BTreeMap<String, usize>| -> usize {
-            counts.iter().filter(|(call, _)| name.is_empty() || *call == name).map(|(_, n)| n).sum()
-        };
-        // A tree of pages has a level more, and each look into it one page.
-        let (little, much) = (sum(&before), sum(&after));
-        assert!(
-            much <= little + (little / 5).max(16),
-            "{words:?} {name}: {little} calls, then {much}\n{before:?}\n{after:?}"
-        );
-    }
-}
-
 #[test]
-fn the_work_of_ps_does_not_grow_with_the_store() {
-    let bench = Bench::new();
-    bench.start(&["--name", "runs"], "sleep 1000");
-    assert_same_work(&bench, &["ps"]);
-    assert!(bench.say(&["ps"]).ok().contains("runs"));
-    bench.say(&["rm", "-f", "runs"]).done();
-    bench.assert_empty();
-}
-
-#[test]
-fn the_work_of_a_start_does_not_grow_with_the_store() {
-    if !is_root() {
-        return skip("the_work_of_a_start_does_not_grow_with_the_store", "helpers that work under ptrace");
-    }
+fn the_work_of_ps_and_of_a_start_does_not_grow_with_the_store() {
     let bench = Bench::new();
     assert_eq!(bench.sh(&[], "echo warm").ok(), "warm\n");
-    assert_same_work(&bench, &["run", "--rm", "host", "true"]);
+    bench.start(&["--name", "runs"], "sleep 1000");
+    let mut commands = vec![vec!["ps"], vec!["inspect", "runs"], vec!["create", "--name", "new", "host", "true"]];
+    if is_root() {
+        commands.push(vec!["run", "--rm", "host", "true"]);
+    } else {
+        skip("the_work_of_a_start_does_not_grow_with_the_store", "helpers that work under ptrace");
+        commands.truncate(2);
+    }
+    let look = |words: &Vec<&str>| match words.first() {
+        Some(&"create") => {
+            let counts = calls(&bench, words, None);
+            bench.say(&["rm", "new"]).done();
+            counts
+        }
+        _ => least(&bench, words),
+    };
+    let before: Vec<_> = commands.iter().map(look).collect();
+    let filled = bench.fill(10_000, 1_000);
+    // The count sees work that grows: a list of all opens files of each.
+    let all = calls(&bench, &["ps", "-aq"], Some("open,openat"));
+    let after: Vec<_> = commands.iter().map(look).collect();
+    drop(filled);
+    assert!(all.values().sum::<usize>() > 10_000, "{all:?}");
+    for ((words, before), after) in commands.iter().zip(&before).zip(&after) {
+        for name in ["pread64", ""] {
+            let sum = |counts: &BTreeMap<String, usize>| -> usize {
+                counts.iter().filter(|(call, _)| name.is_empty() || *call == name).map(|(_, n)| n).sum()
+            };
+            // A tree of pages has a level more, and each look into it one page.
+            let (little, much) = (sum(before), sum(after));
+            let few = little + (little / 5).max(16);
+            assert!(much <= few, "{words:?} {name}: {little} calls, then {much}\n{before:?}\n{after:?}");
+        }
+    }
+    assert!(bench.say(&["ps"]).ok().contains("runs"));
+    bench.say(&["rm", "-f", "runs"]).done();
     bench.assert_empty();
     assert_no_range_is_held(&bench);
 }
