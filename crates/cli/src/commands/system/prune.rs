@@ -21,7 +21,7 @@ pub const CONTAINER: Entry = Entry {
     run: |matches| {
         let words: ContainerFlags = flags_of(matches)?;
         let filter = filter(&words.filter, human::now())?;
-        let prune = || Ok(wire::prune_containers(&filter)?);
+        let prune = || wire::prune_containers(&filter);
         go("WARNING! This will remove all stopped containers.\n", words.force, prune)
     },
 };
