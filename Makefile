@@ -32,7 +32,7 @@ fmt: ## Format the code
 lint: ## Format check and lints
 	@scripts/test.sh lint
 
-install: build ## Install the binary, manual pages and completions below DESTDIR and PREFIX
+install: build ## Install the binary, manual pages, completions and systemd units below DESTDIR and PREFIX
 	@. scripts/env.sh; binary="$$(built_binary)"; share="$(DESTDIR)$(PREFIX)/share"; \
 	install -D -m 0755 "$$binary" "$(DESTDIR)$(PREFIX)/bin/bulkhead"; \
 	"$$binary" man "$$share/man/man1"; \
@@ -40,7 +40,8 @@ install: build ## Install the binary, manual pages and completions below DESTDIR
 	"$$binary" completion bash > "$$share/bash-completion/completions/bulkhead"; \
 	"$$binary" completion zsh > "$$share/zsh/site-functions/_bulkhead"; \
 	"$$binary" completion fish > "$$share/fish/vendor_completions.d/bulkhead.fish"
-	@echo 'installed $(DESTDIR)$(PREFIX)/bin/bulkhead'
+	@scripts/units.sh '$(PREFIX)/bin/bulkhead' '$(DESTDIR)$(PREFIX)/lib/systemd'
+	@echo 'installed $(DESTDIR)$(PREFIX)/bin/bulkhead, and its units for systemd: bulkhead.service'
 
 clean: ## Remove what was built
 	@. scripts/env.sh; cargo clean

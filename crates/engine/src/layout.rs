@@ -119,7 +119,7 @@ impl Layout {
         self.run.join("state.json")
     }
 
-    fn exit(&self) -> PathBuf {
+    pub(crate) fn exit(&self) -> PathBuf {
         self.dir.join("exit.json")
     }
 
@@ -143,7 +143,7 @@ impl Layout {
         self.dir.join("name.json")
     }
 
-    fn wanted(&self) -> PathBuf {
+    pub(crate) fn wanted(&self) -> PathBuf {
         self.dir.join("wanted.json")
     }
 
@@ -241,9 +241,16 @@ impl Layout {
     /// # Errors
     /// When it cannot be made.
     pub fn claim(&self) -> Result<Option<OwnedFd>, EngineError> {
-        const PATIENCE: Duration = Duration::from_secs(10);
+        self.claim_within(Duration::from_secs(10))
+    }
+
+    /// [`Layout::claim`], with another patience.
+    ///
+    /// # Errors
+    /// As [`Layout::claim`].
+    pub(crate) fn claim_within(&self, patience: Duration) -> Result<Option<OwnedFd>, EngineError> {
         let since = Instant::now();
-        while since.elapsed() < PATIENCE {
+        while since.elapsed() < patience {
             match std::fs::DirBuilder::new().mode(0o700).create(&self.run) {
                 Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
                     return Err(EngineError::io("make", &self.run)(e));
@@ -272,6 +279,14 @@ impl Layout {
             // The monitor has removed its files: it is done.
             Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(e) => Err(EngineError::io("open", &path)(e)),
+        }
+    }
+
+    /// Forgets that it was ever started: it is about to be removed.
+    pub(crate) fn forget_history(&self) {
+        for file in [self.exit_in_memory(), self.exit(), self.state(), self.wanted()] {
+            // What is not there needs no removal; what cannot be removed now goes with its directory.
+            drop(std::fs::remove_file(file));
         }
     }
 

@@ -21,6 +21,7 @@ pub mod request;
 mod resolve;
 mod sharing;
 pub mod store;
+pub mod system;
 pub mod volumes;
 
 pub use bare::sandbox;

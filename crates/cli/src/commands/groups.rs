@@ -64,12 +64,16 @@ const CONTAINER: &[Verb] = &[
     verb("logs", &logs::ENTRY),
     also("ls", &["ps", "list"], &ps::ENTRY),
     verb("pause", &pause::ENTRY),
+    verb("port", &port::ENTRY),
+    verb("prune", &system::prune::CONTAINER),
     verb("rename", &rename::ENTRY),
     verb("restart", &restart::ENTRY),
     also("rm", &["remove"], &rm::ENTRY),
     verb("run", &run::ENTRY),
     verb("start", &start::ENTRY),
+    verb("stats", &stats::ENTRY),
     verb("stop", &stop::ENTRY),
+    verb("top", &top::ENTRY),
     verb("unpause", &unpause::ENTRY),
     verb("update", &update::ENTRY),
     verb("wait", &wait::ENTRY),
@@ -81,6 +85,7 @@ const IMAGE: &[Verb] = &[
     verb("inspect", &inspect::IMAGE),
     verb("load", &load::ENTRY),
     also("ls", &["list"], &images::ENTRY),
+    verb("prune", &system::prune::IMAGE),
     also("rm", &["remove"], &rmi::ENTRY),
     verb("save", &save::ENTRY),
     verb("tag", &tag::ENTRY),
@@ -94,7 +99,16 @@ const VOLUME: &[Verb] = &[
     also("rm", &["remove"], &volume::ENTRY_RM),
 ];
 
-const SYSTEM: &[Verb] = &[verb("info", &info::ENTRY)];
+const SYSTEM: &[Verb] = &[
+    verb("df", &system::df::ENTRY),
+    verb("events", &events::ENTRY),
+    verb("fsck", &system::fsck::ENTRY),
+    verb("halt", &system::halt::ENTRY),
+    verb("info", &system::info::ENTRY),
+    verb("prune", &system::prune::SYSTEM),
+    verb("restore", &system::restore::ENTRY),
+    verb("unit", &system::unit::ENTRY),
+];
 
 /// The group of this name.
 pub fn find(name: &str) -> Option<&'static Group> {

@@ -160,7 +160,7 @@ pub(super) fn familiar(reference: &str) -> &str {
 }
 
 /// Repository and tag; `<none>` for what is missing.
-fn split(reference: &str) -> (String, String) {
+pub(super) fn split(reference: &str) -> (String, String) {
     let name = reference.split_once('@').map_or(reference, |(name, _)| name);
     match name.rsplit_once(':') {
         // A colon before a slash is the port of a registry.

@@ -7,6 +7,7 @@ pub mod config;
 pub mod cp;
 pub mod create;
 pub mod diff;
+pub mod events;
 pub mod exec;
 pub mod explain;
 pub mod export;
@@ -15,13 +16,13 @@ pub mod hidden;
 pub mod history;
 pub mod images;
 pub mod import;
-pub mod info;
 pub mod inspect;
 pub mod kill;
 pub mod load;
 pub mod logs;
 pub mod man;
 pub mod pause;
+pub mod port;
 pub mod ps;
 pub mod rename;
 pub mod restart;
@@ -32,8 +33,11 @@ pub mod sandbox;
 pub mod save;
 pub mod session;
 pub mod start;
+pub mod stats;
 pub mod stop;
+pub mod system;
 pub mod tag;
+pub mod top;
 pub mod unpause;
 pub mod update;
 pub mod version;
@@ -91,6 +95,10 @@ pub const ALL: &[Entry] = &[
     attach::ENTRY,
     ps::ENTRY,
     logs::ENTRY,
+    top::ENTRY,
+    stats::ENTRY,
+    events::ENTRY,
+    port::ENTRY,
     stop::ENTRY,
     restart::ENTRY,
     kill::ENTRY,
@@ -115,7 +123,7 @@ pub const ALL: &[Entry] = &[
     history::ENTRY,
     sandbox::ENTRY,
     config::ENTRY,
-    info::ENTRY,
+    system::info::ENTRY,
     version::ENTRY,
     completion::ENTRY,
     man::ENTRY,

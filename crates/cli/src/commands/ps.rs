@@ -11,7 +11,7 @@ use crate::error::CliError;
 use crate::flags;
 use crate::line::Flags;
 use crate::output::{self, columns, human, template, template::Format};
-use crate::wire::{self, ContainerSummary, State};
+use crate::wire::{self, ContainerSummary, State, Which};
 
 /// The command.
 pub const ENTRY: Entry = Entry {
@@ -121,9 +121,18 @@ impl PsFlags {
 ///
 /// What the engine says, and a template field that does not exist.
 pub fn execute(request: &PsRequest) -> Result<u8, CliError> {
-    let containers = wire::containers(request.size || request.shows_size)?;
+    let containers = wire::containers(which(request), request.size || request.shows_size)?;
     output::raw(render(&containers, request, human::now())?.as_bytes())?;
     Ok(0)
+}
+
+/// What has to be looked at: with thousands of containers that do not run, it makes a difference.
+fn which(request: &PsRequest) -> Which {
+    match request.last {
+        Some(count) if request.filters.is_empty() => Which::Last(count),
+        _ if request.all => Which::All,
+        _ => Which::Running,
+    }
 }
 
 fn render(containers: &[ContainerSummary], request: &PsRequest, now: i64) -> Result<String, CliError> {
@@ -161,7 +170,7 @@ fn render(containers: &[ContainerSummary], request: &PsRequest, now: i64) -> Res
     format.render_for(&rows, header, if request.no_trunc { None } else { columns::room() })
 }
 
-fn row(container: &ContainerSummary, status: &str, no_trunc: bool, now: i64) -> Value {
+pub(super) fn row(container: &ContainerSummary, status: &str, no_trunc: bool, now: i64) -> Value {
     let command = container.command.join(" ");
     let command = if no_trunc { command } else { human::ellipsis(&command, 20) };
     let id = if no_trunc { container.id.clone() } else { container.id.chars().take(12).collect() };
@@ -211,7 +220,7 @@ fn state_word(state: State) -> &'static str {
 }
 
 /// Docker's words; a container that is weaker than the default says so here, where everybody looks.
-fn status(container: &ContainerSummary, now: i64) -> String {
+pub(super) fn status(container: &ContainerSummary, now: i64) -> String {
     let since = |time: i64| human::duration(now.saturating_sub(time));
     let mut text = match container.state {
         State::Created => "Created".to_owned(),

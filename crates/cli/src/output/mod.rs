@@ -1,5 +1,6 @@
 //! What commands print: columns, templates, JSON, and words for people.
 
+pub mod binary;
 pub mod columns;
 pub mod escape;
 pub mod human;

@@ -14,6 +14,13 @@ pub fn inspect_image(name: &str) -> Result<Option<serde_json::Value>, CliError> 
     engine_images::inspect(engine()?, name).map_err(failed)
 }
 
+/// Labels of an image's configuration.
+pub(super) fn labels(json: &str) -> Vec<(String, String)> {
+    let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+    let labels = value.pointer("/config/Labels").and_then(|l| l.as_object()).cloned().unwrap_or_default();
+    labels.into_iter().filter_map(|(k, v)| Some((k, v.as_str()?.to_owned()))).collect()
+}
+
 /// Every image, the newest first.
 ///
 /// # Errors
@@ -22,11 +29,6 @@ pub fn inspect_image(name: &str) -> Result<Option<serde_json::Value>, CliError> 
 pub fn images() -> Result<Vec<ImageSummary>, CliError> {
     let engine = engine()?;
     let records = engine.store().and_then(|s| Ok(s.list_images()?)).map_err(failed)?;
-    let labels = |json: &str| -> Vec<(String, String)> {
-        let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-        let labels = value.pointer("/config/Labels").and_then(|l| l.as_object()).cloned().unwrap_or_default();
-        labels.into_iter().filter_map(|(k, v)| Some((k, v.as_str()?.to_owned()))).collect()
-    };
     Ok(records
         .into_iter()
         .map(|r| ImageSummary {

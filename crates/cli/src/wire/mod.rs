@@ -6,11 +6,14 @@ pub mod files;
 mod hidden;
 mod images;
 mod lifecycle;
+mod observe;
+mod system;
 mod volumes;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+pub use bulkhead_engine::containers::Which;
 use bulkhead_engine::request::{ContainerRequest, ExecRequest, MountRequest, ProfileName};
 use bulkhead_engine::{Engine, EngineError, containers as engine_containers};
 
@@ -20,6 +23,11 @@ pub use self::images::{images, import, inspect_image, load, remove_image};
 pub use self::lifecycle::{
     Attached, StartOptions, UpdateRequest, attach, create, pause, remove_ended, rename, restart, start, unpause,
     update, wait,
+};
+pub use self::observe::{Event, EventKind, Processes, Published, Sample, StatsOf, events, port, stats, top};
+pub use self::system::{
+    DiskUsage, Finding, PruneFilter, Pruned, Restored, disk_usage, fsck, halt, info, prune_anonymous_volumes,
+    prune_containers, prune_images, restore,
 };
 pub use self::volumes::{
     Usage as VolumeUsage, VolumeSummary, create_volume, inspect_volume, prune_volumes, remove_volume, volume_usage,
@@ -154,6 +162,8 @@ pub struct LogsRequest {
     pub tail: Option<u64>,
     /// Nothing older: nanoseconds since 1970.
     pub since: Option<i64>,
+    /// Nothing newer: nanoseconds since 1970.
+    pub until: Option<i64>,
 }
 
 /// A piece of a container's log.
@@ -322,14 +332,14 @@ fn profile_name(profile: ProfileName) -> Option<String> {
     (profile == ProfileName::Strict).then(|| "strict".to_owned())
 }
 
-/// Every container, the newest first; `sizes` fills [`ContainerSummary::size`].
+/// The containers that are asked for, the newest first; `sizes` fills [`ContainerSummary::size`].
 ///
 /// # Errors
 ///
 /// What the engine says.
-pub fn containers(sizes: bool) -> Result<Vec<ContainerSummary>, CliError> {
+pub fn containers(which: Which, sizes: bool) -> Result<Vec<ContainerSummary>, CliError> {
     let engine = engine()?;
-    let all = engine_containers::list(engine).map_err(failed)?;
+    let all = engine_containers::list(engine, which).map_err(failed)?;
     let images = if sizes { images()? } else { Vec::new() };
     let summary = |one: engine_containers::Summary| {
         let request = &one.record.request;
@@ -383,6 +393,7 @@ pub fn logs(request: &LogsRequest, sink: &mut dyn FnMut(LogEntry<'_>) -> Result<
         follow: request.follow,
         tail: request.tail,
         since: request.since,
+        until: request.until,
     };
     let mut stopped = None;
     let mut show = |piece: engine_containers::Piece<'_>| match sink(LogEntry {
@@ -466,21 +477,4 @@ pub fn sandbox(rootfs: &std::path::Path, args: &[String]) -> Result<u8, CliError
 /// What the engine says.
 pub fn compare(container: &str) -> Result<String, CliError> {
     Ok(engine_containers::explain(engine()?, container).map_err(failed)?.compare(crate::output::width()))
-}
-
-/// Facts about this bulkhead and its host, as a JSON object.
-///
-/// # Errors
-///
-/// What the engine says.
-pub fn info() -> Result<serde_json::Value, CliError> {
-    let engine = engine()?;
-    let facts = engine.facts().map_err(failed)?;
-    Ok(serde_json::json!({
-        "Version": env!("CARGO_PKG_VERSION"),
-        "Root": engine.paths.root,
-        "Run": engine.paths.run,
-        "Rootless": !facts.privileged,
-        "Host": facts,
-    }))
 }

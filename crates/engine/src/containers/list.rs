@@ -1,6 +1,7 @@
 //! `ps`: every container with its state.
 
-use bulkhead_sandbox::spec::SandboxSpec;
+use bulkhead_sandbox::spec::Grant;
+use serde::Deserialize;
 
 use super::stop::process;
 use crate::engine::Engine;
@@ -39,20 +40,47 @@ pub enum State {
     },
 }
 
+/// What a list shows of a specification. The rest, most of it a filter of a thousand instructions, is passed over.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Shown {
+    /// Its program.
+    pub process: ShownProcess,
+    /// Defaults that were loosened.
+    pub grants: Vec<Grant>,
+}
+
+/// A program as a list shows it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ShownProcess {
+    /// Program and arguments.
+    pub args: Vec<String>,
+}
+
+/// Which containers are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All of them.
+    All,
+    /// Those that run, are paused, or are started again in a moment.
+    Running,
+    /// The last made.
+    Last(usize),
+}
+
 /// A container and its state.
 #[derive(Debug)]
 pub struct Summary {
     /// What the store has.
     pub record: ContainerRecord,
-    /// What must hold in it; nothing when its command was interrupted.
-    pub spec: Option<SandboxSpec>,
+    /// What of its specification is shown; nothing when its command was interrupted.
+    pub spec: Option<Shown>,
     /// Its state.
     pub state: State,
     /// `starting`, `healthy` or `unhealthy`, for one that runs and has health checks.
     pub health: Option<String>,
 }
 
-pub(super) fn state_of(layout: &Layout) -> State {
+pub(crate) fn state_of(layout: &Layout) -> State {
     if let Some(state) = layout.read_state() {
         if let Some(ended) = &state.restarting {
             return State::Restarting { code: ended.code, at: ended.at };
@@ -80,40 +108,38 @@ fn health_of(engine: &Engine, record: &ContainerRecord, layout: &Layout, state: 
 /// Bytes on disk of a container's own writable layer.
 #[must_use]
 pub fn writable_size(engine: &Engine, id: &str) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let mut total: u64 = 0;
-    let mut stack = vec![Layout::new(&engine.paths, id).writable().join("upper")];
-    while let Some(dir) = stack.pop() {
-        // What an ordinary user may not look into is not counted.
-        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            total = total.saturating_add(meta.blocks().saturating_mul(512));
-            if meta.is_dir() {
-                stack.push(entry.path());
-            }
-        }
-    }
-    total
+    crate::system::size_of(&Layout::new(&engine.paths, id).writable().join("upper"))
 }
 
-/// Every container, the newest first.
+/// Records of the containers that have a run directory, the newest first. Their number is what it costs, not that of
+/// all containers.
+pub(super) fn running_records(engine: &Engine) -> Result<Vec<ContainerRecord>, EngineError> {
+    let names = std::fs::read_dir(engine.paths.run.join("containers")).into_iter().flatten().flatten();
+    let ids: Vec<String> = names.map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    Ok(engine.store()?.containers_with_ids(&ids)?)
+}
+
+/// The containers that are asked for, the newest first.
 ///
 /// # Errors
 /// What the store says.
-pub fn list(engine: &Engine) -> Result<Vec<Summary>, EngineError> {
+pub fn list(engine: &Engine, which: Which) -> Result<Vec<Summary>, EngineError> {
     engine.recover()?;
-    let records = engine.store()?.list_containers()?;
-    Ok(records
-        .into_iter()
-        .map(|record| {
-            let layout = Layout::new(&engine.paths, &record.id);
-            let state = state_of(&layout);
-            Summary {
-                health: health_of(engine, &record, &layout, state),
-                state,
-                spec: record.spec.as_deref().and_then(|s| serde_json::from_slice(s).ok()),
-                record,
-            }
-        })
-        .collect())
+    let records = match which {
+        Which::All => engine.store()?.list_containers()?,
+        Which::Last(count) => engine.store()?.last_containers(count)?,
+        Which::Running => running_records(engine)?,
+    };
+    let summary = |record: ContainerRecord| {
+        let layout = Layout::new(&engine.paths, &record.id);
+        let state = state_of(&layout);
+        Summary {
+            health: health_of(engine, &record, &layout, state),
+            state,
+            spec: record.spec.as_deref().and_then(|s| serde_json::from_slice(s).ok()),
+            record,
+        }
+    };
+    let runs = |s: &Summary| !matches!(s.state, State::Created | State::Exited { .. });
+    Ok(records.into_iter().map(summary).filter(|s| which != Which::Running || runs(s)).collect())
 }

@@ -74,7 +74,8 @@ fn settle(engine: &Engine, id: &str, layout: &Layout) -> Result<(), EngineError>
 }
 
 /// Settles what the last boot left: containers that were being made, or were to be removed at their end. What was in the
-/// run directory is gone, so they are found in the store. The first command after a boot does it.
+/// run directory is gone, so they are found in the store. Containers that ran get their end written down. The first
+/// command after a boot does it.
 pub(crate) fn sweep(engine: &Engine) -> Result<(), EngineError> {
     for record in engine.store()?.unready_containers()? {
         let layout = Layout::new(&engine.paths, &record.id);
@@ -90,5 +91,5 @@ pub(crate) fn sweep(engine: &Engine) -> Result<(), EngineError> {
             drop(discard(engine, &record.id, true));
         }
     }
-    Ok(())
+    crate::system::mark_lost(engine)
 }

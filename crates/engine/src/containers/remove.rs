@@ -32,15 +32,21 @@ pub(crate) fn cgroup_directories(engine: &Engine, id: &str) -> Result<Vec<PathBu
 /// Removes all of a container that does not run: processes and control groups, files, record and id range, in this
 /// order, so that a range is never free while a file of it exists. With `volumes` also its anonymous volumes that no
 /// other container uses. The caller holds its lock.
-pub(super) fn discard(engine: &Engine, id: &str, volumes: bool) -> Result<(), EngineError> {
+pub(crate) fn discard(engine: &Engine, id: &str, volumes: bool) -> Result<(), EngineError> {
     let layout = Layout::new(&engine.paths, id);
     CgroupHandle::remove_all(&cgroup_directories(engine, id)?).map_err(|e| EngineError::Start(e.into()))?;
+    let record = engine.store()?.find_container(id).ok().filter(|r| r.id == id);
+    if record.as_ref().is_some_and(|r| r.ready && !r.auto_remove) {
+        // From here on it is one that never came to be: whoever finds the rest of its files removes it, now or after a
+        // boot, and nobody takes it for a container that can be started.
+        engine.store()?.unready(id)?;
+    }
+    layout.forget_history();
     if !engine.facts()?.privileged {
         // Only an ordinary user's files are removed by a process of their own, which may be left.
         settle(engine, &layout.dir)?;
     }
     remove_tree(engine, &layout.dir)?;
-    let record = engine.store()?.find_container(id).ok().filter(|r| r.id == id);
     match crate::volumes::remove_container(engine, id, volumes) {
         Ok(()) => {
             if let Some(record) = record {

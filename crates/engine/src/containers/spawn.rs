@@ -14,7 +14,7 @@ use crate::protect::protected_binary;
 
 /// The installed program, for what is to be done by a command of its own, and the environment that points it at this
 /// store.
-pub(super) fn engine_program(engine: &Engine) -> Result<(PathBuf, Vec<(String, String)>), EngineError> {
+pub(crate) fn engine_program(engine: &Engine) -> Result<(PathBuf, Vec<(String, String)>), EngineError> {
     let path = Path::new("/proc/self/exe");
     let program = std::fs::read_link(path).map_err(EngineError::io("read", path))?;
     let mut env: Vec<(String, String)> = [("BULKHEAD_ROOT", &engine.paths.root), ("BULKHEAD_RUN", &engine.paths.run)]

@@ -16,7 +16,7 @@ use crate::request::RestartPolicy;
 use crate::store::ContainerRecord;
 
 /// Seconds between the polite signal and the last one, as Docker has it.
-const GRACE: i64 = 10;
+pub(super) const GRACE: i64 = 10;
 
 /// The first process of a running container, held so that no other can take its number.
 pub(super) fn process(state: &RunState) -> Option<OwnedFd> {
@@ -125,7 +125,7 @@ pub fn restart(engine: &Engine, query: &str, number: Option<i32>, timeout: Optio
 }
 
 /// The container's own stop signal: what was asked, what its image says, or SIGTERM.
-fn stop_signal(engine: &Engine, record: &ContainerRecord) -> Result<i32, EngineError> {
+pub(super) fn stop_signal(engine: &Engine, record: &ContainerRecord) -> Result<i32, EngineError> {
     let image = crate::images::of_container(engine, record).map(|i| i.config.stop_signal).unwrap_or_default();
     let name = record.request.stop_signal.clone().unwrap_or(image);
     if name.is_empty() {
@@ -214,7 +214,7 @@ fn await_removal(engine: &Engine, id: &str) -> Result<(), EngineError> {
 }
 
 /// Waits for the end of the process; false when the deadline passed first.
-fn ended_by(pidfd: &OwnedFd, deadline: Option<Instant>) -> bool {
+pub(super) fn ended_by(pidfd: &OwnedFd, deadline: Option<Instant>) -> bool {
     loop {
         let timeout = deadline.map(|d| {
             let left = d.saturating_duration_since(Instant::now());

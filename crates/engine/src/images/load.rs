@@ -106,14 +106,17 @@ pub(crate) fn recover(engine: &Engine) -> Result<(), EngineError> {
 }
 
 /// Removes one staging directory, whose lock the caller holds.
-fn forget(engine: &Engine, lock: &Path) -> Result<(), EngineError> {
+pub(super) fn forget(engine: &Engine, lock: &Path) -> Result<(), EngineError> {
     let directory = lock.with_extension("");
     crate::containers::thaw(&directory);
     worker::settle(engine, &directory)?;
     crate::volumes::settle(engine, &directory)?;
     engine.store()?.with_known_layers(|known| settle_layers(engine, &directory, known))?;
     worker::remove_tree(engine, &directory)?;
-    std::fs::remove_file(lock).map_err(EngineError::io("remove", lock))
+    match std::fs::remove_file(lock) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(EngineError::io("remove", lock)(e)),
+        _ => Ok(()),
+    }
 }
 
 /// Puts layers back whose removal was not recorded.

@@ -360,6 +360,11 @@ fn selinux(request: &ContainerRequest) -> Result<Option<String>, EngineError> {
 }
 
 /// An identity in words that `explain` and `inspect` show.
+/// Name of a user by number, as the files of a container in these directories have it.
+pub(crate) fn user_name(uid: u32, dirs: &[PathBuf]) -> Option<String> {
+    user::name_of(uid, dirs)
+}
+
 pub(crate) fn show_identity(identity: &Identity) -> String {
     format!("{}:{}", identity.uid, identity.gid)
 }

@@ -89,6 +89,12 @@ pub(super) fn resolve(wanted: &str, more_groups: &[String], dirs: &[PathBuf]) ->
     Ok(User { identity: Identity { uid, gid, groups }, home })
 }
 
+/// Name of a user by number, as the container's own files have it.
+pub(super) fn name_of(uid: u32, dirs: &[PathBuf]) -> Option<String> {
+    let mut file = open_in(dirs, Path::new("etc/passwd"))?;
+    passwd::lookup_user(&mut file, &UserRef::Id(uid)).ok()?.map(|e| e.name).filter(|n| !n.is_empty())
+}
+
 fn group_id(group: &UserRef, dirs: &[PathBuf]) -> Result<u32, EngineError> {
     let name = match group {
         UserRef::Id(id) => return Ok(*id),

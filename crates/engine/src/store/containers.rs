@@ -62,7 +62,7 @@ pub struct ContainerRecord {
 }
 
 /// The columns that [`read_row`] expects, in its order.
-const COLUMNS: &str = "c.id, c.name, c.image_id, c.created, r.start, r.count, c.auto_remove, c.request, c.spec, c.ready \
+pub(super) const COLUMNS: &str = "c.id, c.name, c.image_id, c.created, r.start, r.count, c.auto_remove, c.request, c.spec, c.ready \
      FROM containers c LEFT JOIN id_ranges r ON r.owner = c.id";
 
 impl Store {
@@ -134,10 +134,7 @@ impl Store {
                         Some(other) => ranges::held_by(tx, other)
                             .map_err(&wrap)?
                             .ok_or_else(|| StoreError::NoSuchContainer { query: other.to_owned() })?,
-                        None => {
-                            let taken = ranges::taken(tx).map_err(&wrap)?;
-                            ranges::lowest_free(wish.pool, &taken, wish.forbidden)?
-                        }
+                        None => ranges::free(tx, wish.pool, wish.forbidden).map_err(&wrap)??,
                     };
                     tx.execute(
                         "INSERT INTO id_ranges (start, count, owner) VALUES (?1, ?2, ?3)",
@@ -353,7 +350,7 @@ fn free_name(tx: &Transaction<'_>) -> rusqlite::Result<Result<String, StoreError
 }
 
 /// A row as it is in the table, before its JSON is read.
-struct RawContainer {
+pub(super) struct RawContainer {
     id: String,
     name: String,
     image_id: Option<String>,
@@ -365,7 +362,7 @@ struct RawContainer {
     ready: bool,
 }
 
-fn read_row(row: &Row<'_>) -> rusqlite::Result<RawContainer> {
+pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<RawContainer> {
     let start: Option<u32> = row.get(4)?;
     let count: Option<u32> = row.get(5)?;
     Ok(RawContainer {
@@ -382,7 +379,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<RawContainer> {
 }
 
 impl RawContainer {
-    fn parse(self) -> Result<ContainerRecord, StoreError> {
+    pub(super) fn parse(self) -> Result<ContainerRecord, StoreError> {
         let request = serde_json::from_str(&self.request).map_err(|source| StoreError::Record {
             what: "read the request",
             id: self.id.clone(),

@@ -345,21 +345,21 @@ fn point(tx: &Transaction<'_>, reference: &str, id: &str) -> rusqlite::Result<Op
     Ok(before.filter(|old| old != id))
 }
 
-fn container_using(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Option<(String, String)>> {
+pub(super) fn container_using(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Option<(String, String)>> {
     let sql = "SELECT id, name FROM containers WHERE image_id = ?1 ORDER BY created LIMIT 1";
     tx.prepare_cached(sql)?.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()
 }
 
-fn texts(tx: &Transaction<'_>, sql: &str, argument: Option<&str>) -> rusqlite::Result<Vec<String>> {
+pub(super) fn texts(tx: &Transaction<'_>, sql: &str, argument: Option<&str>) -> rusqlite::Result<Vec<String>> {
     let mut query = tx.prepare_cached(sql)?;
     query.query_map(rusqlite::params_from_iter(argument), |row| row.get(0))?.collect()
 }
 
-fn references(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {
+pub(super) fn references(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {
     texts(tx, "SELECT reference FROM image_refs WHERE image_id = ?1 ORDER BY reference", Some(id))
 }
 
-fn chains(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {
+pub(super) fn chains(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {
     texts(tx, "SELECT chain_id FROM image_layers WHERE image_id = ?1 ORDER BY position", Some(id))
 }
 

@@ -6,14 +6,17 @@
 //! functions that add and remove layers take a callback that runs inside the transaction, so that a directory and its
 //! row appear and disappear together.
 
+mod check;
 mod containers;
 mod error;
 mod images;
 mod layers;
 mod names;
 mod paths;
+mod prune;
 mod ranges;
 mod schema;
+mod select;
 pub mod subid;
 mod volumes;
 
@@ -26,10 +29,12 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+pub use check::CheckedContainer;
 pub use containers::{ContainerRecord, NewContainer, RangeWish, Retire};
 pub use error::{ErrorKind, StoreError};
 pub use images::{AddedImage, ImageRecord, NewImage, NewLayer, RemovedImage};
 pub use paths::{LAYER_RECIPE, LAYER_ROOT, Paths, VOLUME_DATA};
+pub use prune::LayerUse;
 pub use ranges::{IdRange, RangePool, SLOT};
 pub(crate) use volumes::check_volume_name;
 pub use volumes::{NewVolume, User, VolumeRecord, VolumeUse};

@@ -1,6 +1,6 @@
 //! Private id ranges: the lowest slot of a pool that nobody has.
 
-use rusqlite::Transaction;
+use rusqlite::{OptionalExtension, Transaction};
 
 use super::StoreError;
 
@@ -38,17 +38,22 @@ pub struct RangePool {
 }
 
 impl Default for RangePool {
-    /// For root: 8192 slots from 0x70000000 (1,879,048,192), far from the ids that distributions, directory services
-    /// (sssd, winbind) and systemd-nspawn hand out, and below 2^31.
+    /// For root: 32768 slots from 0x70000000 (1,879,048,192), far from the ids that distributions, directory services
+    /// (sssd, winbind) and systemd-nspawn hand out. The first 4096 are below 2^31, and the low ones are taken first.
     fn default() -> Self {
-        RangePool { start: 0x7000_0000, count: 8192 }
+        RangePool { start: 0x7000_0000, count: 32_768 }
     }
 }
 
 impl RangePool {
     /// The slots from the lowest; a pool that would pass the last usable id (2^32 - 2) ends before it.
     fn slots(self) -> impl Iterator<Item = IdRange> {
-        (0..self.count).map_while(move |index| {
+        self.slots_from(0)
+    }
+
+    /// [`RangePool::slots`] without the first ones.
+    fn slots_from(self, first: u32) -> impl Iterator<Item = IdRange> {
+        (first..self.count).map_while(move |index| {
             let offset = index.checked_mul(SLOT)?;
             let start = self.start.checked_add(offset)?;
             let last = start.checked_add(SLOT - 1)?;
@@ -57,8 +62,28 @@ impl RangePool {
     }
 }
 
+/// A slot of `pool` that nobody has: the first one above all that are held, so that the number of containers costs
+/// nothing; when the pool ends there, the lowest hole.
+pub(super) fn free(
+    tx: &Transaction<'_>,
+    pool: RangePool,
+    forbidden: &[IdRange],
+) -> rusqlite::Result<Result<IdRange, StoreError>> {
+    let sql = "SELECT start, count FROM id_ranges ORDER BY start DESC LIMIT 1";
+    let top = tx.prepare_cached(sql)?.query_row([], |row| Ok(IdRange { start: row.get(0)?, count: row.get(1)? }));
+    let above = match top.optional()? {
+        None => 0,
+        Some(top) => top.end().saturating_sub(u64::from(pool.start)).div_ceil(u64::from(SLOT)),
+    };
+    let closed = |slot: &IdRange| forbidden.iter().any(|range| range.overlaps(slot));
+    if let Some(slot) = pool.slots_from(u32::try_from(above).unwrap_or(u32::MAX)).find(|slot| !closed(slot)) {
+        return Ok(Ok(slot));
+    }
+    Ok(lowest_free(pool, &taken(tx)?, forbidden))
+}
+
 /// The lowest slot of `pool` that overlaps neither `taken` nor `forbidden`.
-pub(super) fn lowest_free(pool: RangePool, taken: &[IdRange], forbidden: &[IdRange]) -> Result<IdRange, StoreError> {
+fn lowest_free(pool: RangePool, taken: &[IdRange], forbidden: &[IdRange]) -> Result<IdRange, StoreError> {
     let mut held = 0u64;
     let mut closed = 0u64;
     // `taken` is sorted and made of disjoint ranges, so one walk along it is enough; `forbidden` is a short list.
@@ -83,7 +108,7 @@ pub(super) fn lowest_free(pool: RangePool, taken: &[IdRange], forbidden: &[IdRan
 }
 
 /// Every range that a container holds, lowest first.
-pub(super) fn taken(tx: &Transaction<'_>) -> rusqlite::Result<Vec<IdRange>> {
+fn taken(tx: &Transaction<'_>) -> rusqlite::Result<Vec<IdRange>> {
     let mut query = tx.prepare_cached("SELECT DISTINCT start, count FROM id_ranges ORDER BY start")?;
     let rows = query.query_map([], |row| Ok(IdRange { start: row.get(0)?, count: row.get(1)? }))?;
     rows.collect()
@@ -135,7 +160,7 @@ mod tests {
         assert!(lowest_free(pool, &[], &[]).is_err());
         let default = RangePool::default();
         let last = default.slots().last().unwrap();
-        assert_eq!(default.slots().count(), 8192);
+        assert_eq!(default.slots().count(), 32_768);
         assert!(last.end() < u64::from(u32::MAX));
     }
 }

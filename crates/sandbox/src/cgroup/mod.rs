@@ -4,6 +4,7 @@
 //! the host reserve.
 
 mod devices;
+mod figures;
 mod handle;
 mod v1;
 mod v2;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use self::devices::device_program;
+pub use self::figures::{Figures, figures, members, parents};
 pub use self::handle::{CgroupError, CgroupHandle, Usage, change, usage};
 use crate::facts::{CgroupLayout, HostFacts};
 use crate::spec::Resources;
