@@ -4,9 +4,11 @@
 //! own, and its guard fails the test when anything is left behind.
 
 pub mod canary;
+pub mod dockerd;
 pub mod kill;
 pub mod life;
 pub mod probe;
+pub mod session;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
