@@ -59,11 +59,22 @@ impl Daemon {
             format!("--cgroup-parent=/{group}"),
             "--storage-driver=overlay2".to_owned(),
         ];
-        let fixed = ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false", "--userland-proxy=false"];
+        let fixed =
+            ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-masq=false", "--userland-proxy=false"];
         // In its own network namespace it may forward, and does not warn of what it cannot do.
         let script = "echo 1 > /proc/sys/net/ipv4/ip_forward; exec \"$@\"";
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"])
+            .args([
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--mount",
+                "--net",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+            ])
             .args(["sh", "-c", script, "sh", DAEMON])
             .args(words)
             .args(fixed)

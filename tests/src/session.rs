@@ -332,9 +332,13 @@ mod tests {
         assert!(line_matches("<id>  box", &format!("{id}     box  ")));
         assert!(!line_matches("<id>  box", &format!("{id} box")));
         assert!(!line_matches("<id>", "0123456789aB") && !line_matches("<id>", "0123456789abc"));
-        assert!(line_matches("Up <ago>  x", "Up Less than a second   x") && line_matches("<ago> ago", "12 seconds ago"));
+        assert!(
+            line_matches("Up <ago>  x", "Up Less than a second   x") && line_matches("<ago> ago", "12 seconds ago")
+        );
         assert!(!line_matches("Up <ago>", "Up for long") && !line_matches("<ago>", "seconds"));
-        assert!(line_matches("a <size> b", "a 1.5MB b") && !line_matches("<size>", "1.5") && !line_matches("<size>", "MB"));
+        assert!(
+            line_matches("a <size> b", "a 1.5MB b") && !line_matches("<size>", "1.5") && !line_matches("<size>", "MB")
+        );
         assert!(line_matches("<time> x", "2026-01-02T03:04:05.678901234Z x") && !line_matches("<time>", "yesterdayT"));
         assert!(line_matches("<none> <n>", "<none> 12") && !line_matches("<none>", "none"));
         assert!(line_matches("a<*>b", "ab") && line_matches("a<*>b", "a, then b") && !line_matches("a<*>b", "a"));
@@ -347,11 +351,15 @@ mod tests {
 
     #[test]
     fn a_step_has_what_is_written_below_it() {
-        let text = "== one\n# words\n$ ps -q\n<id>\n\\\n2> *\n! root because\n! docker why\n? 3\n\n% echo E\n! only that\n";
+        let text =
+            "== one\n# words\n$ ps -q\n<id>\n\\\n2> *\n! root because\n! docker why\n? 3\n\n% echo E\n! only that\n";
         let sections = parse(text);
         let steps = &sections[0].steps;
         assert_eq!((sections.len(), steps.len(), steps[0].number), (1, 2, 3));
-        assert_eq!(steps[0].expected, Expected { out: vec!["<id>".into(), String::new()], code: 0, err: vec!["*".into()] });
+        assert_eq!(
+            steps[0].expected,
+            Expected { out: vec!["<id>".into(), String::new()], code: 0, err: vec!["*".into()] }
+        );
         let differs = Expected { code: 3, ..Expected::default() };
         assert_eq!(steps[0].docker, Docker::Differs("why".into(), differs));
         assert_eq!((steps[0].root.as_deref(), steps[0].shell().as_str()), (Some("because"), "E ps -q"));
