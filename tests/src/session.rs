@@ -8,6 +8,7 @@
 //! a line of output    what standard output holds, line by line
 //! ? 125               the exit code, if it is not 0
 //! 2> text             what a line of standard error contains; "2> *" is anything
+//! 2>?                 standard error may hold words although all went well
 //! ! docker ID         from here to the next command: what docker does instead, explained under ID
 //! ! only ID           not for docker at all, explained under ID
 //! ! root REASON       not for an ordinary user
@@ -31,6 +32,8 @@ pub struct Expected {
     pub code: i32,
     /// What standard error contains; empty: nothing is said about it.
     pub err: Vec<String>,
+    /// Whether words in standard error are no surprise.
+    pub talks: bool,
 }
 
 /// How docker compares.
@@ -134,6 +137,8 @@ fn add(step: &mut Step, line: &str, number: usize) {
     };
     if let Some(code) = line.strip_prefix("? ") {
         expected.code = code.parse().unwrap_or_else(|e| panic!("line {number}: {e}"));
+    } else if line == "2>?" {
+        expected.talks = true;
     } else if let Some(text) = line.strip_prefix("2> ") {
         expected.err.push(text.to_owned());
     } else {
@@ -310,7 +315,8 @@ impl Engine {
         }
         let mut what = expected.differs(&said);
         // What went well goes without a word, unless the word is expected.
-        if !docker && what.is_none() && said.code == 0 && expected.err.is_empty() && !said.err.is_empty() {
+        let quiet = said.code == 0 && expected.err.is_empty() && !expected.talks;
+        if !docker && what.is_none() && quiet && !said.err.is_empty() {
             what = Some("words in standard error without an error".to_owned());
         }
         what.map(|what| {
@@ -358,7 +364,7 @@ mod tests {
         assert_eq!((sections.len(), steps.len(), steps[0].number), (1, 2, 3));
         assert_eq!(
             steps[0].expected,
-            Expected { out: vec!["<id>".into(), String::new()], code: 0, err: vec!["*".into()] }
+            Expected { out: vec!["<id>".into(), String::new()], err: vec!["*".into()], ..Expected::default() }
         );
         let differs = Expected { code: 3, ..Expected::default() };
         assert_eq!(steps[0].docker, Docker::Differs("why".into(), differs));
@@ -368,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_difference_is_told() {
-        let expected = Expected { out: vec!["a".into()], code: 1, err: vec!["wrong".into()] };
+        let expected = Expected { out: vec!["a".into()], code: 1, err: vec!["wrong".into()], talks: false };
         let said = |code, out: &str, err: &str| Said { code, out: out.into(), err: err.into() };
         assert_eq!(expected.differs(&said(1, "a\n", "error: wrong thing\n")), None);
         assert!(expected.differs(&said(0, "a\n", "wrong")).is_some_and(|w| w.contains("exit code 0")));
