@@ -4,10 +4,13 @@
 //! own, and its guard fails the test when anything is left behind.
 
 pub mod canary;
+pub mod debian;
+pub mod dockerd;
 pub mod fill;
 pub mod kill;
 pub mod life;
 pub mod probe;
+pub mod session;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

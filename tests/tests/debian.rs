@@ -1,88 +1,13 @@
 //! Real software: a root file system of Debian with nginx and redis, as its packages configure them.
-//!
-//! `debootstrap` makes it once; the archive is kept outside the tree, in `BULKHEAD_TEST_CACHE` or
-//! `/var/cache/bulkhead-tests`, where an ordinary user finds what root has made.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use bulkhead_tests::debian::archive;
 use bulkhead_tests::life::tar;
-use bulkhead_tests::{Bench, eventually, is_root, skip};
-
-const SUITE: &str = "bookworm";
-
-fn cache() -> PathBuf {
-    std::env::var_os("BULKHEAD_TEST_CACHE").map_or_else(|| PathBuf::from("/var/cache/bulkhead-tests"), PathBuf::from)
-}
-
-/// Where this machine gets its own packages from.
-fn mirror() -> String {
-    let mut files: Vec<PathBuf> = vec!["/etc/apt/sources.list".into()];
-    files.extend(std::fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|e| e.path()));
-    files.sort();
-    let uri = |line: &str| {
-        let words = line.split_whitespace();
-        let listed = line.starts_with("deb ") || line.starts_with("URIs:");
-        words
-            .filter(|_| listed)
-            .find(|w| w.contains("://") && w.trim_end_matches('/').ends_with("/debian"))
-            .map(str::to_owned)
-    };
-    let texts = files.iter().filter_map(|f| std::fs::read_to_string(f).ok());
-    let found = texts.flat_map(|t| t.lines().filter_map(uri).collect::<Vec<_>>()).next();
-    found.unwrap_or_else(|| "http://deb.debian.org/debian".to_owned())
-}
-
-fn make(archive: &Path) {
-    let cache = cache();
-    std::fs::create_dir_all(&cache).unwrap();
-    let scratch = tempfile::Builder::new().prefix("debootstrap-").tempdir_in(&cache).unwrap();
-    let target = scratch.path().join("rootfs");
-    let done = Command::new("debootstrap")
-        .args(["--variant=minbase", "--include=nginx-light,redis-server", SUITE])
-        .arg(&target)
-        .arg(mirror())
-        .output()
-        .expect("debootstrap is installed");
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().rev().take(10).collect::<Vec<_>>().join("\n");
-    assert!(done.status.success(), "debootstrap: {}\n{}", said(&done.stdout), said(&done.stderr));
-    let ready = scratch.path().join("archive.tar");
-    // Its owners are what the packages made them.
-    let packed = Command::new("tar")
-        .arg("-C")
-        .arg(&target)
-        .args(["--sort=name", "--numeric-owner", "--exclude=./proc/*", "--exclude=./sys/*", "--exclude=./dev/*"])
-        .args(["--exclude=./var/cache/apt/archives/*.deb", "--exclude=./var/lib/apt/lists/*", "-cf"])
-        .arg(&ready)
-        .arg(".")
-        .status();
-    assert!(packed.expect("tar starts").success());
-    std::fs::rename(&ready, archive).unwrap();
-}
-
-/// The archive, made on first use.
-fn archive() -> Option<&'static Path> {
-    static ARCHIVE: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let found = ARCHIVE.get_or_init(|| {
-        let places = [cache(), PathBuf::from("/var/cache/bulkhead-tests")];
-        let name = format!("{SUITE}-nginx-light-redis-server-1.tar");
-        if let Some(there) = places.iter().map(|p| p.join(&name)).find(|p| p.is_file()) {
-            return Some(there);
-        }
-        if !is_root() {
-            return None;
-        }
-        let archive = cache().join(name);
-        make(&archive);
-        Some(archive)
-    });
-    found.as_deref()
-}
+use bulkhead_tests::{Bench, eventually, skip};
 
 fn imported(test: &str) -> Option<Bench> {
-    let Some(archive) = archive() else {
+    let Some(archive) = archive("nginx-light-redis-server-1", "nginx-light,redis-server", &[]) else {
         skip(test, "the archive that root's run of this test makes with debootstrap");
         return None;
     };
