@@ -25,10 +25,14 @@ fn on_a_small_disk(bench: &Bench, script: &str) -> Said {
 /// Every command at every size of the room that is left.
 const SCRIPT: &str = "
     $B run --rm host true || exit 90
+    mkdir $D/files; head -c 30000 /dev/zero > $D/files/zero; tar -C $D/files -cf $D/files.tar .
+    $B import $D/files.tar made/image > /dev/null || exit 88
     for left in 0 4 8 12 16 20 28 40 60 100 200; do
         $B create --name made host true > /dev/null || exit 91
         $B run -d --name runs --restart always host sleep 600 > /dev/null || exit 92
         $B run --name ended host sh -c 'echo kept > /opt/file' || exit 93
+        $B create --name data made/image /nothing > /dev/null || exit 87
+        $B cp $D/files/zero data:/more || exit 86
         fill $left
         try $B create --name new host true
         try $B run --name fresh host true
@@ -39,7 +43,7 @@ const SCRIPT: &str = "
         try $B update --restart no runs
         try $B exec runs true
         try $B volume create full
-        try $B commit ended image
+        try $B commit data made/other
         try $B cp $D/err ended:/opt/copy
         try $B stop -t 0 runs
         try $B start runs
@@ -50,7 +54,7 @@ const SCRIPT: &str = "
         $B rename over ended 2> /dev/null
         [ \"$($B start -a ended; $B cp ended:/opt/file - | tar xO)\" = kept ] || exit 96
         for c in $($B ps -aq); do $B rm -f $c > /dev/null || exit 97; done
-        for i in $($B images -q); do $B rmi -f $i > /dev/null || exit 98; done
+        for i in $($B images -q made/other); do $B rmi -f $i > /dev/null || exit 98; done
         $B volume prune -af > /dev/null
         $B system fsck > /dev/null || exit 99
         [ \"$(ls $D/root/containers $D/run/containers | grep -c .)\" = 3 ] || { ls $D/root/containers $D/run/containers; exit 89; }

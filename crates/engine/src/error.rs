@@ -123,6 +123,16 @@ impl EngineError {
         }
     }
 
+    /// Whether there was no room on a disk.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            Self::Store(e) => e.is_full(),
+            _ => false,
+        }
+    }
+
     /// The whole chain as one line.
     #[must_use]
     pub fn chain(&self) -> String {

@@ -153,6 +153,16 @@ impl Layout {
         read_json(&self.wanted())
     }
 
+    /// Notes for the monitor that the container was stopped: in memory, so that it never lacks room.
+    pub(crate) fn mark_stopped(&self) {
+        drop(std::fs::write(self.run.join("stopped"), ""));
+    }
+
+    /// Whether the container was stopped in this run.
+    pub(crate) fn is_marked_stopped(&self) -> bool {
+        self.run.join("stopped").exists()
+    }
+
     /// Writes what the user wants of it.
     ///
     /// # Errors

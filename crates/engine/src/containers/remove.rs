@@ -39,7 +39,14 @@ pub(crate) fn discard(engine: &Engine, id: &str, volumes: bool) -> Result<(), En
     if record.as_ref().is_some_and(|r| r.ready && !r.auto_remove) {
         // From here on it is one that never came to be: whoever finds the rest of its files removes it, now or after a
         // boot, and nobody takes it for a container that can be started.
-        engine.store()?.unready(id)?;
+        match engine.store()?.unready(id) {
+            Err(e) if e.is_full() => {
+                // What it wrote may be what fills the disk; without it there is room to write down that it goes.
+                remove_tree(engine, &layout.writable())?;
+                engine.store()?.unready(id)?;
+            }
+            other => other?,
+        }
     }
     layout.forget_history();
     if !engine.facts()?.privileged {

@@ -77,9 +77,14 @@ pub fn kill(engine: &Engine, query: &str, number: i32) -> Result<(), EngineError
     Ok(())
 }
 
-/// From here on the container is not started again by itself.
+/// From here on the container is not started again by itself. On a full disk, which may be the container's own doing,
+/// it is only its monitor that knows: nobody is kept from stopping what fills the disk.
 fn stay_stopped(layout: &Layout) -> Result<(), EngineError> {
-    layout.write_wanted(Wanted::Stopped)?;
+    layout.mark_stopped();
+    match layout.write_wanted(Wanted::Stopped) {
+        Err(e) if !e.is_full() => return Err(e),
+        _ => {}
+    }
     crate::monitor::control::stay_stopped(layout);
     Ok(())
 }

@@ -363,9 +363,15 @@ impl Life<'_> {
         }
     }
 
+    /// Whether somebody has stopped it.
+    fn is_to_stay(&self) -> bool {
+        let layout = &self.order.layout;
+        layout.is_marked_stopped() || layout.read_wanted() == Some(Wanted::Stopped)
+    }
+
     /// The pause before the next run, if there is to be one.
     fn again(&mut self, exit: &ExitState, ran: Duration) -> Option<Duration> {
-        if self.stopped || self.order.layout.read_wanted() == Some(Wanted::Stopped) {
+        if self.stopped || self.is_to_stay() {
             return None;
         }
         let policy = read_json(&self.order.layout.policy()).unwrap_or(self.order.restart);
@@ -391,7 +397,7 @@ impl Life<'_> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return self.order.layout.read_wanted() != Some(Wanted::Stopped);
+                return !self.is_to_stay();
             }
             let mut doors: Vec<Door> = Vec::new();
             let mut polled = Vec::new();

@@ -250,6 +250,16 @@ impl StoreError {
         }
     }
 
+    /// Whether there was no room on the disk of the store.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            StoreError::Database { source, .. } => source.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            StoreError::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
     /// The class of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {

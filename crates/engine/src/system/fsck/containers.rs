@@ -157,14 +157,26 @@ fn specification(look: &mut Look<'_>, record: &CheckedContainer, layout: &Layout
 }
 
 fn ranges(look: &mut Look<'_>, records: &[CheckedContainer]) {
-    let mut all: Vec<(IdRange, &str)> = records.iter().filter_map(|r| Some((r.range?, r.id.as_str()))).collect();
+    let mut all: Vec<(IdRange, &CheckedContainer)> = records.iter().filter_map(|r| Some((r.range?, r))).collect();
     all.sort_by_key(|(range, _)| range.start);
     for (one, other) in all.iter().zip(all.iter().skip(1)) {
-        if one.0.overlaps(&other.0) {
-            let message = format!("containers {} and {} have ids in common", one.1, other.1);
-            look.found("range-overlap", format!("container {}", other.1), message);
+        if one.0.overlaps(&other.0) && !(one.0 == other.0 && share_ids(one.1, other.1)) {
+            let message = format!("containers {} and {} have ids in common", one.1.id, other.1.id);
+            look.found("range-overlap", format!("container {}", other.1.id), message);
         }
     }
+}
+
+/// Whether two containers were meant to have the same ids: one joined namespaces of the other, or both those of a third.
+fn share_ids(one: &CheckedContainer, other: &CheckedContainer) -> bool {
+    let joined = |container: &CheckedContainer| -> String {
+        let spec: serde_json::Value =
+            container.spec.as_deref().and_then(|s| serde_json::from_slice(s).ok()).unwrap_or_default();
+        let with = spec.pointer("/share/with").and_then(serde_json::Value::as_str);
+        // One that joined nobody is the root of its own family.
+        with.unwrap_or(&container.id).to_owned()
+    };
+    joined(one) == joined(other)
 }
 
 /// A directory of a container that is not recorded. It may hold what somebody wants back, so it is put aside.
