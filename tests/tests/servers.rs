@@ -34,6 +34,8 @@ struct Service {
     changes: &'static [&'static str],
     /// Where its data is.
     data: &'static str,
+    /// Its health check.
+    health: &'static str,
     /// Flags of `run`.
     flags: &'static [&'static str],
     /// User that the first process has in the end.
@@ -55,13 +57,9 @@ struct Service {
 const NGINX: Service = Service {
     name: "nginx",
     prepare: "echo welcome > /usr/share/nginx/html/index.html",
-    changes: &[
-        "ENTRYPOINT [\"/docker-entrypoint.sh\"]",
-        "CMD [\"nginx\", \"-g\", \"daemon off;\"]",
-        "EXPOSE 80",
-        "HEALTHCHECK --interval=1s CMD get 80 /index.html | grep -q welcome",
-    ],
+    changes: &["ENTRYPOINT [\"/docker-entrypoint.sh\"]", "CMD [\"nginx\", \"-g\", \"daemon off;\"]", "EXPOSE 80"],
     data: "/usr/share/nginx/html",
+    health: "get 80 /index.html | grep -q welcome",
     flags: &["-e", "NGINX_PORT=80", "--stop-signal", "SIGQUIT"],
     user: "root",
     ready: "get 80 / | grep -q welcome && stat -c %U /proc/[0-9]* 2>/dev/null | grep -q www-data && echo ready",
@@ -84,9 +82,9 @@ const REDIS: Service = Service {
         "ENTRYPOINT [\"/docker-entrypoint.sh\"]",
         "CMD [\"redis-server\"]",
         "EXPOSE 6379",
-        "HEALTHCHECK --interval=1s CMD redis-cli ping | grep -q PONG",
     ],
     data: "/data",
+    health: "redis-cli ping | grep -q PONG",
     flags: &[],
     user: "redis",
     ready: "redis-cli ping | grep -q PONG && echo ready",
@@ -110,9 +108,9 @@ const POSTGRES: Service = Service {
         "ENTRYPOINT [\"/docker-entrypoint.sh\"]",
         "CMD [\"postgres\"]",
         "EXPOSE 5432",
-        "HEALTHCHECK --interval=1s CMD pg_isready -h 127.0.0.1",
     ],
     data: "/var/lib/postgresql/data",
+    health: "pg_isready -h 127.0.0.1",
     flags: &["-e", "POSTGRES_PASSWORD=secret", "--stop-signal", "SIGINT"],
     user: "postgres",
     ready: "PGPASSWORD=secret psql -h 127.0.0.1 -U postgres app -Atc \"SELECT 'ready'\"",
@@ -130,14 +128,9 @@ const POSTGRES: Service = Service {
 const MARIADB: Service = Service {
     name: "mariadb",
     prepare: "mkdir -p /var/lib/mysql && chown mysql:mysql /var/lib/mysql",
-    changes: &[
-        "VOLUME /var/lib/mysql",
-        "ENTRYPOINT [\"/docker-entrypoint.sh\"]",
-        "CMD [\"mariadbd\"]",
-        "EXPOSE 3306",
-        "HEALTHCHECK --interval=1s CMD mariadb-admin -h 127.0.0.1 -u app -psecret ping",
-    ],
+    changes: &["VOLUME /var/lib/mysql", "ENTRYPOINT [\"/docker-entrypoint.sh\"]", "CMD [\"mariadbd\"]", "EXPOSE 3306"],
     data: "/var/lib/mysql",
+    health: "mariadb-admin -h 127.0.0.1 -u app -psecret ping",
     flags: &["-e", "MARIADB_PASSWORD=secret"],
     user: "mysql",
     ready: "mariadb -h 127.0.0.1 -u app -psecret app -Ne \"SELECT 'ready'\"",
@@ -159,9 +152,9 @@ const NODE: Service = Service {
         "ENTRYPOINT [\"/docker-entrypoint.sh\"]",
         "CMD [\"server.js\"]",
         "EXPOSE 80",
-        "HEALTHCHECK --interval=1s CMD get 80 / | grep -q uid",
     ],
     data: "/srv/data",
+    health: "get 80 / | grep -q uid",
     flags: &[],
     user: "node",
     ready: "get 80 / | grep -q 'uid 1000' && echo ready",
@@ -183,9 +176,9 @@ const TOMCAT: Service = Service {
         "ENTRYPOINT [\"/docker-entrypoint.sh\"]",
         "CMD [\"/usr/share/tomcat10/bin/catalina.sh\", \"run\"]",
         "EXPOSE 8080",
-        "HEALTHCHECK --interval=2s CMD get 8080 / | grep -q page",
     ],
     data: "/srv/tomcat",
+    health: "get 8080 / | grep -q page",
     flags: &[],
     user: "tomcat",
     ready: "get 8080 / | grep -q 'from a page: 42' && echo ready",
@@ -244,7 +237,8 @@ impl Service {
     fn start(&self, bench: &Bench, image: &str) {
         let volume = format!("{}-data:{}", self.name, self.data);
         let words = ["run", "-d", "--name", self.name, "-v", &volume, "--restart", "always"];
-        bench.say(&[&words, self.flags, &[image]].concat()).done();
+        let health = ["--health-cmd", self.health, "--health-interval", "1s"];
+        bench.say(&[&words, &health[..], self.flags, &[image]].concat()).done();
         self.answers(bench, 60, self.ready, "ready");
     }
 
