@@ -42,7 +42,7 @@ pub(crate) fn discard(engine: &Engine, id: &str, volumes: bool) -> Result<(), En
         match engine.store()?.unready(id) {
             Err(e) if e.is_full() => {
                 // What it wrote may be what fills the disk; without it there is room to write down that it goes.
-                remove_tree(engine, &layout.writable())?;
+                empty(engine, &layout)?;
                 engine.store()?.unready(id)?;
             }
             other => other?,
@@ -65,6 +65,19 @@ pub(crate) fn discard(engine: &Engine, id: &str, volumes: bool) -> Result<(), En
     }
     layout.clear_run();
     Ok(())
+}
+
+/// Takes away what a container has written, and leaves it whole otherwise.
+fn empty(engine: &Engine, layout: &Layout) -> Result<(), EngineError> {
+    use std::os::unix::fs::MetadataExt;
+    let upper = layout.writable().join("upper");
+    let found = std::fs::metadata(&upper).map_err(EngineError::io("look at", &upper))?;
+    remove_tree(engine, &upper)?;
+    std::fs::create_dir(&upper).map_err(EngineError::io("make", &upper))?;
+    let mode = rustix::fs::Mode::from_raw_mode(found.mode() & 0o7777);
+    rustix::fs::chmod(&upper, mode).map_err(EngineError::io("set the mode of", &upper))?;
+    let (user, group) = (rustix::fs::Uid::from_raw(found.uid()), rustix::fs::Gid::from_raw(found.gid()));
+    rustix::fs::chown(&upper, Some(user), Some(group)).map_err(EngineError::io("give to the container", &upper))
 }
 
 /// Removes a container; `force` kills a running one first, `volumes` takes its anonymous volumes along.
