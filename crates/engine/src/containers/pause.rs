@@ -39,8 +39,8 @@ impl Freezer {
 
     /// Whether freezing was asked for.
     fn is_asked(&self) -> bool {
-        let text = std::fs::read_to_string(&self.file).unwrap_or_default();
-        text.trim() != self.thawed
+        // A group that is gone holds nobody.
+        std::fs::read_to_string(&self.file).is_ok_and(|text| text.trim() != self.thawed)
     }
 }
 
@@ -52,7 +52,13 @@ pub(crate) fn is_paused(state: &RunState) -> bool {
 /// Lets a paused container go on, if it is one: what was sent to it takes effect then.
 pub(super) fn thaw(state: &RunState) -> Result<(), EngineError> {
     match Freezer::of(state).filter(Freezer::is_asked) {
-        Some(freezer) => freezer.write(freezer.thawed),
+        // One that has ended meanwhile needs no word.
+        Some(freezer) => match std::fs::write(&freezer.file, freezer.thawed) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound && e.raw_os_error() != Some(19) => {
+                Err(EngineError::io("write", &freezer.file)(e))
+            }
+            _ => Ok(()),
+        },
         None => Ok(()),
     }
 }
