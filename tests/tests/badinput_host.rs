@@ -21,24 +21,27 @@ fn no_id_range_left() {
         return;
     }
     let bench = Bench::new();
-    // Somebody else has all of the pool: 8192 ranges from 0x70000000.
-    std::fs::write(bench.path("subuid"), "other:1879048192:536870912\n").unwrap();
+    // Somebody else has all of the pool: 32768 ranges from 0x70000000.
+    std::fs::write(bench.path("subuid"), "other:1879048192:2147483648\n").unwrap();
     let said = apart(&bench, "mount --bind $D/subuid /etc/subuid && exec $B run --rm host true");
     let error = said.fails(125);
     for part in
-        ["no id range of 65536 ids is left", "1879048192..", "8192 overlap /etc/subuid", "hint: ", "bulkhead rm"]
+        ["no id range of 65536 ids is left", "1879048192..", "32768 overlap /etc/subuid", "hint: ", "bulkhead rm"]
     {
         assert!(error.contains(part), "no {part:?} in {error}");
     }
     assert_eq!(error.lines().count(), 2, "{error}");
     bench.assert_empty();
     // One range is free, and two containers want it.
-    std::fs::write(bench.path("subuid"), format!("other:{}:{}\n", 1_879_048_192_u32 + 65_536, 536_870_912 - 65_536))
-        .unwrap();
+    std::fs::write(
+        bench.path("subuid"),
+        format!("other:{}:{}\n", 1_879_048_192_u32 + 65_536, 2_147_483_648_u32 - 65_536),
+    )
+    .unwrap();
     let script = "mount --bind $D/subuid /etc/subuid && $B run -d --name one host sleep 100 && ! $B run --rm host true && $B rm -f one && exec $B run --rm host true";
     let said = apart(&bench, script);
     assert_eq!(said.code, 0, "{}", said.err);
-    assert!(said.err.contains("1 slots are in use by containers, 8191 overlap"), "{}", said.err);
+    assert!(said.err.contains("1 slots are in use by containers, 32767 overlap"), "{}", said.err);
     bench.assert_empty();
     assert_no_range_is_held(&bench);
 }
