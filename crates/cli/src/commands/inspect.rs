@@ -92,7 +92,7 @@ pub struct InspectRequest {
 
 impl InspectFlags {
     fn into_request(self) -> Result<InspectRequest, CliError> {
-        let kind = flags::optional("--type", self.kind.as_deref(), |text| match text {
+        let kind = flags::optionally_meant("--type", self.kind.as_deref(), |text| match text {
             "container" => Ok(Kind::Container),
             "image" => Ok(Kind::Image),
             "volume" => Ok(Kind::Volume),
