@@ -81,6 +81,9 @@ fn a_running_container_is_removed_only_by_force() {
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
     bench.assert_empty();
     assert!(bench.say(&["rm", "one"]).fails(1).contains("No such container"));
+    let nothing = bench.say(&["rm", "-f", "one"]);
+    assert_eq!((nothing.code, nothing.out.as_str()), (0, ""));
+    assert!(nothing.err.contains("No such container"), "{nothing:?}");
 }
 
 /// All processes go with the first one, also those that ignore everything.

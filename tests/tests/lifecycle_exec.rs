@@ -34,6 +34,11 @@ fn exec_takes_user_directory_and_environment() {
     assert_eq!(out, "nobody\n/opt\n2 3 /nonexistent\n");
     assert_eq!(bench.say(&["exec", "-u", "5:6", "box", "id", "-G"]).ok(), "6\n");
     let none = bench.say(&["exec", "-u", "nosuchuser", "box", "true"]).fails(1);
+    // `run -w` makes a directory; what joins finds it or does not start.
+    let nowhere = bench.say(&["exec", "-w", "/no/such", "box", "pwd"]).fails(126);
+    assert!(nowhere.contains("/no/such") && nowhere.contains("hint:"), "{nowhere}");
+    bench.say(&["exec", "-d", "-w", "/etc/passwd", "box", "pwd"]).done_with(126);
+    bench.say(&["exec", "box", "ls", "/no"]).done_with(2);
     assert!(none.contains("nosuchuser") && none.contains("--user"), "{none}");
 }
 

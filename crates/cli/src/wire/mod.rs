@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 pub use bulkhead_engine::containers::Which;
 use bulkhead_engine::request::{ContainerRequest, ExecRequest, MountRequest, ProfileName};
+use bulkhead_engine::store::StoreError;
 use bulkhead_engine::{Engine, EngineError, containers as engine_containers};
 
 pub use self::config::{ConfigRow, ConfigShown, config, default_profile, detach_keys};
@@ -434,9 +435,12 @@ pub fn kill(container: &str, signal: i32) -> Result<(), CliError> {
 ///
 /// # Errors
 ///
-/// What the engine says.
+/// What the engine says; that there is none is exit code 0 with `force`, as Docker has it.
 pub fn remove(container: &str, force: bool, volumes: bool) -> Result<(), CliError> {
-    engine_containers::remove(engine()?, container, force, volumes).map_err(failed)
+    engine_containers::remove(engine()?, container, force, volumes).map_err(|error| {
+        let none = matches!(error, EngineError::Store(StoreError::NoSuchContainer { .. }));
+        if none && force { told(&error, 0) } else { failed(error) }
+    })
 }
 
 /// A container in the form of Docker's `inspect`; `None` when there is none of that name.
