@@ -55,7 +55,7 @@ pub fn execute(words: &StartFlags) -> Result<u8, CliError> {
 }
 
 fn one(name: &str, stdin: bool, keys: Option<Vec<u8>>) -> Result<u8, CliError> {
-    let tty = wire::inspect_container(name)?.and_then(|v| v.pointer("/Config/Tty")?.as_bool()).unwrap_or(false);
+    let tty = wire::inspect_container(name, false)?.and_then(|v| v.pointer("/Config/Tty")?.as_bool()).unwrap_or(false);
     session::check_terminal(stdin, tty, false)?;
     let options = StartOptions { attach: true, stdin, size: session::size(tty, false) };
     let started = wire::start(name, options).map_err(|e| e.with_code(FAILED))?;

@@ -448,8 +448,19 @@ pub fn remove(container: &str, force: bool, volumes: bool) -> Result<(), CliErro
 /// # Errors
 ///
 /// What the engine says; a prefix that fits several containers is an error.
-pub fn inspect_container(name: &str) -> Result<Option<serde_json::Value>, CliError> {
-    engine_containers::inspect(engine()?, name).map_err(failed)
+pub fn inspect_container(name: &str, sizes: bool) -> Result<Option<serde_json::Value>, CliError> {
+    let engine = engine()?;
+    let mut found = engine_containers::inspect(engine, name).map_err(failed)?;
+    if let Some(serde_json::Value::Object(shown)) = found.as_mut().filter(|_| sizes) {
+        let text = |key: &str| shown.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let own = engine_containers::writable_size(engine, text("Id"));
+        let image = text("Image").trim_start_matches("sha256:").to_owned();
+        let below = images()?.into_iter().find(|one| one.id.trim_start_matches("sha256:") == image);
+        let all = own.saturating_add(below.map_or(0, |one| one.size));
+        shown.insert("SizeRw".to_owned(), own.into());
+        shown.insert("SizeRootFs".to_owned(), all.into());
+    }
+    Ok(found)
 }
 
 /// What holds a container in, and which defaults were loosened: as text, or as JSON.

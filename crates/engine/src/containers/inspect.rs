@@ -83,13 +83,21 @@ fn restart_policy(policy: RestartPolicy) -> Value {
 }
 
 fn log_config(asked: &LogRequest) -> Value {
-    match crate::resolve::log(asked) {
-        Some(limits) => json!({
-            "Type": "json-file",
-            "Config": { "max-size": limits.size.to_string(), "max-file": limits.files.to_string() },
-        }),
-        None => json!({ "Type": "none", "Config": {} }),
+    let mut config = serde_json::Map::new();
+    if let Some(files) = asked.max_files {
+        config.insert("max-file".to_owned(), json!(files.to_string()));
     }
+    if let Some(size) = asked.max_size {
+        config.insert("max-size".to_owned(), json!(short_size(size)));
+    }
+    json!({ "Type": if asked.none { "none" } else { "json-file" }, "Config": config })
+}
+
+/// A size the way people write it: `10m`.
+fn short_size(bytes: u64) -> String {
+    let unit =
+        [(30, "g"), (20, "m"), (10, "k")].into_iter().find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift));
+    unit.map_or_else(|| bytes.to_string(), |(shift, letter)| format!("{}{letter}", bytes >> shift))
 }
 
 fn security(spec: &SandboxSpec) -> Value {
@@ -169,7 +177,7 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
             "RestartPolicy": restart_policy(request.restart),
             "LogConfig": log_config(&request.log),
         },
-        "Mounts": spec.iter().flat_map(|s| &s.mounts).map(|m| crate::volumes::show_mount(m, request)).collect::<Vec<_>>(),
+        "Mounts": spec.iter().flat_map(|s| &s.mounts).filter_map(|m| crate::volumes::show_mount(m, request)).collect::<Vec<_>>(),
         "Config": {
             "Hostname": spec.as_ref().map(|s| s.hostname.clone()).unwrap_or_default(),
             "User": request.user.clone().unwrap_or_default(),
@@ -201,7 +209,14 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
 
 #[cfg(test)]
 mod tests {
-    use super::time;
+    use super::{short_size, time};
+
+    #[test]
+    fn sizes_are_written_as_people_write_them() {
+        for (bytes, text) in [(4096, "4k"), (10 << 20, "10m"), (2 << 30, "2g"), (4097, "4097"), (0, "0")] {
+            assert_eq!(short_size(bytes), text);
+        }
+    }
 
     #[test]
     fn times_are_written_as_docker_writes_them() {
