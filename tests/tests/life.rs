@@ -58,7 +58,9 @@ fn a_start_that_fails_leaves_the_container_as_it_was() {
     bench.say(&["create", "--name", "bad", "host", "/no/such/program"]).done();
     bench.say(&["start", "bad"]).done_with(1);
     bench.say(&["start", "-a", "bad"]).done_with(1);
-    assert_eq!(bench.state("bad").0, "created");
+    assert_eq!(bench.state("bad"), ("created".to_owned(), 127));
+    let why = bench.look("bad", "/State/Error");
+    assert!(why.as_str().is_some_and(|text| text.contains("/no/such/program")), "{why}");
     bench.say(&["create", "--name", "worse", "no-such-image"]).done_with(1);
     bench.say(&["create", "--name", "bad", "host"]).done_with(1);
     bench.say(&["start", "nobody"]).done_with(1);

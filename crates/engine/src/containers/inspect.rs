@@ -42,6 +42,8 @@ fn state(engine: &Engine, record: &ContainerRecord, check: Option<&Check>) -> Va
         State::Exited { .. } => ("exited", false),
     };
     let exit = run.as_ref().and_then(|r| r.restarting.clone()).or(exit);
+    // A start that came to nothing, as long as nothing came of one since.
+    let failed = layout.read_failed().filter(|_| !running && run.is_none());
     let zero = "0001-01-01T00:00:00Z".to_owned();
     let since = run.as_ref().map(|r| r.since).or(exit.as_ref().map(|e| e.since)).filter(|t| *t > 0);
     // Between two runs the last end is the newest there is to know.
@@ -54,8 +56,15 @@ fn state(engine: &Engine, record: &ContainerRecord, check: Option<&Check>) -> Va
         "Dead": false,
         "OOMKilled": exit.as_ref().is_some_and(|e| e.out_of_memory),
         "Pid": run.as_ref().filter(|_| running).map_or(0, |r| r.pid),
-        "ExitCode": exit.as_ref().filter(|_| ended).map_or(0, |e| e.code),
-        "Error": exit.as_ref().filter(|_| ended).and_then(|e| e.error.clone()).unwrap_or_default(),
+        "ExitCode": failed.as_ref().map_or_else(
+            || exit.as_ref().filter(|_| ended).map_or(0, |e| e.code),
+            // Docker has no 125 here.
+            |failure| if failure.exit == 125 { 128 } else { u32::from(failure.exit) },
+        ),
+        "Error": match &failed {
+            Some(failure) => failure.message.clone(),
+            None => exit.as_ref().filter(|_| ended).and_then(|e| e.error.clone()).unwrap_or_default(),
+        },
         "StartedAt": since.map_or_else(|| zero.clone(), time),
         "FinishedAt": exit.as_ref().map_or(zero, |e| time(e.at)),
         "PidsRefused": exit.as_ref().map_or(0, |e| e.pids_refused),
