@@ -1,4 +1,4 @@
-//! Archives that cannot be used: one error, exit code 125, and no image, no layer, no staging directory.
+//! Archives that cannot be used: one error, exit code 1, and no image, no layer, no staging directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn nothing_kept(bench: &Bench, what: &str) {
 }
 
 fn refused(bench: &Bench, words: &[&str], wanted: &[&str]) {
-    let error = bench.say(words).fails(125);
+    let error = bench.say(words).fails(1);
     assert!(error.starts_with("bulkhead: ") && error.lines().count() <= 2, "{error}");
     for part in wanted {
         assert!(error.contains(part), "{words:?}: no {part:?} in {error}");
@@ -57,7 +57,7 @@ fn a_file_that_is_missing_or_no_archive_is_named() {
     fs::create_dir(&dir).unwrap();
     refused(&bench, &["load", "-i", text(&dir)], &[]);
     let (_, said) = bench.feed(&["import", "-"], b"no archive either");
-    assert_eq!(said.code, 125, "{}", said.err);
+    assert_eq!(said.code, 1, "{}", said.err);
     // A root file system is no image archive: the error says which command takes it.
     refused(&bench, &["load", "-i", text(&rootfs(&bench))], &["is imported, not loaded"]);
 }

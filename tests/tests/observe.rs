@@ -133,8 +133,8 @@ fn events_are_told_as_docker_tells_them() {
     let json: serde_json::Value = serde_json::from_str(&told(&["-f", "event=die", "--format", "json"])).unwrap();
     assert_eq!((json["status"].as_str(), json["Actor"]["Attributes"]["exitCode"].as_str()), (Some("die"), Some("3")));
     assert_eq!(bench.say(&["events", "--since", "10m", "--until", "9m"]).ok(), "");
-    bench.say(&["events", "-f", "colour=red"]).done_with(125);
-    bench.say(&["events", "--since", "whenever"]).done_with(125);
+    bench.say(&["events", "-f", "colour=red"]).done_with(1);
+    bench.say(&["events", "--since", "whenever"]).done_with(1);
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn names_and_options_that_cannot_be_are_refused_and_nothing_is_made() {
     let bench = Bench::new();
     let long = "x".repeat(256);
     for name in ["-x", ".x", "a/b", "../x", "a b", "a\nb", "ä", "a:b", long.as_str()] {
-        let error = bench.say(&["volume", "create", "--", name]).fails(125);
+        let error = bench.say(&["volume", "create", "--", name]).fails(1);
         assert!(error.contains("volume name"), "{name}: {error}");
     }
     for (options, named) in [

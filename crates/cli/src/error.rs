@@ -4,9 +4,9 @@ use std::io::Write;
 
 use crate::output::escape;
 
-/// Exit code of an engine error for all commands but `run` and `exec`.
+/// Exit code of an engine error for all commands but `run`.
 pub const FAILED: u8 = 1;
-/// Exit code of a wrong flag or value, and of `run` and `exec` when the engine failed.
+/// Exit code of a wrong flag, and of `run` when the engine failed.
 pub const USAGE: u8 = 125;
 /// Exit code when the reader of our output went away: 128 + SIGPIPE, as a shell reports it.
 pub const BROKEN_PIPE: u8 = 141;

@@ -12,6 +12,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::EngineError;
+use crate::monitor::Failure;
 use crate::store::Paths;
 
 /// What a monitor writes when its container runs; it dies with the boot.
@@ -169,6 +170,25 @@ impl Layout {
     /// The file operation that failed.
     pub fn write_wanted(&self, wanted: Wanted) -> Result<(), EngineError> {
         write_json(&self.wanted(), &wanted, false)
+    }
+
+    fn failed(&self) -> PathBuf {
+        self.dir.join("failed.json")
+    }
+
+    /// Why the last start came to nothing; nothing when it did not.
+    pub(crate) fn read_failed(&self) -> Option<Failure> {
+        read_json(&self.failed())
+    }
+
+    /// Notes why a start came to nothing. It is for those who look later: what cannot be written is told all the same.
+    pub(crate) fn note_failed(&self, failure: &Failure) {
+        write_json(&self.failed(), failure, false).unwrap_or_default();
+    }
+
+    /// Begins anew: what was wrong with the last start is no more.
+    pub(crate) fn forget_failed(&self) {
+        drop(std::fs::remove_file(self.failed()));
     }
 
     /// The state that the monitor wrote; nothing when the container does not run.

@@ -88,6 +88,10 @@ impl StartError {
                 Errno::NOENT | Errno::NOTDIR => Kind::ProgramNotFound,
                 _ => Kind::ProgramNotExecutable,
             },
+            // Docker's code for a working directory that is not there, of `exec`.
+            Self::Step { description, .. } if description.starts_with("find the working directory") => {
+                Kind::ProgramNotExecutable
+            }
             _ => Kind::Engine,
         }
     }
@@ -103,6 +107,11 @@ impl StartError {
                 Errno::PERM => Some("the file has capabilities that the container does not grant"),
                 _ => None,
             },
+            Self::Step { description, source, .. }
+                if description.starts_with("find the working directory") && *source == Errno::NOENT =>
+            {
+                Some("the directory must exist: only 'run -w' makes one")
+            }
             Self::Step { source, .. } if *source == Errno::LOOP => {
                 Some("the image has a symbolic link where a directory of the container must be")
             }

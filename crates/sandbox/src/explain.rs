@@ -93,6 +93,7 @@ impl fmt::Display for Step {
             Self::Domainname { name } => write!(f, "set the domain name to {:?}", name.show()),
             Self::Loopback => f.write_str("bring the loopback interface up"),
             Self::Workdir { path } => write!(f, "open the working directory {:?}", path.show()),
+            Self::ExistingWorkdir { path } => write!(f, "find the working directory {:?}", path.show()),
             Self::ReadOnlyRoot => f.write_str("make the root read-only"),
             Self::Pivot => f.write_str("leave the host's root"),
             Self::Stdio { terminal, .. } => {

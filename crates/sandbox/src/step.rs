@@ -267,6 +267,11 @@ pub enum Step {
         /// Absolute path in the sandbox.
         path: Text,
     },
+    /// Open the working directory of a program that joins, which must exist.
+    ExistingWorkdir {
+        /// Absolute path in the sandbox.
+        path: Text,
+    },
     /// Make the root mount read-only.
     ReadOnlyRoot,
     /// Make the root file system the root, and let go of the host's.
@@ -364,6 +369,7 @@ impl Step {
             | Self::ReadOnly { .. }
             | Self::Sysctl { .. }
             | Self::Workdir { .. }
+            | Self::ExistingWorkdir { .. }
             | Self::ReadOnlyRoot
             | Self::Pivot => Phase::Rootfs,
             Self::Stdio { .. } | Self::Keyring { .. } | Self::Umask { .. } | Self::Label { .. } | Self::Ready => {

@@ -44,7 +44,7 @@ pub struct AttachFlags {
 ///
 /// One that does not run.
 pub fn execute(words: &AttachFlags) -> Result<u8, CliError> {
-    let keys = flags::optional("--detach-keys", words.detach_keys.as_deref(), keys::parse)?;
+    let keys = flags::optionally_meant("--detach-keys", words.detach_keys.as_deref(), keys::parse)?;
     let attached = wire::attach(&words.container, !words.no_stdin)?;
     session::check_terminal(attached.stdin, attached.tty, false)?;
     let wish = session::Wish {

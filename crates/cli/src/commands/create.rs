@@ -4,7 +4,7 @@ use bulkhead_engine::request::ContainerRequest;
 
 use super::run::id_file::IdFile;
 use super::{Entry, run};
-use crate::error::{CliError, USAGE};
+use crate::error::{CliError, FAILED};
 use crate::flags::mount::Place;
 use crate::line::Flags;
 use crate::output;
@@ -27,7 +27,7 @@ pub const ENTRY: Entry = Entry {
 ///
 /// # Errors
 ///
-/// What the engine says (125).
+/// What the engine says (1).
 pub fn execute(request: &ContainerRequest, options: &RunOptions) -> Result<u8, CliError> {
     if options.dry_run {
         return Err(
@@ -35,7 +35,7 @@ pub fn execute(request: &ContainerRequest, options: &RunOptions) -> Result<u8, C
         );
     }
     let mut id_file = request.cid_file.as_deref().map(IdFile::make).transpose()?;
-    let id = wire::create(request, options).map_err(|e| if e.code < USAGE { e.with_code(USAGE) } else { e })?;
+    let id = wire::create(request, options).map_err(|e| e.with_code(FAILED))?;
     if let Some(file) = &mut id_file {
         file.write(&id)?;
     }

@@ -71,14 +71,14 @@ pub struct EventsRequest {
 
 impl EventsFlags {
     fn into_request(self, now: i64) -> Result<EventsRequest, CliError> {
-        let at = |flag: &str, text: Option<&str>| flags::optional(flag, text, |text| time::since(text, now));
+        let at = |flag: &str, text: Option<&str>| flags::optionally_meant(flag, text, |text| time::since(text, now));
         // The whole event has the names that programs know, its fields those of the template.
         let whole = |text: &str| text.replace(' ', "") == "{{json.}}";
         let format = self.format.as_deref().map(|text| if whole(text) { "json" } else { text });
         Ok(EventsRequest {
             since: at("--since", self.since.as_deref())?,
             until: at("--until", self.until.as_deref())?,
-            filters: flags::each("--filter", &self.filter, filter)?,
+            filters: self.filter.iter().map(|text| flags::meant("--filter", text, filter)).collect::<Result<_, _>>()?,
             format: format.filter(|text| !text.is_empty()).map(Format::parse).transpose()?,
         })
     }

@@ -4,7 +4,7 @@ use bulkhead_engine::request::ExecRequest;
 use clap::Args;
 
 use super::{Entry, flags_of, session};
-use crate::error::CliError;
+use crate::error::{CliError, FAILED, USAGE};
 use crate::flags::{self, env};
 use crate::line::Flags;
 use crate::output;
@@ -19,7 +19,7 @@ pub const ENTRY: Entry = Entry {
     build: ExecFlags::augment_args,
     run: |matches| {
         let words: ExecFlags = flags_of(matches)?;
-        let keys = flags::optional("--detach-keys", words.detach_keys.as_deref(), flags::keys::parse)?;
+        let keys = flags::optionally_meant("--detach-keys", words.detach_keys.as_deref(), flags::keys::parse)?;
         execute(&words.into_request()?, keys)
     },
 };
@@ -85,17 +85,22 @@ impl ExecFlags {
 ///
 /// # Errors
 ///
-/// What the engine says (125, 126, 127).
+/// What the engine says (1), and why the program cannot be started (126, 127).
 pub fn execute(request: &ExecRequest, keys: Option<Vec<u8>>) -> Result<u8, CliError> {
     session::check_terminal(request.stdin, request.tty, request.detach)?;
-    match wire::exec(request)? {
+    match wire::exec(request).map_err(own)? {
         Started::Attached(socket, _) => {
             let wish = session::Wish { keys, ..session::Wish::whole(request.stdin, request.tty) };
-            session::attach(socket, &wish, "the program").and_then(session::End::code)
+            session::attach(socket, &wish, "the program").and_then(session::End::code).map_err(own)
         }
         Started::Detached(_) => Ok(0),
         Started::Plan(text) => output::raw(text.as_bytes()).map(|()| 0),
     }
+}
+
+/// An error that is not the program's: 1, as of every command but `run`.
+fn own(error: CliError) -> CliError {
+    if error.code == USAGE { error.with_code(FAILED) } else { error }
 }
 
 #[cfg(test)]

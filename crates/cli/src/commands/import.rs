@@ -44,14 +44,16 @@ struct ImportFlags {
 
 impl ImportFlags {
     fn into_request(self) -> Result<ImportRequest, CliError> {
-        let changes = flags::each("--change", &self.change, |text| {
+        let instruction = |text: &str| {
             let word = text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
             if INSTRUCTIONS.contains(&word.as_str()) {
                 Ok(text.to_owned())
             } else {
                 Err(format!("an instruction that starts with {} is needed", INSTRUCTIONS.join(", ")).into())
             }
-        })?;
+        };
+        let changes = self.change.iter().map(|text| flags::meant("--change", text, instruction));
+        let changes = changes.collect::<Result<Vec<String>, CliError>>()?;
         Ok(ImportRequest {
             file: Some(self.file).filter(|file| file.as_os_str() != "-"),
             reference: self.reference,

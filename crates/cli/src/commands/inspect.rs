@@ -23,8 +23,12 @@ pub const ENTRY: Entry = Entry {
 pub const CONTAINER: Entry = Entry {
     about: "Show everything about containers, as JSON",
     footer: "Examples:\n  bulkhead container inspect web",
-    build: OneKindFlags::augment_args,
-    run: |matches| execute(&flags_of::<OneKindFlags>(matches)?.into_request(Kind::Container)?),
+    build: ContainerFlags::augment_args,
+    run: |matches| {
+        let ContainerFlags { format, size, names } = flags_of(matches)?;
+        let request = OneKindFlags { format, names }.into_request(Kind::Container)?;
+        execute(&InspectRequest { size, ..request })
+    },
     ..ENTRY
 };
 
@@ -32,6 +36,7 @@ pub const CONTAINER: Entry = Entry {
 pub const IMAGE: Entry = Entry {
     about: "Show everything about images, as JSON",
     footer: "Examples:\n  bulkhead image inspect alpine",
+    build: OneKindFlags::augment_args,
     run: |matches| execute(&flags_of::<OneKindFlags>(matches)?.into_request(Kind::Image)?),
     ..CONTAINER
 };
@@ -44,8 +49,25 @@ struct InspectFlags {
     /// Look for this only: container, image or volume [default: each in turn]
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
+    /// Show the sizes of containers: what they wrote, and that with their image
+    #[arg(short, long)]
+    size: bool,
     /// Names, references, ids or starts of ids
     #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+}
+
+/// The flags of `container inspect`.
+#[derive(Debug, Args)]
+struct ContainerFlags {
+    /// "json", or a template like '{{.Id}}' [default: indented JSON]
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Show sizes: what it wrote, and that with its image
+    #[arg(short, long)]
+    size: bool,
+    /// Names, ids or starts of ids
+    #[arg(value_name = "CONTAINER", required = true)]
     names: Vec<String>,
 }
 
@@ -62,7 +84,7 @@ struct OneKindFlags {
 impl OneKindFlags {
     fn into_request(self, kind: Kind) -> Result<InspectRequest, CliError> {
         let format = self.format.as_deref().map(Format::parse).transpose()?;
-        Ok(InspectRequest { names: self.names, kind, format })
+        Ok(InspectRequest { names: self.names, kind, format, size: false })
     }
 }
 
@@ -88,18 +110,20 @@ pub struct InspectRequest {
     pub kind: Kind,
     /// How to print; `None`: a JSON list.
     pub format: Option<Format>,
+    /// Show the sizes of containers.
+    pub size: bool,
 }
 
 impl InspectFlags {
     fn into_request(self) -> Result<InspectRequest, CliError> {
-        let kind = flags::optional("--type", self.kind.as_deref(), |text| match text {
+        let kind = flags::optionally_meant("--type", self.kind.as_deref(), |text| match text {
             "container" => Ok(Kind::Container),
             "image" => Ok(Kind::Image),
             "volume" => Ok(Kind::Volume),
             _ => Err("container, image or volume is needed".into()),
         })?;
         let format = self.format.as_deref().map(Format::parse).transpose()?;
-        Ok(InspectRequest { names: self.names, kind: kind.unwrap_or(Kind::Any), format })
+        Ok(InspectRequest { names: self.names, kind: kind.unwrap_or(Kind::Any), format, size: self.size })
     }
 }
 
@@ -112,7 +136,7 @@ pub fn execute(request: &InspectRequest) -> Result<u8, CliError> {
     let mut code = 0;
     let mut found = Vec::new();
     for name in &request.names {
-        match look(name, request.kind) {
+        match look(name, request) {
             Ok(value) => found.push(value),
             Err(error) => {
                 error::print(&error);
@@ -138,9 +162,10 @@ pub fn execute(request: &InspectRequest) -> Result<u8, CliError> {
     Ok(code)
 }
 
-fn look(name: &str, kind: Kind) -> Result<Value, CliError> {
+fn look(name: &str, request: &InspectRequest) -> Result<Value, CliError> {
+    let kind = request.kind;
     if matches!(kind, Kind::Any | Kind::Container)
-        && let Some(value) = wire::inspect_container(name)?
+        && let Some(value) = wire::inspect_container(name, request.size)?
     {
         return Ok(value);
     }

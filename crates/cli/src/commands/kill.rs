@@ -39,7 +39,7 @@ pub struct KillRequest {
 
 impl KillFlags {
     fn into_request(self) -> Result<KillRequest, CliError> {
-        let signal = flags::value("--signal", &self.signal, signal::parse)?;
+        let signal = flags::meant("--signal", &self.signal, signal::parse)?;
         Ok(KillRequest { containers: self.containers, signal })
     }
 }

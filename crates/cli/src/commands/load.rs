@@ -26,7 +26,7 @@ pub struct LoadRequest {
     /// Archive of 'docker save' or an OCI layout, gzip or zstd or plain [default: standard input]
     #[arg(short, long, value_name = "FILE")]
     pub input: Option<PathBuf>,
-    /// Print nothing
+    /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
 }
@@ -51,9 +51,7 @@ pub fn execute(request: &LoadRequest) -> Result<u8, CliError> {
             Some(_) => format!("Loaded image ID: {name}"),
             None => format!("Loaded image: {}", images::familiar(&name)),
         };
-        if !request.quiet {
-            output::line(&line)?;
-        }
+        output::line(&line)?;
     }
     Ok(0)
 }

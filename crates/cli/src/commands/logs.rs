@@ -60,12 +60,12 @@ pub struct Shown {
 
 impl LogsFlags {
     fn into_request(self, now: i64) -> Result<(LogsRequest, Shown), CliError> {
-        let tail = flags::value("--tail", &self.tail, |text| match text {
+        let tail = flags::meant("--tail", &self.tail, |text| match text {
             "all" | "-1" => Ok(None),
             number => number.parse().map(Some).map_err(|_| "a number of lines, or all, is needed".into()),
         })?;
-        let since = flags::optional("--since", self.since.as_deref(), |text| time::since(text, now))?;
-        let until = flags::optional("--until", self.until.as_deref(), |text| time::since(text, now))?;
+        let since = flags::optionally_meant("--since", self.since.as_deref(), |text| time::since(text, now))?;
+        let until = flags::optionally_meant("--until", self.until.as_deref(), |text| time::since(text, now))?;
         let shown = Shown { timestamps: self.timestamps, details: self.details };
         Ok((LogsRequest { container: self.container, follow: self.follow, tail, since, until }, shown))
     }
@@ -120,6 +120,6 @@ mod tests {
         assert_eq!((made.tail, made.since, made.until), (Some(5), Some(90 * human::SECOND), Some(95 * human::SECOND)));
         assert_eq!(request(&["web"]).unwrap().0.tail, None);
         assert_eq!(request(&["--tail", "-1", "web"]).unwrap().0.tail, None);
-        assert_eq!(request(&["--tail", "x", "web"]).unwrap_err().code, 125);
+        assert_eq!(request(&["--tail", "x", "web"]).unwrap_err().code, 1);
     }
 }

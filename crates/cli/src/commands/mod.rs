@@ -159,7 +159,10 @@ fn for_each(names: &[String], mut act: impl FnMut(&str) -> Result<Vec<String>, C
             }
             Err(error) => {
                 error::print(&error);
-                code = FAILED;
+                // Code 0: it is told, and nothing is wrong (`rm -f` of what there is not).
+                if error.code != 0 {
+                    code = FAILED;
+                }
             }
         }
     }

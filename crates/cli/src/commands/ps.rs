@@ -171,7 +171,7 @@ fn render(containers: &[ContainerSummary], request: &PsRequest, now: i64) -> Res
 }
 
 pub(super) fn row(container: &ContainerSummary, status: &str, no_trunc: bool, now: i64) -> Value {
-    let command = container.command.join(" ");
+    let command = command(&container.command);
     let command = if no_trunc { command } else { human::ellipsis(&command, 20) };
     let id = if no_trunc { container.id.clone() } else { container.id.chars().take(12).collect() };
     let row = json!({
@@ -195,6 +195,15 @@ pub(super) fn row(container: &ContainerSummary, status: &str, no_trunc: bool, no
         },
     });
     template::with_labels(row, &container.labels)
+}
+
+/// Docker's form: words with blanks after the program's stand in quotes.
+fn command(words: &[String]) -> String {
+    let quoted = |(at, word): (usize, &String)| match at > 0 && word.contains(' ') {
+        true => format!("'{word}'"),
+        false => word.clone(),
+    };
+    words.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// Names of volumes and sources of binds; anonymous volumes have long ones.

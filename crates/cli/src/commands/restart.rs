@@ -39,6 +39,6 @@ pub struct RestartFlags {
 /// A flag's value; otherwise only those of standard output.
 pub fn execute(words: &RestartFlags) -> Result<u8, CliError> {
     let timeout = flags::optional("--time", words.time.as_deref(), super::stop::seconds)?;
-    let signal = flags::optional("--signal", words.signal.as_deref(), signal::parse)?;
+    let signal = flags::optionally_meant("--signal", words.signal.as_deref(), signal::parse)?;
     for_each(&words.containers, |name| wire::restart(name, signal, timeout).map(|()| vec![name.to_owned()]))
 }

@@ -31,7 +31,7 @@ pub struct RmRequest {
     pub containers: Vec<String>,
 }
 
-/// Removes the containers; returns 1 when one of them stayed.
+/// Removes the containers; returns 1 when one of them stayed, or was not there (but with `-f`).
 ///
 /// # Errors
 ///

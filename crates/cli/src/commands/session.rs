@@ -1,6 +1,6 @@
 //! What `run` and `exec` share: an attached program, from the first byte to the exit code.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::attach::{self, PumpEnd, PumpOptions};
@@ -94,7 +94,11 @@ pub fn attach(socket: OwnedFd, wish: &Wish, what: &str) -> Result<End, CliError>
     match end {
         // Exit codes of programs are 0 to 255; a larger number would be a fault of the monitor.
         PumpEnd::Exited(code) => Ok(End::Exited(u8::try_from(code).unwrap_or(u8::MAX))),
-        PumpEnd::Detached => Ok(End::Left(0)),
+        PumpEnd::Detached => {
+            // Docker's words; when stderr is gone there is nobody left to tell.
+            drop(std::io::stderr().lock().write_all(b"read escape sequence\n"));
+            Ok(End::Left(0))
+        }
         PumpEnd::Failed(failure) => {
             let error = CliError { message: failure.message, hint: failure.hint, code: failure.exit.max(1) };
             Ok(End::Unstarted(error))

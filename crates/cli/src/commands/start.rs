@@ -42,7 +42,7 @@ pub struct StartFlags {
 /// More than one container to attach to; why the one cannot be started.
 pub fn execute(words: &StartFlags) -> Result<u8, CliError> {
     let attach = words.attach || words.interactive;
-    let keys = flags::optional("--detach-keys", words.detach_keys.as_deref(), keys::parse)?;
+    let keys = flags::optionally_meant("--detach-keys", words.detach_keys.as_deref(), keys::parse)?;
     if !attach {
         return for_each(&words.containers, |name| {
             wire::start(name, StartOptions::default()).map(|_| vec![name.to_owned()]).map_err(|e| e.with_code(FAILED))
@@ -55,7 +55,7 @@ pub fn execute(words: &StartFlags) -> Result<u8, CliError> {
 }
 
 fn one(name: &str, stdin: bool, keys: Option<Vec<u8>>) -> Result<u8, CliError> {
-    let tty = wire::inspect_container(name)?.and_then(|v| v.pointer("/Config/Tty")?.as_bool()).unwrap_or(false);
+    let tty = wire::inspect_container(name, false)?.and_then(|v| v.pointer("/Config/Tty")?.as_bool()).unwrap_or(false);
     session::check_terminal(stdin, tty, false)?;
     let options = StartOptions { attach: true, stdin, size: session::size(tty, false) };
     let started = wire::start(name, options).map_err(|e| e.with_code(FAILED))?;

@@ -51,7 +51,7 @@ pub(super) fn seconds(text: &str) -> Result<i64, flags::Needed> {
 impl StopFlags {
     fn into_request(self) -> Result<StopRequest, CliError> {
         let timeout = flags::optional("--time", self.time.as_deref(), seconds)?;
-        let signal = flags::optional("--signal", self.signal.as_deref(), signal::parse)?;
+        let signal = flags::optionally_meant("--signal", self.signal.as_deref(), signal::parse)?;
         Ok(StopRequest { containers: self.containers, signal, timeout })
     }
 }

@@ -57,9 +57,15 @@ pub struct UpdateFlags {
     containers: Vec<String>,
 }
 
+/// A size that cannot be is 1, as of Docker's daemon; what is no size is a wrong flag.
+fn memory(text: Option<&str>) -> Result<Option<u64>, CliError> {
+    flags::optional("--memory", text, size::positive)?;
+    flags::optionally_meant("--memory", text, size::memory)
+}
+
 fn request(words: &UpdateFlags) -> Result<UpdateRequest, CliError> {
     let limits = LimitRequest {
-        memory: flags::optional("--memory", words.memory.as_deref(), size::memory)?,
+        memory: memory(words.memory.as_deref())?,
         memory_swap: flags::optional("--memory-swap", words.memory_swap.as_deref(), size::memory_swap)?,
         memory_reservation: flags::optional(
             "--memory-reservation",
@@ -74,7 +80,7 @@ fn request(words: &UpdateFlags) -> Result<UpdateRequest, CliError> {
         blkio_weight: flags::optional("--blkio-weight", words.blkio_weight.as_deref(), limits::blkio_weight)?,
         ..LimitRequest::default()
     };
-    let restart = flags::optional("--restart", words.restart.as_deref(), run::life::restart)?;
+    let restart = flags::optionally_meant("--restart", words.restart.as_deref(), run::life::restart)?;
     Ok(UpdateRequest { limits, restart })
 }
 

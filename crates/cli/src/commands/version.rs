@@ -34,7 +34,19 @@ pub fn short() -> String {
 }
 
 fn facts() -> Value {
-    json!({"Version": env!("CARGO_PKG_VERSION"), "Os": std::env::consts::OS, "Arch": std::env::consts::ARCH})
+    let (version, os) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS);
+    // One program is both of Docker's halves.
+    let half = json!({"Version": version, "GitCommit": "", "Os": os, "Arch": docker_arch(std::env::consts::ARCH)});
+    json!({"Version": version, "Os": os, "Arch": std::env::consts::ARCH, "Client": half, "Server": half})
+}
+
+/// Docker's name of an architecture.
+fn docker_arch(name: &str) -> &str {
+    match name {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 /// Prints the version.

@@ -22,7 +22,7 @@ pub mod volume;
 
 use std::borrow::Cow;
 
-use crate::error::CliError;
+use crate::error::{CliError, FAILED};
 
 /// What would be accepted instead, as the end of a sentence.
 pub type Needed = Cow<'static, str>;
@@ -47,6 +47,28 @@ pub fn optional<T>(
     parse: impl FnOnce(&str) -> Result<T, Needed>,
 ) -> Result<Option<T>, CliError> {
     text.map(|text| value(flag, text, parse)).transpose()
+}
+
+/// As [`value`], for what Docker's daemon looks at and not its client: exit code 1.
+///
+/// # Errors
+///
+/// `invalid value "…" for --flag: …`, exit code 1.
+pub fn meant<T>(flag: &str, text: &str, parse: impl FnOnce(&str) -> Result<T, Needed>) -> Result<T, CliError> {
+    value(flag, text, parse).map_err(|error| error.with_code(FAILED))
+}
+
+/// As [`optional`], exit code 1 as of [`meant`].
+///
+/// # Errors
+///
+/// As [`meant`].
+pub fn optionally_meant<T>(
+    flag: &str,
+    text: Option<&str>,
+    parse: impl FnOnce(&str) -> Result<T, Needed>,
+) -> Result<Option<T>, CliError> {
+    text.map(|text| meant(flag, text, parse)).transpose()
 }
 
 /// Parses every value of a flag that may be repeated.

@@ -2,7 +2,7 @@
 
 use bulkhead_engine::images as engine_images;
 
-use super::{ImageRemoval, ImageSummary, ImportRequest, engine, failed, unstarted};
+use super::{ImageRemoval, ImageSummary, ImportRequest, engine, failed};
 use crate::error::CliError;
 
 /// An image in the form of Docker's `inspect`; `None` when there is none of that name.
@@ -65,7 +65,7 @@ pub fn import(request: &ImportRequest) -> Result<String, CliError> {
         changes: request.changes.clone(),
         message: request.message.clone(),
     };
-    engine_images::import(engine()?, &wanted).map_err(unstarted)
+    engine_images::import(engine()?, &wanted).map_err(failed)
 }
 
 /// Loads an image archive (`docker save`, OCI layout) from a file, or from standard input; returns the references that
@@ -75,5 +75,5 @@ pub fn import(request: &ImportRequest) -> Result<String, CliError> {
 ///
 /// What the engine says.
 pub fn load(input: Option<&std::path::Path>) -> Result<Vec<String>, CliError> {
-    engine_images::load(engine()?, input).map_err(unstarted)
+    engine_images::load(engine()?, input).map_err(failed)
 }

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 pub use bulkhead_engine::containers::Which;
 use bulkhead_engine::request::{ContainerRequest, ExecRequest, MountRequest, ProfileName};
+use bulkhead_engine::store::StoreError;
 use bulkhead_engine::{Engine, EngineError, containers as engine_containers};
 
 pub use self::config::{ConfigRow, ConfigShown, config, default_profile, detach_keys};
@@ -434,9 +435,12 @@ pub fn kill(container: &str, signal: i32) -> Result<(), CliError> {
 ///
 /// # Errors
 ///
-/// What the engine says.
+/// What the engine says; that there is none is exit code 0 with `force`, as Docker has it.
 pub fn remove(container: &str, force: bool, volumes: bool) -> Result<(), CliError> {
-    engine_containers::remove(engine()?, container, force, volumes).map_err(failed)
+    engine_containers::remove(engine()?, container, force, volumes).map_err(|error| {
+        let none = matches!(error, EngineError::Store(StoreError::NoSuchContainer { .. }));
+        if none && force { told(&error, 0) } else { failed(error) }
+    })
 }
 
 /// A container in the form of Docker's `inspect`; `None` when there is none of that name.
@@ -444,8 +448,19 @@ pub fn remove(container: &str, force: bool, volumes: bool) -> Result<(), CliErro
 /// # Errors
 ///
 /// What the engine says; a prefix that fits several containers is an error.
-pub fn inspect_container(name: &str) -> Result<Option<serde_json::Value>, CliError> {
-    engine_containers::inspect(engine()?, name).map_err(failed)
+pub fn inspect_container(name: &str, sizes: bool) -> Result<Option<serde_json::Value>, CliError> {
+    let engine = engine()?;
+    let mut found = engine_containers::inspect(engine, name).map_err(failed)?;
+    if let Some(serde_json::Value::Object(shown)) = found.as_mut().filter(|_| sizes) {
+        let text = |key: &str| shown.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let own = engine_containers::writable_size(engine, text("Id"));
+        let image = text("Image").trim_start_matches("sha256:").to_owned();
+        let below = images()?.into_iter().find(|one| one.id.trim_start_matches("sha256:") == image);
+        let all = own.saturating_add(below.map_or(0, |one| one.size));
+        shown.insert("SizeRw".to_owned(), own.into());
+        shown.insert("SizeRootFs".to_owned(), all.into());
+    }
+    Ok(found)
 }
 
 /// What holds a container in, and which defaults were loosened: as text, or as JSON.

@@ -42,6 +42,8 @@ fn state(engine: &Engine, record: &ContainerRecord, check: Option<&Check>) -> Va
         State::Exited { .. } => ("exited", false),
     };
     let exit = run.as_ref().and_then(|r| r.restarting.clone()).or(exit);
+    // A start that came to nothing, as long as nothing came of one since.
+    let failed = layout.read_failed().filter(|_| !running && run.is_none());
     let zero = "0001-01-01T00:00:00Z".to_owned();
     let since = run.as_ref().map(|r| r.since).or(exit.as_ref().map(|e| e.since)).filter(|t| *t > 0);
     // Between two runs the last end is the newest there is to know.
@@ -54,8 +56,15 @@ fn state(engine: &Engine, record: &ContainerRecord, check: Option<&Check>) -> Va
         "Dead": false,
         "OOMKilled": exit.as_ref().is_some_and(|e| e.out_of_memory),
         "Pid": run.as_ref().filter(|_| running).map_or(0, |r| r.pid),
-        "ExitCode": exit.as_ref().filter(|_| ended).map_or(0, |e| e.code),
-        "Error": exit.as_ref().filter(|_| ended).and_then(|e| e.error.clone()).unwrap_or_default(),
+        "ExitCode": failed.as_ref().map_or_else(
+            || exit.as_ref().filter(|_| ended).map_or(0, |e| e.code),
+            // Docker has no 125 here.
+            |failure| if failure.exit == 125 { 128 } else { u32::from(failure.exit) },
+        ),
+        "Error": match &failed {
+            Some(failure) => failure.message.clone(),
+            None => exit.as_ref().filter(|_| ended).and_then(|e| e.error.clone()).unwrap_or_default(),
+        },
         "StartedAt": since.map_or_else(|| zero.clone(), time),
         "FinishedAt": exit.as_ref().map_or(zero, |e| time(e.at)),
         "PidsRefused": exit.as_ref().map_or(0, |e| e.pids_refused),
@@ -83,13 +92,21 @@ fn restart_policy(policy: RestartPolicy) -> Value {
 }
 
 fn log_config(asked: &LogRequest) -> Value {
-    match crate::resolve::log(asked) {
-        Some(limits) => json!({
-            "Type": "json-file",
-            "Config": { "max-size": limits.size.to_string(), "max-file": limits.files.to_string() },
-        }),
-        None => json!({ "Type": "none", "Config": {} }),
+    let mut config = serde_json::Map::new();
+    if let Some(files) = asked.max_files {
+        config.insert("max-file".to_owned(), json!(files.to_string()));
     }
+    if let Some(size) = asked.max_size {
+        config.insert("max-size".to_owned(), json!(short_size(size)));
+    }
+    json!({ "Type": if asked.none { "none" } else { "json-file" }, "Config": config })
+}
+
+/// A size the way people write it: `10m`.
+fn short_size(bytes: u64) -> String {
+    let unit =
+        [(30, "g"), (20, "m"), (10, "k")].into_iter().find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift));
+    unit.map_or_else(|| bytes.to_string(), |(shift, letter)| format!("{}{letter}", bytes >> shift))
 }
 
 fn security(spec: &SandboxSpec) -> Value {
@@ -169,7 +186,7 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
             "RestartPolicy": restart_policy(request.restart),
             "LogConfig": log_config(&request.log),
         },
-        "Mounts": spec.iter().flat_map(|s| &s.mounts).map(|m| crate::volumes::show_mount(m, request)).collect::<Vec<_>>(),
+        "Mounts": spec.iter().flat_map(|s| &s.mounts).filter_map(|m| crate::volumes::show_mount(m, request)).collect::<Vec<_>>(),
         "Config": {
             "Hostname": spec.as_ref().map(|s| s.hostname.clone()).unwrap_or_default(),
             "User": request.user.clone().unwrap_or_default(),
@@ -201,7 +218,14 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
 
 #[cfg(test)]
 mod tests {
-    use super::time;
+    use super::{short_size, time};
+
+    #[test]
+    fn sizes_are_written_as_people_write_them() {
+        for (bytes, text) in [(4096, "4k"), (10 << 20, "10m"), (2 << 30, "2g"), (4097, "4097"), (0, "0")] {
+            assert_eq!(short_size(bytes), text);
+        }
+    }
 
     #[test]
     fn times_are_written_as_docker_writes_them() {

@@ -61,6 +61,7 @@ fn host_config(request: &ContainerRequest, spec: Option<&SandboxSpec>) -> Value 
         "ExtraHosts": request.extra_hosts.iter().map(|(name, at)| format!("{name}:{at}")).collect::<Vec<_>>(),
         "GroupAdd": request.group_add,
         "IpcMode": request.ipc.word(),
+        "MemorySwap": memory_swap(spec),
         "MemorySwappiness": limits.swappiness,
         "PidMode": container(&request.pid_of),
         "SecurityOpt": Value::Null,
@@ -70,8 +71,26 @@ fn host_config(request: &ContainerRequest, spec: Option<&SandboxSpec>) -> Value 
     })
 }
 
+/// Memory plus swap, -1 for no limit, 0 where memory has none.
+fn memory_swap(spec: Option<&SandboxSpec>) -> i64 {
+    let limits = spec.map(|s| &s.resources);
+    match (limits.and_then(|r| r.memory), limits.and_then(|r| r.swap)) {
+        (_, Some(u64::MAX)) => -1,
+        (Some(memory), swap) => i64::try_from(memory.saturating_add(swap.unwrap_or(0))).unwrap_or(-1),
+        (None, _) => 0,
+    }
+}
+
 fn config(request: &ContainerRequest) -> Value {
     let mut fields = Map::new();
+    for (name, value) in [
+        ("AttachStdin", request.stdin && !request.detach),
+        ("AttachStdout", !request.detach),
+        ("AttachStderr", !request.detach),
+        ("StdinOnce", request.stdin && !request.detach),
+    ] {
+        fields.insert(name.to_owned(), json!(value));
+    }
     fields.insert("Domainname".to_owned(), json!(request.domainname.clone().unwrap_or_default()));
     if let Some(signal) = &request.stop_signal {
         fields.insert("StopSignal".to_owned(), json!(signal));

@@ -164,6 +164,7 @@ pub fn start(engine: &Engine, query: &str, options: StartOptions) -> Result<Opti
     if layout.read_state().is_some_and(|s| process(&s).is_some()) {
         return Ok(None);
     }
+    layout.forget_failed();
     let mut spec = super::spec_of(&record)?;
     // What is at their places now is looked at as if it were asked for now.
     resolve::mounts::look_again(&mut spec.mounts, &engine.own_places())?;
@@ -177,6 +178,7 @@ pub fn start(engine: &Engine, query: &str, options: StartOptions) -> Result<Opti
         Ok(socket) => socket,
         Err(e) => {
             layout.clear_run();
+            layout.note_failed(&Failure::from(&e));
             return Err(e);
         }
     };

@@ -37,6 +37,10 @@ pub fn history(engine: &Engine, written: &str) -> Result<Vec<HistoryLine>, Engin
     let mut lines = lines(&value, &sizes);
     if let Some(newest) = lines.first_mut() {
         newest.id = Some(record.id.clone());
+        // An imported image says nothing, so that the same archive gives the same image: the store knows when.
+        if newest.created.is_empty() {
+            newest.created = crate::containers::time(record.created);
+        }
         newest.tags = record.references;
     }
     Ok(lines)

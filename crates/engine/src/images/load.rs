@@ -9,6 +9,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use super::worker::{self, Answer, Task};
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::events::{Event, Kind};
 use crate::layout::{is_at, now};
 use crate::store::{NewImage, NewLayer, new_id};
 
@@ -229,6 +230,7 @@ pub fn load(engine: &Engine, input: Option<&Path>) -> Result<Vec<String>, Engine
                 references: references.clone(),
             },
         )?;
+        engine.events().emit(&Event::new(Kind::Image, "load", &id).with("name", &id));
         if references.is_empty() {
             loaded.push(id);
         } else {
@@ -257,6 +259,8 @@ pub fn import(engine: &Engine, request: &ImportRequest) -> Result<String, Engine
     };
     let staging = Staging::new(engine)?;
     let (changes, message) = (request.changes.clone(), request.message.clone().unwrap_or_default());
+    // Docker's words: where the archive came from is not said of files.
+    let message = if message.is_empty() { "Imported from -".to_owned() } else { message };
     let answer = worker::run(engine, &staging.path, Some(archive), None, |single_id| Task::Import {
         changes,
         message,
@@ -275,8 +279,12 @@ pub fn import(engine: &Engine, request: &ImportRequest) -> Result<String, Engine
             created: now(),
             size: report.image.size,
             layers: report.image.layers.iter().map(new_layer).collect(),
-            references: reference.into_iter().collect(),
+            references: reference.iter().cloned().collect(),
         },
     )?;
+    if let Some(reference) = reference {
+        engine.events().emit(&Event::new(Kind::Image, "tag", &id).with("name", reference));
+    }
+    engine.events().emit(&Event::new(Kind::Image, "import", &id).with("name", &id));
     Ok(id.trim_start_matches("sha256:").to_owned())
 }

@@ -25,6 +25,7 @@ pub(crate) use self::stray::{clear_staging, clear_strays, staging_in_use};
 pub use self::tag::tag;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::events::{Event, Kind};
 use crate::layout::Layout;
 use crate::store::{ImageRecord, StoreError};
 
@@ -120,6 +121,7 @@ pub fn remove(engine: &Engine, written: &str, force: bool) -> Result<crate::stor
     }
     // Layers leave their place with their rows, so that another command can put the same layer there again meanwhile;
     // they are deleted with the staging directory.
+    let id = engine.store()?.resolve_image(written, canonical(written).as_deref()).map(|record| record.id);
     let staging = load::Staging::new(engine)?;
     let retire = |chain: &str| match std::fs::rename(engine.paths.layer(chain), staging.retired(chain)) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -129,7 +131,17 @@ pub fn remove(engine: &Engine, written: &str, force: bool) -> Result<crate::stor
     if removed.is_err() {
         load::restore(engine, &staging)?;
     }
-    Ok(removed?)
+    let removed = removed?;
+    if let Ok(id) = id {
+        let id = format!("sha256:{}", id.trim_start_matches("sha256:"));
+        for reference in &removed.untagged {
+            engine.events().emit(&Event::new(Kind::Image, "untag", &id).with("name", reference));
+        }
+        if removed.deleted.is_some() {
+            engine.events().emit(&Event::new(Kind::Image, "delete", &id).with("name", &id));
+        }
+    }
+    Ok(removed)
 }
 
 /// An image in the form of Docker's `inspect`; `None` when there is none of that name.
@@ -146,13 +158,30 @@ pub fn inspect(engine: &Engine, written: &str) -> Result<Option<serde_json::Valu
     let take =
         |value: &mut serde_json::Value, key: &str| value.get_mut(key).map(serde_json::Value::take).unwrap_or_default();
     let config = take(&mut value, "config");
+    let text = |value: &serde_json::Value, at: &str| {
+        value.pointer(at).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    };
+    let steps = value.get("history").and_then(serde_json::Value::as_array);
+    let newest = steps.and_then(|all| all.last()).map(|line| text(line, "/comment")).unwrap_or_default();
+    let (comment, author) = (text(&value, "/comment"), text(&value, "/author"));
+    let created = match take(&mut value, "created") {
+        serde_json::Value::Null => serde_json::Value::from(crate::containers::time(record.created)),
+        said => said,
+    };
     Ok(Some(serde_json::json!({
         "Id": format!("sha256:{}", record.id),
         "RepoTags": record.references,
-        "Created": take(&mut value, "created"),
+        "RepoDigests": [],
+        "Parent": "",
+        "Comment": if comment.is_empty() { newest } else { comment },
+        "Created": created,
+        "DockerVersion": "",
+        "Author": author,
         "Architecture": take(&mut value, "architecture"),
+        "Variant": text(&value, "/variant"),
         "Os": take(&mut value, "os"),
         "Size": record.size,
+        "VirtualSize": record.size,
         "Config": config,
         "RootFS": { "Type": "layers", "Layers": value.pointer("/rootfs/diff_ids").cloned().unwrap_or_default() },
     })))

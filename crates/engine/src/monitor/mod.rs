@@ -200,9 +200,11 @@ pub fn monitor(fds: MonitorFds) -> Result<(), EngineError> {
             Ok(())
         }
         Err(e) => {
-            let failure = serde_json::to_vec(&Failure::from(&e)).unwrap_or_default();
-            // It never ran: whoever looks next finds it as it was.
+            let failure = Failure::from(&e);
+            // It never ran: whoever looks next finds it as it was, and why.
             order.layout.forget_state();
+            order.layout.note_failed(&failure);
+            let failure = serde_json::to_vec(&failure).unwrap_or_default();
             tell(&client, kind::ERROR, &failure);
             Ok(())
         }

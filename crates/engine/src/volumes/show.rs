@@ -26,9 +26,9 @@ pub(super) fn volume(engine: &Engine, record: &VolumeRecord) -> Value {
     })
 }
 
-/// One entry of a container's `Mounts`.
-pub(crate) fn mount(mount: &Mount, request: &ContainerRequest) -> Value {
-    let asked = request.mounts.iter().find(|m| m.target() == std::path::Path::new(mount.target()));
+/// One entry of a container's `Mounts`; nothing for what nobody asked for: the engine's own files and places.
+pub(crate) fn mount(mount: &Mount, request: &ContainerRequest) -> Option<Value> {
+    let asked = request.mounts.iter().find(|m| m.target() == std::path::Path::new(mount.target()))?;
     let flags = mount.flags();
     let mode = [if flags.read_only { "ro" } else { "" }, if flags.exec { "exec" } else { "noexec" }];
     let mode = mode.into_iter().filter(|w| !w.is_empty()).collect::<Vec<_>>().join(",");
@@ -41,12 +41,12 @@ pub(crate) fn mount(mount: &Mount, request: &ContainerRequest) -> Value {
         Mount::Tmpfs { target, size, .. } => json!({ "Type": "tmpfs", "Source": "", "Destination": target,
                     "Mode": mode, "RW": !flags.read_only, "Propagation": "", "Size": size }),
     };
-    if let (Some(MountRequest::Volume { name, .. }), Some(map)) = (asked, entry.as_object_mut()) {
+    if let (MountRequest::Volume { name, .. }, Some(map)) = (asked, entry.as_object_mut()) {
         map.insert("Type".to_owned(), json!("volume"));
         map.insert("Name".to_owned(), json!(name));
         map.insert("Driver".to_owned(), json!("local"));
         // As Docker: the private propagation of volumes goes without saying.
         map.insert("Propagation".to_owned(), json!(""));
     }
-    entry
+    Some(entry)
 }

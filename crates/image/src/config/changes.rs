@@ -1,10 +1,10 @@
 //! `--change` of an import: instructions as in a Dockerfile.
 
-use super::{ImageConfig, UserSpec, clean_path, clean_port, clean_signal, no_nul};
+use super::{ImageConfig, UserSpec, clean_path, clean_port, clean_signal, health, no_nul};
 use crate::error::{ImageError, Result, show};
 
 /// Applies `changes` in order. Each is `KEYWORD ARGUMENTS` or `KEYWORD=ARGUMENTS`, the keyword in any case, out of CMD,
-/// ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME and WORKDIR.
+/// ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, STOPSIGNAL, USER, VOLUME and WORKDIR.
 ///
 /// Nothing is expanded: `$NAME` stays as it is, and no value is ever taken from the environment of the host.
 ///
@@ -24,7 +24,7 @@ pub fn apply_changes<S: AsRef<str>>(config: &mut ImageConfig, changes: &[S]) -> 
     Ok(())
 }
 
-fn refuse<T>(reason: &str) -> Result<T> {
+pub(super) fn refuse<T>(reason: &str) -> Result<T> {
     Err(ImageError::Input(reason.to_owned()))
 }
 
@@ -36,7 +36,7 @@ fn apply(config: &mut ImageConfig, change: &str) -> Result<()> {
     let keyword = keyword.to_ascii_uppercase();
     if rest.is_empty() && !["CMD", "ENTRYPOINT"].contains(&keyword.as_str()) {
         return refuse(
-            "expected KEYWORD ARGUMENTS, with KEYWORD one of CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR",
+            "expected KEYWORD ARGUMENTS, with KEYWORD one of CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR",
         );
     }
     match keyword.as_str() {
@@ -74,9 +74,12 @@ fn apply(config: &mut ImageConfig, change: &str) -> Result<()> {
                 config.volumes.insert(path);
             }
         }
+        "HEALTHCHECK" => config.healthcheck = Some(health::check(rest)?),
         "STOPSIGNAL" => config.stop_signal = clean_signal(rest)?,
         _ => {
-            return refuse("expected one of CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR");
+            return refuse(
+                "expected one of CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR",
+            );
         }
     }
     Ok(())
@@ -100,7 +103,7 @@ fn command(config: &ImageConfig, rest: &str) -> Result<Vec<String>> {
 
 /// The strings of a JSON list; `None` when the text does not look like one. A list that is malformed is an error: taken
 /// as a shell command, as Docker does, it would run something nobody meant.
-fn json_words(text: &str) -> Option<Result<Vec<String>>> {
+pub(super) fn json_words(text: &str) -> Option<Result<Vec<String>>> {
     if !(text.starts_with('[') && text.ends_with(']')) {
         return None;
     }
@@ -200,6 +203,7 @@ mod tests {
             "VOLUME /data logs",
             r#"VOLUME ["/json"]"#,
             "STOPSIGNAL SIGINT",
+            "HEALTHCHECK --retries=2 CMD true",
         ])
         .unwrap();
         assert_eq!(config.cmd, ["a", "b c"]);
@@ -207,6 +211,7 @@ mod tests {
         assert_eq!(config.env, ["A=2", "B=two words", "C=x y", "D=four words here"]);
         assert_eq!(config.labels.get("q").map(String::as_str), Some("w"));
         assert_eq!(config.workdir, "/srv/app");
+        assert_eq!(config.healthcheck, Some(serde_json::json!({"Test": ["CMD-SHELL", "true"], "Retries": 2})));
         assert_eq!(config.exposed_ports.len(), 2);
         assert_eq!(config.volumes.iter().collect::<Vec<_>>(), ["/data", "/json", "/logs"]);
         assert_eq!((config.user.as_str(), config.stop_signal.as_str()), ("app:1", "SIGINT"));
@@ -232,6 +237,8 @@ mod tests {
             "WORKDIR a b",
             "LABEL \"a",
             "STOPSIGNAL a b",
+            "HEALTHCHECK true",
+            "HEALTHCHECK CMD",
             "ENV A=\0",
         ] {
             let result = changed(&[bad]);

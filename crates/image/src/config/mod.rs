@@ -6,6 +6,7 @@
 mod changes;
 mod commit;
 mod document;
+mod health;
 mod user;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -30,10 +30,10 @@ pub struct UserSpec {
 }
 
 impl UserSpec {
-    /// Parses `NAME|UID[:GROUP|GID]`. Empty text means root, as everywhere.
+    /// Parses `NAME|UID[:GROUP|GID]`. Empty text means root, as everywhere, and so does a group alone.
     ///
     /// Digits only make a number. Refused: numbers above 2147483647, signs, blanks, numbers in another notation
-    /// (`0x0`), empty halves.
+    /// (`0x0`), an empty group.
     ///
     /// # Errors
     /// [`ImageError::Invalid`], repeating the value and naming what is accepted.
@@ -45,6 +45,10 @@ impl UserSpec {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
         };
+        // As Docker: a group alone is root with that group.
+        if let ("", Some(group)) = (user, group) {
+            return Ok(Self { user: UserRef::Id(0), group: Some(part(text, group)?) });
+        }
         Ok(Self { user: part(text, user)?, group: group.map(|group| part(text, group)).transpose()? })
     }
 
@@ -111,6 +115,8 @@ mod tests {
             ("010", id(10), None),
             ("1000:1001", id(1000), Some(id(1001))),
             ("app", name("app"), None),
+            (":app", id(0), Some(name("app"))),
+            (":5", id(0), Some(id(5))),
             ("app:0", name("app"), Some(id(0))),
             ("1:www-data", id(1), Some(name("www-data"))),
             ("2147483647", id(0x7fff_ffff), None),
@@ -138,7 +144,6 @@ mod tests {
             "1000 ",
             "a b",
             "a:",
-            ":a",
             ":",
             "a:b:c",
             "1:-1",

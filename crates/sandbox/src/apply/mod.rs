@@ -125,6 +125,11 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
             state.workdir = Some(state.root()?.directory(path.c(), 0o755)?);
             Ok(())
         }
+        Step::ExistingWorkdir { path } => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            state.workdir = Some(state.root()?.open(path.c(), flags, Mode::empty())?);
+            Ok(())
+        }
         Step::ReadOnlyRoot => mount::set_attributes(state.root()?.as_fd(), mount::RDONLY, false),
         Step::Pivot => mount::pivot(state.root()?.as_fd()),
         Step::Stdio { terminal, owner } => streams(armed, state, *terminal, *owner),

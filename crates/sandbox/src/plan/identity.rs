@@ -125,7 +125,7 @@ pub(crate) fn join_steps(
     if process.terminal {
         steps.push(Step::Terminal { console: false });
     }
-    steps.push(Step::Workdir { path: workdir(process)? });
+    steps.push(Step::ExistingWorkdir { path: workdir(process)? });
     process_steps(process, &spec.ids, facts, &mut steps)?;
     rights_steps(process, spec, facts, &mut steps)?;
     Ok(steps)

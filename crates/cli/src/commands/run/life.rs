@@ -124,7 +124,7 @@ impl LifeFlags {
             return Ok(Streams { stdin: interactive, stdout: true, stderr: true });
         }
         if detach {
-            return Err(CliError::usage("--attach and --detach cannot be used together"));
+            return Err(CliError::failed("--attach and --detach cannot be used together"));
         }
         let mut streams = Streams { stdin: false, stdout: false, stderr: false };
         for name in &self.attach {

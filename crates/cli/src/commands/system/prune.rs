@@ -119,7 +119,7 @@ fn filter(texts: &[String], now: i64) -> Result<PruneFilter, CliError> {
         }
         Ok(())
     };
-    texts.iter().try_for_each(|text| flags::value("--filter", text, &mut add))?;
+    texts.iter().try_for_each(|text| flags::meant("--filter", text, &mut add))?;
     Ok(filter)
 }
 
@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(made.labels, [("a".to_owned(), None), ("b".to_owned(), Some("c=d".to_owned()))]);
         assert_eq!(made.without, [("e".to_owned(), None)]);
         for wrong in [&["x=1"][..], &["until=soon"], &["until=1s", "until=2s"], &["label"]] {
-            assert_eq!(read(wrong).unwrap_err().code, 125, "{wrong:?}");
+            assert_eq!(read(wrong).unwrap_err().code, 1, "{wrong:?}");
         }
     }
 }

@@ -50,7 +50,8 @@ fn option(text: &str) -> Result<(String, String), Needed> {
 }
 
 fn execute(words: CreateFlags) -> Result<u8, CliError> {
-    let name = flags::optional("VOLUME", words.name.as_deref().filter(|name| !name.is_empty()), path::volume_name)?;
+    let name =
+        flags::optionally_meant("VOLUME", words.name.as_deref().filter(|name| !name.is_empty()), path::volume_name)?;
     let labels = flags::each("--label", &words.label, pairs::label)?;
     let options = flags::each("--opt", &words.opt, option)?;
     let made = wire::create_volume(name.as_deref(), &words.driver, labels, options)?;

@@ -97,7 +97,8 @@ fn header(field: &str) -> String {
 }
 
 fn execute(words: &LsFlags) -> Result<u8, CliError> {
-    let filters = flags::each("--filter", &words.filter, filter)?;
+    let filters =
+        words.filter.iter().map(|text| flags::meant("--filter", text, filter)).collect::<Result<Vec<_>, _>>()?;
     let format = Format::listing(words.format.as_deref())?;
     output::raw(render(&wire::volumes()?, &filters, words.quiet, format)?.as_bytes())?;
     Ok(0)

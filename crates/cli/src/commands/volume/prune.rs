@@ -84,7 +84,8 @@ fn confirmed(warning: &str) -> Result<bool, CliError> {
 }
 
 fn execute(words: &PruneFlags) -> Result<u8, CliError> {
-    let filters = flags::each("--filter", &words.filter, filter)?;
+    let filters =
+        words.filter.iter().map(|text| flags::meant("--filter", text, filter)).collect::<Result<Vec<_>, _>>()?;
     let all = words.all || filters.contains(&Filter::All(true));
     let which = if all { "all" } else { "anonymous" };
     let warning = format!("This will remove {which} local volumes not used by at least one container.");
