@@ -501,3 +501,59 @@ fn after_a_boot_what_was_half_made_is_gone_and_the_rest_is_there() {
     bench.say(&["rm", "-f", "kept", "made"]).done();
     bench.assert_empty();
 }
+
+/// A frozen process takes its end when it is let go: whoever cleans up after its monitor lets it go.
+#[test]
+fn a_paused_container_whose_monitor_is_killed_holds_nobody_up() {
+    let bench = Bench::new();
+    let id = bench.start(&["--name", "still"], "exec sleep 600");
+    let said = bench.say(&["pause", "still"]);
+    if said.code != 0 && !is_root() {
+        bench.say(&["rm", "-f", "still"]).done();
+        return skip(
+            "a_paused_container_whose_monitor_is_killed_holds_nobody_up",
+            "control groups that an ordinary user may make",
+        );
+    }
+    said.done();
+    let state = std::fs::read(bench.path("run/containers").join(&id).join("state.json")).expect("a state");
+    let state: Value = serde_json::from_slice(&state).expect("JSON");
+    signal(i32::try_from(state["monitor"].as_i64().expect("a pid")).expect("a pid fits"), 9);
+    assert!(eventually(10, || bench.state("still") == ("exited".to_owned(), 137)));
+    assert!(eventually(10, || bench.processes().is_empty()), "{:#?}", bench.processes());
+    bench.say(&["start", "still"]).done();
+    bench.say(&["rm", "-f", "still"]).done();
+    bench.assert_empty();
+}
+
+/// Nobody reads what the first command shows: neither the next run nor a stop waits for that.
+#[test]
+fn a_command_that_does_not_read_holds_up_no_restart_and_no_stop() {
+    let bench = Bench::new();
+    let mut stuck = bench.spawn(&["run", "--name", "loud", "--restart", "always", "host", "sh", "-c", "exec yes"]);
+    assert!(eventually(10, || bench.say(&["ps", "-q", "--filter", "name=loud"]).ok().lines().count() == 1));
+    std::thread::sleep(Duration::from_millis(500));
+    signal(bench.pid_of("loud"), 9);
+    assert!(eventually(20, || restarts(&bench, "loud") == 1 && bench.state("loud").0 == "running"));
+    bench.say(&["stop", "-t", "1", "loud"]).done();
+    assert_eq!(bench.state("loud").0, "exited");
+    stuck.kill().expect("it is ours");
+    stuck.wait().expect("it ends");
+    bench.say(&["rm", "loud"]).done();
+    bench.assert_empty();
+}
+
+/// Many who wait are nobody's trouble.
+#[test]
+fn a_hundred_waits_keep_nobody_from_stopping_a_container() {
+    let bench = Bench::new();
+    bench.start(&["--name", "awaited"], "exec sleep 600");
+    let mut waits: Vec<_> = (0..100).map(|_| bench.spawn(&["wait", "awaited"])).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    bench.say(&["stop", "-t", "0", "awaited"]).done();
+    for wait in &mut waits {
+        assert!(wait.wait().expect("it ends").success());
+    }
+    bench.say(&["rm", "awaited"]).done();
+    bench.assert_empty();
+}

@@ -81,10 +81,13 @@ pub enum MountRequest {
         /// `ro`.
         read_only: bool,
         /// Owner of its root inside.
+        #[serde(default)]
         uid: u32,
         /// Group of its root inside.
+        #[serde(default)]
         gid: u32,
         /// Most files and directories; `None`: 65,536.
+        #[serde(default)]
         inodes: Option<u64>,
     },
     /// A volume (`-v name:/path`).

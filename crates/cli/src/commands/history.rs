@@ -71,7 +71,7 @@ impl HistoryFlags {
 /// What the engine says, and a template field that does not exist.
 pub fn execute(request: &HistoryRequest) -> Result<u8, CliError> {
     let lines = files::history(&request.image)?;
-    output::raw(render(&lines, request, human::now())?.as_bytes())?;
+    output::text(&render(&lines, request, human::now())?)?;
     Ok(0)
 }
 

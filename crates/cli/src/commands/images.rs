@@ -91,7 +91,7 @@ impl ImagesFlags {
 /// What the engine says, and a template field that does not exist.
 pub fn execute(request: &ImagesRequest) -> Result<u8, CliError> {
     let images = wire::images()?;
-    output::raw(render(&images, request, human::now())?.as_bytes())?;
+    output::text(&render(&images, request, human::now())?)?;
     Ok(0)
 }
 

@@ -122,7 +122,7 @@ impl PsFlags {
 /// What the engine says, and a template field that does not exist.
 pub fn execute(request: &PsRequest) -> Result<u8, CliError> {
     let containers = wire::containers(which(request), request.size || request.shows_size)?;
-    output::raw(render(&containers, request, human::now())?.as_bytes())?;
+    output::text(&render(&containers, request, human::now())?)?;
     Ok(0)
 }
 

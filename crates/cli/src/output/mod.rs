@@ -39,6 +39,15 @@ pub fn note(text: &str) {
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 
+/// Writes text of several lines; on a terminal, control characters but line ends and tabs are made visible.
+///
+/// # Errors
+///
+/// As [`raw`].
+pub fn text(text: &str) -> Result<(), CliError> {
+    if std::io::stdout().is_terminal() { raw(escape::lines(text).as_bytes()) } else { raw(text.as_bytes()) }
+}
+
 /// What a failed write to standard output means.
 pub(crate) fn failed(error: &std::io::Error) -> CliError {
     match error.kind() {

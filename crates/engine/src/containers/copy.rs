@@ -187,7 +187,13 @@ fn land(read: OwnedFd, source: &Source, written: &str, archive: bool) -> Result<
     let landing = Landing { prefix: Vec::new(), rename, privileges: false };
     let ids = if archive { OwnIds::Apply } else { OwnIds::Ignore };
     let mut meter = Meter::new(&budget);
-    copy::receive(&mut tar, Some(first), root.as_fd(), ids, landing, &mut meter).map_err(refused)?;
+    let report = copy::receive(&mut tar, Some(first), root.as_fd(), ids, landing, &mut meter).map_err(refused)?;
+    if report.entries == report.skipped.devices {
+        return Err(EngineError::refused(
+            "copying a device",
+            "it would be one of the host; only files, directories, links and pipes are copied out",
+        ));
+    }
     Ok(tar.into_inner().into_inner().1)
 }
 

@@ -25,13 +25,12 @@ use crate::volumes::{self, Attachment};
 fn spec_for(
     engine: &Engine,
     request: &ContainerRequest,
-    image: &ImageRef,
+    parts: Parts<'_>,
     id: &str,
     range: Option<u32>,
     make_sources: bool,
-    other: Option<&Other>,
-    volumes: &Attachment,
 ) -> Result<(SandboxSpec, Layout), EngineError> {
+    let Parts { image, other, volumes } = parts;
     let facts = engine.facts()?;
     let layout = Layout::new(&engine.paths, id);
     let ids = match range {
@@ -53,6 +52,23 @@ fn spec_for(
     Ok((spec, layout))
 }
 
+/// The labels of the image belong to the container too, as in Docker; what was asked for wins.
+fn with_labels_of(image: &ImageRef, request: &mut ContainerRequest) {
+    for (key, value) in &image.config.labels {
+        if !request.labels.iter().any(|(known, _)| known == key) {
+            request.labels.push((key.clone(), value.clone()));
+        }
+    }
+}
+
+/// What a container is made of, beside its request.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    image: &'a ImageRef,
+    other: Option<&'a Other>,
+    volumes: &'a Attachment,
+}
+
 /// The plan that `run` would carry out. Nothing is changed.
 ///
 /// # Errors
@@ -63,10 +79,11 @@ pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<SandboxPla
     let image = images::find(engine, &request.image)?;
     let volumes = volumes::attach(engine, request, &image)?;
     let request = &volumes.request;
+    let parts = Parts { image: &image, other: other.as_ref(), volumes: &volumes };
     let facts = engine.facts()?;
     let own = || facts.privileged.then(|| RangePool::default().start);
     let range = other.as_ref().and_then(|o| o.range).or_else(own);
-    let (spec, _) = spec_for(engine, request, &image, &new_id()?, range, false, other.as_ref(), &volumes)?;
+    let (spec, _) = spec_for(engine, request, parts, &new_id()?, range, false)?;
     let plan = plan(&spec, facts)?;
     verify(&plan).map_err(|e| EngineError::Start(e.into()))?;
     Ok(plan)
@@ -114,13 +131,16 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
     let other = sharing::wanted(engine, request)?;
     let image = images::find(engine, &request.image)?;
     let mut volumes = volumes::attach(engine, request, &image)?;
-    let request = &volumes.request.clone();
+    let mut request = volumes.request.clone();
+    with_labels_of(&image, &mut request);
+    let request = &request;
+    let parts = Parts { image: &image, other: other.as_ref(), volumes: &volumes };
     let facts = engine.facts()?;
     let id = new_id()?;
     // Everything that can be refused is refused before anything is made.
     let own = || facts.privileged.then(|| RangePool::default().start);
     let provisional = other.as_ref().and_then(|o| o.range).or_else(own);
-    let (mut spec, layout) = spec_for(engine, request, &image, &id, provisional, true, other.as_ref(), &volumes)?;
+    let (mut spec, layout) = spec_for(engine, request, parts, &id, provisional, true)?;
     let checked = plan(&spec, facts)?;
     let Some(lock) = layout.claim()? else {
         return Err(EngineError::refused("the new container", "its lock is held by another process"));

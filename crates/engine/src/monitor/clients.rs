@@ -10,7 +10,7 @@ use rustix::net::{SendFlags, SocketFlags, accept_with};
 use crate::frame::{self, Decoder, attach, kind};
 
 /// More than these are not let in: each may cost a buffer.
-const MOST: usize = 64;
+const MOST: usize = 1024;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,8 +146,9 @@ impl Clients {
     }
 
     /// Tells all that are attached how this run of the program ended, and lets them go. True when the command that
-    /// started it was among them and knows now. Those that wait stay.
-    pub(crate) fn dismiss(&mut self, code: u32) -> bool {
+    /// started it was among them and knows now; `patience`: the seconds that it may take to read, without end when there
+    /// is nothing left to do. Those that wait stay.
+    pub(crate) fn dismiss(&mut self, code: u32, patience: Option<u64>) -> bool {
         let mut owner = false;
         let (attached, rest): (Vec<Client>, Vec<Client>) =
             std::mem::take(&mut self.all).into_iter().partition(|c| matches!(c.role, Role::Attached { .. }));
@@ -158,7 +159,7 @@ impl Clients {
             client.last_words(code, Some(1));
         }
         for client in owners {
-            owner |= client.last_words(code, None);
+            owner |= client.last_words(code, patience);
         }
         owner
     }

@@ -5,12 +5,17 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::net::sockopt::Timeout;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 
 use crate::frame::{self, kind};
 use crate::layout::Layout;
+
+/// How long a monitor may take to let somebody in. It does nothing else than wait for that.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 fn address(directory: &OwnedFd) -> Result<SocketAddrUnix, rustix::io::Errno> {
     SocketAddrUnix::new(format!("/proc/self/fd/{}/{}", directory.as_raw_fd(), Layout::CONTROL))
@@ -34,7 +39,7 @@ pub(super) fn listener(layout: &Layout) -> Result<OwnedFd, rustix::io::Errno> {
     }
     let socket = socket()?;
     bind(&socket, &address(&directory)?)?;
-    listen(&socket, 16)?;
+    listen(&socket, 128)?;
     Ok(socket)
 }
 
@@ -42,6 +47,8 @@ pub(super) fn listener(layout: &Layout) -> Result<OwnedFd, rustix::io::Errno> {
 pub(crate) fn reach(layout: &Layout, kind: u8, payload: &[u8]) -> Option<OwnedFd> {
     let directory = open(&layout.run).ok()?;
     let socket = socket().ok()?;
+    // A monitor that is held up must not hold up whoever comes to it.
+    rustix::net::sockopt::set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE)).ok()?;
     connect(&socket, &address(&directory).ok()?).ok()?;
     frame::write_all(socket.as_fd(), &frame::encode(kind, payload)).ok()?;
     Some(socket)

@@ -288,8 +288,10 @@ impl Life<'_> {
             };
             self.order.history.tell("die", &[("exitCode", &exit.code.to_string())]);
             let Some(pause) = self.again(&exit, ran) else { break exit };
-            self.owner |= self.clients.dismiss(exit.code);
-            if !self.pause(&exit, pause) {
+            self.mark_restarting(&exit);
+            // The next run waits for nobody who does not read.
+            self.owner |= self.clients.dismiss(exit.code, Some(1));
+            if !self.pause(pause) {
                 break exit;
             }
             run = start(self.order, &self.binary, self.backoff.restarts);
@@ -299,7 +301,7 @@ impl Life<'_> {
         drop(self.order.layout.write_exit(&exit, self.order.cleanup.is_none()));
         // The end is written down: nobody waits for a command that takes its time to read.
         drop(lock);
-        self.owner |= self.clients.dismiss(exit.code);
+        self.owner |= self.clients.dismiss(exit.code, None);
         self.clients.announce(exit.code);
         if !self.owner {
             clean_up(self.order);
@@ -380,8 +382,8 @@ impl Life<'_> {
         self.backoff.next(policy, exit.code, ran)
     }
 
-    /// Waits between two runs; false when somebody says that it is to stay stopped.
-    fn pause(&mut self, exit: &ExitState, pause: Duration) -> bool {
+    /// Writes down that it has ended and begins again in a moment.
+    fn mark_restarting(&self, exit: &ExitState) {
         let state = RunState {
             pid: 0,
             started: 0,
@@ -394,6 +396,10 @@ impl Life<'_> {
         };
         // Without it the container looks as if it had ended, which it has.
         drop(self.order.layout.write_state(&state));
+    }
+
+    /// Waits between two runs; false when somebody says that it is to stay stopped.
+    fn pause(&mut self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         let mut chunk = vec![0_u8; 4096];
         loop {
@@ -457,7 +463,7 @@ pub fn joiner(order: RawFd, client: RawFd) -> Result<(), EngineError> {
                 history.tell("exec_die", &[("exitCode", &code.to_string())]);
             }
             // A command that went away needs no exit code.
-            clients.dismiss(code);
+            clients.dismiss(code, None);
         }
         Err(e) => tell(&client, kind::ERROR, &serde_json::to_vec(&Failure::from(&e)).unwrap_or_default()),
     }

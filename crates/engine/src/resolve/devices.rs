@@ -12,7 +12,7 @@ use crate::error::EngineError;
 use crate::request::{ContainerRequest, DeviceRequest};
 
 /// Character devices that are the host, by numbers; a minor of `None` is all of a major.
-const HOST: [(u32, Option<u32>, &str); 21] = [
+const HOST: [(u32, Option<u32>, &str); 28] = [
     (1, Some(1), "it is the memory of the host"),
     (1, Some(2), "it is the kernel's memory"),
     (1, Some(4), "it is the host's I/O ports"),
@@ -26,18 +26,25 @@ const HOST: [(u32, Option<u32>, &str); 21] = [
     (10, Some(1), "the host's keyboard and mouse are read from it"),
     (10, Some(130), "it restarts the host"),
     (10, Some(144), "it is the host's non-volatile memory"),
+    (10, Some(203), "it serves devices of the host"),
+    (10, Some(220), "it controls a disk controller of the host"),
+    (10, Some(221), "it controls a disk controller of the host"),
+    (10, Some(222), "it controls a disk controller of the host"),
     (10, Some(223), "it types on the host"),
     (10, Some(231), "it suspends the host and reads its memory"),
     (10, Some(234), "it controls file systems of the host"),
     (10, Some(235), "it controls mounts of the host"),
     (10, Some(236), "it controls disks of the host"),
     (10, Some(237), "it makes block devices of files of the host"),
+    (10, Some(239), "it types on the host"),
+    (13, None, "the host's keyboard and mouse are read from it"),
+    (162, None, "it is the disks of the host"),
     (21, None, "it sends any command to a disk of the host"),
     (202, None, "it is the registers of the host's processors"),
 ];
 
 /// Kinds of devices that are the host, by their class in sysfs: their numbers differ from host to host.
-const CLASSES: [(&str, &str); 7] = [
+const CLASSES: [(&str, &str); 11] = [
     ("bsg", "it sends any command to a disk of the host"),
     ("nvme", "it controls a disk of the host"),
     ("nvme-generic", "it sends any command to a disk of the host"),
@@ -45,6 +52,18 @@ const CLASSES: [(&str, &str); 7] = [
     ("watchdog", "it restarts the host"),
     ("mtd", "it is the flash memory that the host starts from"),
     ("tpm", "it holds the host's keys"),
+    ("tpmrm", "it holds the host's keys"),
+    ("hidraw", "the host's keyboard and mouse are read from it"),
+    ("input", "the host's keyboard and mouse are read from it"),
+    ("ubi", "it is the flash memory that the host starts from"),
+];
+
+/// Devices that are the host, by the kernel's name for them: their numbers are given out as they come.
+const NAMES: [(&str, &str); 4] = [
+    ("userfaultfd", "it does what the filter of system calls holds back"),
+    ("vsock", "it leads out of every network of the host"),
+    ("vhost-vsock", "it leads out of every network of the host"),
+    ("uhid", "it types on the host"),
 ];
 
 /// The devices of a request, and a grant for each.
@@ -127,6 +146,9 @@ fn may_open(asked: &DeviceRequest, source: &Path, stat: &Stat, facts: &HostFacts
 
 /// Why a device is the host itself, if it is.
 fn of_the_host(block: bool, (major, minor): (u32, u32)) -> Option<String> {
+    if block && major == 7 {
+        return Some("it is a file of the host, and whoever has the device chooses which".to_owned());
+    }
     if block {
         let used = used_devices();
         let mut seen = BTreeSet::new();
@@ -140,6 +162,11 @@ fn of_the_host(block: bool, (major, minor): (u32, u32)) -> Option<String> {
     // Serial lines share a major with the consoles.
     let serial = major == 4 && minor >= 64;
     if let Some((.., why)) = HOST.iter().find(|(m, n, _)| *m == major && n.is_none_or(|n| n == minor) && !serial) {
+        return Some((*why).to_owned());
+    }
+    let about = std::fs::read_to_string(format!("/sys/dev/char/{major}:{minor}/uevent")).unwrap_or_default();
+    let name = about.lines().find_map(|line| line.strip_prefix("DEVNAME="));
+    if let Some((_, why)) = NAMES.iter().find(|(known, _)| Some(*known) == name) {
         return Some((*why).to_owned());
     }
     let class = std::fs::read_link(format!("/sys/dev/char/{major}:{minor}/subsystem")).ok()?;

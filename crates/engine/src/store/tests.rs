@@ -409,3 +409,33 @@ fn a_range_is_held_by_all_who_live_in_it() {
         Err(StoreError::NoSuchContainer { .. })
     ));
 }
+
+/// What the first version wrote is read: fields that came later have their defaults.
+#[test]
+fn requests_of_the_first_version_are_read() {
+    let text = r#"{"image":"a","args":[],"entrypoint":null,"name":null,"env":[],"labels":[],"user":null,"group_add":[],
+        "workdir":null,"hostname":null,"stdin":false,"tty":false,"detach":true,"auto_remove":false,"init":false,
+        "read_only":false,"profile":"default","privileged":false,"cap_add":[],"cap_drop":[],
+        "security":{"no_new_privileges":null,"seccomp":"builtin","apparmor":null,"selinux":[],"unmask_kernel_paths":false},
+        "mounts":[{"type":"tmpfs","target":"/m","size":null,"mode":null,"exec":false,"read_only":false},
+            {"type":"bind","source":"/a","target":"/b","read_only":true,"exec":false,"create_source":false}],
+        "sysctls":[],"limits":{"memory":null,"memory_swap":null,"memory_reservation":null,"milli_cpus":null,
+        "cpu_shares":null,"cpuset_cpus":null,"cpuset_mems":null,"pids":null,"blkio_weight":null,"device_rates":[],
+        "shm_size":null,"ulimits":[],"oom_score_adj":null,"unified":[]},"network":null,"publish":[],"stop_signal":null,
+        "stop_timeout":null}"#;
+    let read: ContainerRequest = serde_json::from_str(text).unwrap();
+    assert_eq!(read.mounts.len(), 2);
+    let resources = r#"{"memory":1,"swap":0,"memory_reservation":null,"milli_cpus":null,"cpu_shares":null,
+        "cpuset_cpus":null,"cpuset_mems":null,"pids":7,"pids_required":true,"blkio_weight":null,"device_rates":[],
+        "hugetlb":[],"unified":[]}"#;
+    let read: bulkhead_sandbox::spec::Resources = serde_json::from_str(resources).unwrap();
+    assert_eq!((read.pids, read.swappiness), (Some(7), None));
+    let tmpfs =
+        r#"{"tmpfs":{"target":"/m","size":1,"mode":511,"flags":{"read_only":false,"exec":false},"directories":[]}}"#;
+    let read: Result<bulkhead_sandbox::spec::Mount, _> = serde_json::from_str(tmpfs);
+    assert!(
+        read.is_ok()
+            || serde_json::from_str::<bulkhead_sandbox::spec::Mount>(&tmpfs.replace("\"tmpfs\"", "\"Tmpfs\"")).is_ok(),
+        "{read:?}"
+    );
+}

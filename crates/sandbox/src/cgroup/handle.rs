@@ -211,7 +211,13 @@ impl CgroupHandle {
     /// The last one; all directories are tried.
     pub fn remove_all(directories: &[PathBuf]) -> Result<(), CgroupError> {
         let mut result = Ok(());
-        for directory in directories {
+        let busy = |d: &&PathBuf| !matches!(rustix::fs::rmdir(d.as_path()), Ok(()) | Err(Errno::NOENT));
+        let busy: Vec<&PathBuf> = directories.iter().filter(busy).collect();
+        // All of them first: what is frozen in one hierarchy ends in none before it is let go there.
+        for directory in &busy {
+            kill_members(directory);
+        }
+        for directory in busy {
             if let Err(e) = remove_tree(directory, 0) {
                 result = Err(e);
             }
@@ -256,6 +262,17 @@ fn remove_tree(directory: &Path, depth: usize) -> Result<(), CgroupError> {
 }
 
 fn kill_members(directory: &Path) {
+    signal_members(directory);
+    // A frozen process takes its end when it is let go.
+    for (file, thawed) in [("freezer.state", "THAWED"), ("cgroup.freeze", "0")] {
+        let file = directory.join(file);
+        if file.exists() {
+            std::fs::write(&file, thawed).unwrap_or_default();
+        }
+    }
+}
+
+fn signal_members(directory: &Path) {
     if std::fs::write(directory.join("cgroup.kill"), "1").is_ok() {
         return;
     }

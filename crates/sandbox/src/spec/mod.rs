@@ -212,14 +212,21 @@ pub enum Mount {
         /// Permission bits of its root.
         mode: u32,
         /// Owner and group of its root inside.
+        #[serde(default)]
         owner: (u32, u32),
         /// Most files and directories that it holds.
+        #[serde(default = "usual_inodes")]
         inodes: u64,
         /// Attributes.
         flags: MountFlags,
         /// Directories that the image has there, made again in the fresh file system.
         directories: Vec<TmpfsDirectory>,
     },
+}
+
+/// Files and directories of a memory file system of which nobody said how many: each costs a kilobyte of the kernel's.
+fn usual_inodes() -> u64 {
+    65_536
 }
 
 impl Mount {
@@ -381,6 +388,7 @@ pub enum RateKind {
 
 /// Limits of a control group. `None` leaves the parent's limit in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Resources {
     /// Memory in bytes.
     pub memory: Option<u64>,
@@ -434,6 +442,7 @@ pub struct SandboxSpec {
     /// Further mounts, in order.
     pub mounts: Vec<Mount>,
     /// Devices beyond the usual ones.
+    #[serde(default)]
     pub devices: Vec<Device>,
     /// Namespaces of another sandbox.
     pub share: Option<Share>,

@@ -41,7 +41,7 @@ fn execute(words: &DfFlags) -> Result<u8, CliError> {
         }
         true => verbose(&usage, &containers, format.as_ref(), human::now())?,
     };
-    output::raw(text.as_bytes()).map(|()| 0)
+    output::text(&text).map(|()| 0)
 }
 
 fn line(kind: &str, total: usize, active: usize, size: u64, reclaimable: u64) -> Value {

@@ -100,7 +100,7 @@ fn execute(words: &LsFlags) -> Result<u8, CliError> {
     let filters =
         words.filter.iter().map(|text| flags::meant("--filter", text, filter)).collect::<Result<Vec<_>, _>>()?;
     let format = Format::listing(words.format.as_deref())?;
-    output::raw(render(&wire::volumes()?, &filters, words.quiet, format)?.as_bytes())?;
+    output::text(&render(&wire::volumes()?, &filters, words.quiet, format)?)?;
     Ok(0)
 }
 
