@@ -402,6 +402,7 @@ fn a_range_is_held_by_all_who_live_in_it() {
     assert_ne!(third.range, second.range, "still held by the second");
     assert_eq!(store.find_container(&second.id).unwrap().range, second.range);
     store.remove_container(&second.id).unwrap();
+    store.remove_container(&third.id).unwrap();
     assert_eq!(make(None).range, first.range, "free again");
     let gone = RangeWish { beside: Some(&first.id), ..wish().unwrap() };
     assert!(matches!(

@@ -49,7 +49,7 @@ fn the_table_looks_like_dockers() {
         "{text}"
     );
     assert!(
-        lines[1].starts_with("aaaaaaaaaaaa   alpine:latest   \"sh -c while true; d…\"   2 hours ago   Up 3 minutes"),
+        lines[1].starts_with("aaaaaaaaaaaa   alpine:latest   \"sh -c 'while true; …\"   2 hours ago   Up 3 minutes"),
         "{text}"
     );
     assert!(lines[2].contains("Up About a minute (Paused) (weakened: seccomp)"), "{text}");
