@@ -93,7 +93,13 @@ pub fn cgroups(ids: &BTreeSet<String>) -> Vec<PathBuf> {
 pub fn assert_settled(bench: &Bench, ids: &BTreeSet<String>, what: &str) {
     bench.say(&["ps", "-a"]).done();
     let listed = || bench.say(&["ps", "-aq", "--no-trunc"]).ok();
-    let settled = || listed().lines().all(|id| matches!(bench.state(id).0.as_str(), "running" | "exited"));
+    // One that was being made is listed until the lock of whoever made it is free, and then it is gone.
+    let settled = || {
+        listed().lines().all(|id| {
+            let state = bench.say(&["inspect", "-f", "{{.State.Status}}", id]).out;
+            matches!(state.trim(), "running" | "exited")
+        })
+    };
     assert!(eventually(5, settled), "{what}: {}", bench.say(&["ps", "-a"]).out);
     for id in listed().lines() {
         assert!(bench.path("root/containers").join(id).is_dir(), "{what}: the files of {id} are gone");
