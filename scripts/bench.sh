@@ -40,7 +40,8 @@ start_docker() {
     ! timeout 10 docker info >/dev/null 2>&1 || return 0
     docker_dir=$(mktemp -d /var/tmp/bbd.XXXXXX)
     mkdir "$docker_dir/config"
-    echo '{}' >"$docker_dir/daemon.json"
+    # podman reads the client's file too, and wants it to be there.
+    echo '{}' | tee "$docker_dir/daemon.json" >"$docker_dir/config/config.json"
     setpriv --pdeathsig KILL unshare --mount --net --pid --fork --kill-child --mount-proc \
         dockerd "--host=unix://$docker_dir/sock" "--data-root=$docker_dir/data" "--exec-root=$docker_dir/exec" \
         "--pidfile=$docker_dir/pid" "--config-file=$docker_dir/daemon.json" "--cgroup-parent=/$docker_group" \
