@@ -92,6 +92,8 @@ pub fn cgroups(ids: &BTreeSet<String>) -> Vec<PathBuf> {
 /// When something is left.
 pub fn assert_settled(bench: &Bench, ids: &BTreeSet<String>, what: &str) {
     bench.say(&["ps", "-a"]).done();
+    let sound = bench.say(&["system", "fsck"]);
+    assert_eq!(sound.code, 0, "{what}: {}{}", sound.out, sound.err);
     let listed = || bench.say(&["ps", "-aq", "--no-trunc"]).ok();
     // One that was being made is listed until the lock of whoever made it is free, and then it is gone.
     let settled = || {
