@@ -91,9 +91,21 @@ pub fn sealed_copy(name: &CStr, file: BorrowedFd<'_>) -> Result<OwnedFd> {
             return Err(Errno::IO);
         }
     }
-    fcntl_add_seals(&fd, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    // The kernel refuses as long as it holds a page for itself, which on a busy machine can outlast its own patience
+    // (`F_ADD_SEALS` in fcntl_seals(2)); nobody else has the file, so it ends by itself.
+    for _ in 0..SEAL_ATTEMPTS {
+        match fcntl_add_seals(&fd, seals) {
+            Err(Errno::BUSY) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            done => return done.map(|()| fd),
+        }
+    }
+    fcntl_add_seals(&fd, seals)?;
     Ok(fd)
 }
+
+/// Times that a file in memory is tried to be sealed, besides the last.
+const SEAL_ATTEMPTS: u32 = 50;
 
 /// Most descriptors that one message carries here; the kernel's own limit is 253.
 pub const FDS_PER_MESSAGE: usize = 64;
