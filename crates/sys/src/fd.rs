@@ -93,7 +93,7 @@ pub fn sealed_copy(name: &CStr, file: BorrowedFd<'_>) -> Result<OwnedFd> {
     }
     let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
     // The kernel refuses as long as it holds a page for itself, which on a busy machine can outlast its own patience
-    // (`F_ADD_SEALS` in fcntl_seals(2)); nobody else has the file, so it ends by itself.
+    // (`F_ADD_SEALS` in fcntl(2)); nobody else has the file, so it ends by itself.
     for _ in 0..SEAL_ATTEMPTS {
         match fcntl_add_seals(&fd, seals) {
             Err(Errno::BUSY) => std::thread::sleep(std::time::Duration::from_millis(10)),
