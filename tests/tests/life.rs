@@ -557,3 +557,20 @@ fn a_hundred_waits_keep_nobody_from_stopping_a_container() {
     bench.say(&["rm", "awaited"]).done();
     bench.assert_empty();
 }
+
+/// What checks said of one run says nothing of the next, whoever started it.
+#[test]
+fn the_health_of_a_run_ends_with_it() {
+    let bench = Bench::new();
+    let check = ["--health-interval", "200ms", "--health-retries", "1", "--health-cmd", "test -e /var/lib/second"];
+    let script = "test -e /var/lib/second && exec sleep 600; while ! test -e /run/go; do sleep 0.05; done; touch /var/lib/second; exit 1";
+    bench.start(&[&["--name", "web", "--restart", "always"], &check[..]].concat(), script);
+    assert!(eventually(20, || health(&bench, "web") == "unhealthy"));
+    bench.say(&["exec", "web", "touch", "/run/go"]).done();
+    assert!(eventually(20, || restarts(&bench, "web") == 1 && health(&bench, "web") == "healthy"));
+    let log = bench.look("web", "/State/Health/Log");
+    let codes: Vec<_> = log.as_array().expect("a list").iter().map(|c| c["ExitCode"].as_i64()).collect();
+    assert!(!codes.is_empty() && codes.iter().all(|c| *c == Some(0)), "{log}");
+    bench.say(&["rm", "-f", "web"]).done();
+    bench.assert_empty();
+}

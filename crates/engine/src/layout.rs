@@ -36,6 +36,9 @@ pub struct RunState {
     /// It has ended, and its monitor waits before it starts it again: how it ended. There is no process then.
     #[serde(default)]
     pub restarting: Option<ExitState>,
+    /// It has health checks.
+    #[serde(default)]
+    pub health: bool,
 }
 
 /// What the user wants of a container: kept on disk, for the monitor's restarts and for the time after a boot.
@@ -134,14 +137,14 @@ impl Layout {
         self.run.join("health.json")
     }
 
-    /// The restart policy in force, when `update` has changed it.
+    /// The restart policy in force, when `update` has changed it since its monitor was told.
     pub(crate) fn policy(&self) -> PathBuf {
-        self.dir.join("restart.json")
+        self.run.join("restart.json")
     }
 
-    /// Holds the name that it was given since it was started.
+    /// Holds the name that it was given since its monitor was told.
     pub(crate) fn renamed(&self) -> PathBuf {
-        self.dir.join("name.json")
+        self.run.join("name.json")
     }
 
     pub(crate) fn wanted(&self) -> PathBuf {

@@ -1,7 +1,5 @@
 //! `commit`: an image of a container's image and of what the container changed.
 
-use std::collections::BTreeSet;
-
 use bulkhead_image::config::{Commit, ImageDocument};
 use bulkhead_image::{Digest, ImageConfig};
 
@@ -36,14 +34,7 @@ pub struct CommitRequest {
 /// Settings of a container: its image's, and what its request has of its own.
 fn config_of(request: &ContainerRequest, image: &ImageConfig) -> ImageConfig {
     let mut config = image.clone();
-    for entry in &request.env {
-        let Some((name, _)) = entry.split_once('=') else { continue };
-        let same = |old: &String| old.split_once('=').is_some_and(|(old, _)| old == name);
-        match config.env.iter_mut().find(|old| same(old)) {
-            Some(old) => old.clone_from(entry),
-            None => config.env.push(entry.clone()),
-        }
-    }
+    crate::resolve::merge_env(&mut config.env, &request.env);
     if let Some(entrypoint) = &request.entrypoint {
         config.entrypoint.clone_from(entrypoint);
         config.cmd.clone_from(&request.args);
@@ -108,14 +99,13 @@ pub fn commit(engine: &Engine, request: &CommitRequest) -> Result<String, Engine
         .collect();
     layers.extend(layer.as_ref().map(images::new_layer));
     let size = parent.size.saturating_add(layer.as_ref().map_or(0, |l| l.bytes_unpacked));
-    let references: BTreeSet<String> = reference.into_iter().collect();
     let new = NewImage {
         id: id.clone(),
         config_json,
         created: now(),
         size,
         layers,
-        references: references.iter().cloned().collect(),
+        references: reference.into_iter().collect(),
     };
     images::record(engine, &staging.path, &new)?;
     container_event(engine, &record, "commit");

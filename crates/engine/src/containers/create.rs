@@ -12,7 +12,6 @@ use rustix::fs::{Gid, Uid};
 use crate::config::settle;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::events::{Event, Kind};
 use crate::ids;
 use crate::images::{self, ImageRef};
 use crate::layout::{Layout, now};
@@ -140,7 +139,7 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
     // Everything that can be refused is refused before anything is made.
     let own = || facts.privileged.then(|| RangePool::default().start);
     let provisional = other.as_ref().and_then(|o| o.range).or_else(own);
-    let (mut spec, layout) = spec_for(engine, request, parts, &id, provisional, true)?;
+    let (spec, layout) = spec_for(engine, request, parts, &id, provisional, true)?;
     let checked = plan(&spec, facts)?;
     let Some(lock) = layout.claim()? else {
         return Err(EngineError::refused("the new container", "its lock is held by another process"));
@@ -167,20 +166,18 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
             return Err(e);
         }
     };
-    let mut fresh =
-        Fresh { engine, record, spec: spec.clone(), plan: checked, image, layout, lock: Some(lock), kept: false };
+    let mut fresh = Fresh { engine, record, spec, plan: checked, image, layout, lock: Some(lock), kept: false };
     if let Some(range) = fresh.record.range {
         // Nothing else in it depends on which slot it is.
-        spec.ids = ids::own(range.start);
-        fresh.plan = plan(&spec, facts)?;
-        fresh.spec = spec;
+        fresh.spec.ids = ids::own(range.start);
+        fresh.plan = plan(&fresh.spec, facts)?;
     }
     make_directories(&fresh.layout, &fresh.spec, request)?;
     volumes.fill(engine, &fresh.image, &id)?;
     let text = serde_json::to_vec(&fresh.spec)
         .map_err(|e| EngineError::io("store", &fresh.layout.dir)(std::io::Error::other(e)))?;
     engine.store()?.set_spec(&id, &text, ready)?;
-    engine.events().emit(&super::about(Event::new(Kind::Container, "create", &id), &fresh.record));
+    super::container_event(engine, &fresh.record, "create");
     Ok(fresh)
 }
 

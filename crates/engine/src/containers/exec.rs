@@ -8,7 +8,7 @@ use bulkhead_sandbox::spec::outside;
 use super::run::await_start;
 use super::spawn::spawn;
 use super::spec_of;
-use super::stop::{not_running, paused};
+use super::stop::ready;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{Event, Kind};
@@ -16,6 +16,7 @@ use crate::layout::Layout;
 use crate::monitor::{History, JoinOrder};
 use crate::request::ExecRequest;
 use crate::resolve;
+use crate::store::ContainerRecord;
 
 /// Starts a program in a running container; the socket is `None` when it was detached.
 ///
@@ -30,7 +31,7 @@ pub fn exec(engine: &Engine, request: &ExecRequest) -> Result<Option<OwnedFd>, E
         attributes: super::attributes(&record),
         renamed: Layout::new(&engine.paths, &record.id).renamed(),
     };
-    let joined = join(engine, request, Some(history))?;
+    let joined = join(engine, &record, request, Some(history))?;
     let action = format!("exec_start: {}", request.args.join(" "));
     engine.events().emit(&super::about(Event::new(Kind::Container, action, &record.id), &record));
     Ok(joined)
@@ -39,25 +40,15 @@ pub fn exec(engine: &Engine, request: &ExecRequest) -> Result<Option<OwnedFd>, E
 /// [`exec`] without a word to anybody but `history`, which is told the end.
 pub(super) fn join(
     engine: &Engine,
+    record: &ContainerRecord,
     request: &ExecRequest,
     history: Option<History>,
 ) -> Result<Option<OwnedFd>, EngineError> {
-    let record = engine.store()?.find_container(&request.container)?;
     let layout = Layout::new(&engine.paths, &record.id);
-    let state = layout.read_state().ok_or_else(|| not_running(&record))?;
-    if state.restarting.is_some() {
-        return Err(EngineError::State {
-            name: record.name.clone(),
-            state: "restarting".to_owned(),
-            hint: "wait until it runs".to_owned(),
-        });
-    }
-    if super::pause::is_paused(&state) {
-        return Err(paused(&record));
-    }
+    let state = ready(&layout, record)?;
     let facts = engine.facts()?;
-    let spec = spec_of(&record)?;
-    let image = crate::images::of_container(engine, &record)?;
+    let spec = spec_of(record)?;
+    let image = crate::images::of_container(engine, record)?;
     let user = record.request.user.clone().unwrap_or_else(|| image.config.user.clone());
     let process = resolve::resolve_exec(request, &spec, &user, &image.lookup_dirs(&layout))?;
     let target =

@@ -146,8 +146,12 @@ pub(super) fn order(
 /// What the last checks of a container said; nothing when it has none, or does not run and never did.
 #[must_use]
 pub fn health(layout: &Layout, check: Option<&Check>) -> Option<Health> {
-    check?;
-    Some(read_json(&layout.health()).unwrap_or_default())
+    check.map(|_| last(layout))
+}
+
+/// What the last checks of this run said.
+pub(super) fn last(layout: &Layout) -> Health {
+    read_json(&layout.health()).unwrap_or_default()
 }
 
 /// Makes one check and writes down what came of it; true when it succeeded. For the monitor.
@@ -167,7 +171,7 @@ pub fn probe(engine: &Engine, id: &str) -> Result<bool, EngineError> {
     }
     let start = now();
     let (exit_code, output) = ask(engine, &record, &check, &image.config);
-    let before: Health = read_json(&layout.health()).unwrap_or_default();
+    let before = last(&layout);
     let mut after = before.clone();
     let grace = age(&state).is_some_and(|age| age < Duration::from_nanos(check.start_period));
     after.take(Checked { start, end: now(), exit_code, output }, check.retries, grace);
@@ -206,7 +210,7 @@ fn ask(engine: &Engine, record: &ContainerRecord, check: &Check, image: &ImageCo
     };
     let request = ExecRequest { container: record.id.clone(), args, ..ExecRequest::default() };
     let deadline = Instant::now() + Duration::from_nanos(check.timeout);
-    match super::exec::join(engine, &request, None) {
+    match super::exec::join(engine, record, &request, None) {
         Ok(Some(socket)) => listen(&socket, deadline, check.timeout),
         Ok(None) => (-1, String::new()),
         Err(e) => (-1, e.chain()),

@@ -96,13 +96,9 @@ pub(crate) fn state_of(layout: &Layout) -> State {
     }
 }
 
-fn health_of(engine: &Engine, record: &ContainerRecord, layout: &Layout, state: State) -> Option<String> {
-    if !matches!(state, State::Running { .. } | State::Paused { .. }) {
-        return None;
-    }
-    let image = crate::images::of_container(engine, record).ok()?;
-    let check = super::check(&record.request.health, &image.config);
-    super::health(layout, check.as_ref()).map(|h| h.status)
+fn health_of(layout: &Layout) -> Option<String> {
+    let checked = layout.read_state().filter(|s| s.health && process(s).is_some());
+    checked.map(|_| super::health::last(layout).status)
 }
 
 /// Bytes on disk of a container's own writable layer.
@@ -134,7 +130,7 @@ pub fn list(engine: &Engine, which: Which) -> Result<Vec<Summary>, EngineError> 
         let layout = Layout::new(&engine.paths, &record.id);
         let state = state_of(&layout);
         Summary {
-            health: health_of(engine, &record, &layout, state),
+            health: health_of(&layout),
             state,
             spec: record.spec.as_deref().and_then(|s| serde_json::from_slice(s).ok()),
             record,

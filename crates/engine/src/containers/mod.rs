@@ -54,6 +54,7 @@ pub use self::rename::rename;
 pub use self::run::{StartOptions, Started, run, start};
 pub(crate) use self::spawn::engine_program;
 pub use self::stats::{Sample, StatsOf, stats};
+pub(crate) use self::stop::busy;
 pub use self::stop::{kill, restart, stop};
 pub use self::top::{Processes, top};
 pub use self::update::{UpdateRequest, update};

@@ -6,26 +6,52 @@ use std::time::{Duration, Instant};
 use super::stop::{not_running, process};
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::events::{Event, Kind};
 use crate::layout::{Layout, RunState};
 use crate::store::ContainerRecord;
 
+/// `ENODEV`: the group went while its file was open.
+const NO_DEVICE: i32 = 19;
+
+/// How long the processes of a group may take to come to rest.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The file that freezes, and its two values.
-struct Freezer {
-    file: PathBuf,
+#[derive(Debug)]
+pub(super) struct Freezer {
+    pub(super) file: PathBuf,
     frozen: &'static str,
     thawed: &'static str,
 }
 
 impl Freezer {
-    fn of(state: &RunState) -> Option<Self> {
-        let find = |name: &str| state.cgroups.iter().map(|d| d.join(name)).find(|p| p.exists());
+    pub(super) fn of(groups: &[PathBuf]) -> Option<Self> {
+        let find = |name: &str| groups.iter().map(|d| d.join(name)).find(|p| p.exists());
         let v1 = find("freezer.state").map(|file| Self { file, frozen: "FROZEN", thawed: "THAWED" });
         v1.or_else(|| find("cgroup.freeze").map(|file| Self { file, frozen: "1", thawed: "0" }))
     }
 
-    fn write(&self, value: &str) -> Result<(), EngineError> {
-        std::fs::write(&self.file, value).map_err(EngineError::io("write", &self.file))
+    /// Freezes all that are in it; false when one does not come to rest, and all go on then.
+    pub(super) fn freeze(&self) -> Result<bool, EngineError> {
+        std::fs::write(&self.file, self.frozen).map_err(EngineError::io("freeze", &self.file))?;
+        let deadline = Instant::now() + PATIENCE;
+        while !self.is_frozen() {
+            if Instant::now() > deadline {
+                self.thaw()?;
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(true)
+    }
+
+    /// Lets all go on. A group that has ended meanwhile needs no word.
+    pub(super) fn thaw(&self) -> Result<(), EngineError> {
+        match std::fs::write(&self.file, self.thawed) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound && e.raw_os_error() != Some(NO_DEVICE) => {
+                Err(EngineError::io("write", &self.file)(e))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether all are frozen: version 2 says so in another file than the one that asks for it.
@@ -38,7 +64,7 @@ impl Freezer {
     }
 
     /// Whether freezing was asked for.
-    fn is_asked(&self) -> bool {
+    pub(super) fn is_asked(&self) -> bool {
         // A group that is gone holds nobody.
         std::fs::read_to_string(&self.file).is_ok_and(|text| text.trim() != self.thawed)
     }
@@ -46,21 +72,12 @@ impl Freezer {
 
 /// Whether a running container is paused.
 pub(crate) fn is_paused(state: &RunState) -> bool {
-    Freezer::of(state).is_some_and(|f| f.is_asked())
+    Freezer::of(&state.cgroups).is_some_and(|f| f.is_asked())
 }
 
 /// Lets a paused container go on, if it is one: what was sent to it takes effect then.
 pub(super) fn thaw(state: &RunState) -> Result<(), EngineError> {
-    match Freezer::of(state).filter(Freezer::is_asked) {
-        // One that has ended meanwhile needs no word.
-        Some(freezer) => match std::fs::write(&freezer.file, freezer.thawed) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound && e.raw_os_error() != Some(19) => {
-                Err(EngineError::io("write", &freezer.file)(e))
-            }
-            _ => Ok(()),
-        },
-        None => Ok(()),
-    }
+    Freezer::of(&state.cgroups).filter(Freezer::is_asked).map_or(Ok(()), |freezer| freezer.thaw())
 }
 
 fn running(engine: &Engine, query: &str) -> Result<(ContainerRecord, RunState), EngineError> {
@@ -72,16 +89,12 @@ fn running(engine: &Engine, query: &str) -> Result<(ContainerRecord, RunState), 
 }
 
 fn freezer(state: &RunState) -> Result<Freezer, EngineError> {
-    Freezer::of(state).ok_or_else(|| {
+    Freezer::of(&state.cgroups).ok_or_else(|| {
         EngineError::refused(
             "pausing",
             "it needs a control group that can be frozen; an ordinary user has one where systemd delegates it",
         )
     })
-}
-
-fn tell(engine: &Engine, record: &ContainerRecord, action: &str) {
-    engine.events().emit(&super::about(Event::new(Kind::Container, action, &record.id), record));
 }
 
 /// Freezes all processes of a running container.
@@ -99,20 +112,14 @@ pub fn pause(engine: &Engine, query: &str) -> Result<(), EngineError> {
             hint: format!("'bulkhead unpause {}' lets it go on", record.name),
         });
     }
-    freezer.write(freezer.frozen)?;
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !freezer.is_frozen() {
-        if Instant::now() > deadline {
-            freezer.write(freezer.thawed)?;
-            return Err(EngineError::State {
-                name: record.name.clone(),
-                state: "not to be frozen: a process of it stays in the kernel".to_owned(),
-                hint: "it goes on as before; try again".to_owned(),
-            });
-        }
-        std::thread::sleep(Duration::from_millis(1));
+    if !freezer.freeze()? {
+        return Err(EngineError::State {
+            name: record.name.clone(),
+            state: "not to be frozen: a process of it stays in the kernel".to_owned(),
+            hint: "it goes on as before; try again".to_owned(),
+        });
     }
-    tell(engine, &record, "pause");
+    super::container_event(engine, &record, "pause");
     Ok(())
 }
 
@@ -130,7 +137,7 @@ pub fn unpause(engine: &Engine, query: &str) -> Result<(), EngineError> {
             hint: "see 'bulkhead ps' for what it does".to_owned(),
         });
     }
-    freezer.write(freezer.thawed)?;
-    tell(engine, &record, "unpause");
+    freezer.thaw()?;
+    super::container_event(engine, &record, "unpause");
     Ok(())
 }

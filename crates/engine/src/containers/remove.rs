@@ -7,7 +7,6 @@ use bulkhead_sandbox::spec::Resources;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::events::{Event, Kind};
 use crate::images::worker::{remove_tree, settle};
 use crate::layout::Layout;
 use crate::store::StoreError;
@@ -57,7 +56,7 @@ pub(crate) fn discard(engine: &Engine, id: &str, volumes: bool) -> Result<(), En
     match crate::volumes::remove_container(engine, id, volumes) {
         Ok(()) => {
             if let Some(record) = record {
-                engine.events().emit(&super::about(Event::new(Kind::Container, "destroy", id), &record));
+                super::container_event(engine, &record, "destroy");
             }
         }
         Err(EngineError::Store(StoreError::NoSuchContainer { .. })) => {}

@@ -146,11 +146,7 @@ pub fn start(engine: &Engine, query: &str, options: StartOptions) -> Result<Opti
     let layout = Layout::new(&engine.paths, &record.id);
     if let Some(state) = layout.read_state() {
         if super::pause::is_paused(&state) {
-            return Err(EngineError::State {
-                name: record.name.clone(),
-                state: "paused".to_owned(),
-                hint: format!("'bulkhead unpause {}' lets it go on", record.name),
-            });
+            return Err(super::stop::paused(&record));
         }
         if process(&state).is_some() {
             return Ok(None);

@@ -40,7 +40,23 @@ pub(super) fn paused(record: &ContainerRecord) -> EngineError {
     }
 }
 
-pub(super) fn busy(record: &ContainerRecord) -> EngineError {
+/// The state of a container whose program runs and can be reached: one that is paused or between two runs cannot.
+pub(super) fn ready(layout: &Layout, record: &ContainerRecord) -> Result<RunState, EngineError> {
+    let state = layout.read_state().ok_or_else(|| not_running(record))?;
+    if super::pause::is_paused(&state) {
+        return Err(paused(record));
+    }
+    if state.restarting.is_some() {
+        return Err(EngineError::State {
+            name: record.name.clone(),
+            state: "restarting".to_owned(),
+            hint: "wait until it runs".to_owned(),
+        });
+    }
+    Ok(state)
+}
+
+pub(crate) fn busy(record: &ContainerRecord) -> EngineError {
     EngineError::State {
         name: record.name.clone(),
         state: "being started or removed by another command".to_owned(),
@@ -105,7 +121,7 @@ pub fn stop(engine: &Engine, query: &str, number: Option<i32>, timeout: Option<i
     let ran = Layout::new(&engine.paths, &record.id).read_state().is_some();
     end(engine, &record, number, timeout)?;
     if ran {
-        engine.events().emit(&super::about(Event::new(Kind::Container, "stop", &record.id), &record));
+        super::container_event(engine, &record, "stop");
     }
     Ok(())
 }
@@ -125,7 +141,7 @@ pub fn restart(engine: &Engine, query: &str, number: Option<i32>, timeout: Optio
     }
     stop(engine, &record.id, number, timeout)?;
     super::start(engine, &record.id, super::StartOptions::default())?;
-    engine.events().emit(&super::about(Event::new(Kind::Container, "restart", &record.id), &record));
+    super::container_event(engine, &record, "restart");
     Ok(())
 }
 

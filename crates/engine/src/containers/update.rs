@@ -6,7 +6,6 @@ use super::spec_of;
 use super::stop::process;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::events::{Event, Kind};
 use crate::layout::{Layout, write_json};
 use crate::request::{LimitRequest, RestartPolicy};
 use crate::resolve;
@@ -73,10 +72,10 @@ pub fn update(engine: &Engine, query: &str, change: &UpdateRequest) -> Result<()
     let text =
         serde_json::to_vec(&spec).map_err(|e| EngineError::io("store", &layout.dir)(std::io::Error::other(e)))?;
     engine.store()?.update_container(&record.id, &request, &text)?;
-    if change.restart.is_some() {
-        // Its monitor looks here when the program ends.
-        write_json(&layout.policy(), &request.restart, true)?;
+    if change.restart.is_some() && layout.read_state().is_some() {
+        // The monitor of one that runs looks here when the program ends; the next one is told.
+        write_json(&layout.policy(), &request.restart, false)?;
     }
-    engine.events().emit(&super::about(Event::new(Kind::Container, "update", &record.id), &record));
+    super::container_event(engine, &record, "update");
     Ok(())
 }

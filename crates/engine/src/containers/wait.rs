@@ -4,12 +4,11 @@ use std::os::fd::OwnedFd;
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::events::{Event, Kind};
 use crate::frame::{Decoder, attach, kind};
 use crate::layout::Layout;
 use crate::monitor::control::reach;
 
-use super::stop::not_running;
+use super::stop::{not_running, ready};
 
 /// Waits until a container has ended for good; returns its exit code, 0 for one that never was started.
 ///
@@ -70,20 +69,10 @@ pub fn attach(engine: &Engine, query: &str, input: bool) -> Result<Attached, Eng
     engine.recover()?;
     let record = engine.store()?.find_container(query)?;
     let layout = Layout::new(&engine.paths, &record.id);
-    let state = layout.read_state().ok_or_else(|| not_running(&record))?;
-    if super::pause::is_paused(&state) {
-        return Err(super::stop::paused(&record));
-    }
-    if state.restarting.is_some() {
-        return Err(EngineError::State {
-            name: record.name.clone(),
-            state: "restarting".to_owned(),
-            hint: "wait until it runs".to_owned(),
-        });
-    }
+    ready(&layout, &record)?;
     let stdin = input && record.request.stdin;
     let flags = if stdin { attach::INPUT } else { 0 };
     let socket = reach(&layout, kind::ATTACH, &[flags]).ok_or_else(|| not_running(&record))?;
-    engine.events().emit(&super::about(Event::new(Kind::Container, "attach", &record.id), &record));
+    super::container_event(engine, &record, "attach");
     Ok(Attached { id: record.id.clone(), socket, tty: record.request.tty, stdin })
 }

@@ -98,12 +98,7 @@ impl Held {
     /// # Errors
     /// Another command is at it.
     pub(crate) fn new(layout: &Layout, record: &ContainerRecord) -> Result<Self, EngineError> {
-        let busy = || EngineError::State {
-            name: record.name.clone(),
-            state: "being started or removed by another command".to_owned(),
-            hint: "try again when 'bulkhead ps -a' shows it as running or exited".to_owned(),
-        };
-        let lock = layout.claim()?.ok_or_else(busy)?;
+        let lock = layout.claim()?.ok_or_else(|| crate::containers::busy(record))?;
         Ok(Self { layout: layout.clone(), _lock: lock })
     }
 }

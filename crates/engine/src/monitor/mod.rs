@@ -230,6 +230,8 @@ fn start(order: &MonitorOrder, binary: &OwnedFd, restarts: u32) -> Result<Run, E
     let copy = rustix::io::fcntl_dupfd_cloexec(binary, 3)
         .map_err(|e| EngineError::Start(StartError::Parent { what: "pass on the binary".to_owned(), source: e }))?;
     let other = order.plan.share.as_ref().and_then(|share| order.layout.beside(&share.with).target());
+    // What was said of the run before is not said of this one.
+    drop(std::fs::remove_file(order.layout.health()));
     let prepared: Prepared = supervise::prepare_beside(&order.plan, theirs, Some(copy), other.as_ref())?;
     set_size(&prepared, order.size);
     let since = now();
@@ -247,6 +249,7 @@ fn start(order: &MonitorOrder, binary: &OwnedFd, restarts: u32) -> Result<Run, E
         since,
         restarts,
         restarting: None,
+        health: order.health.is_some(),
     })?;
     let mut running = prepared.exec()?;
     order.history.tell("start", &[]);
@@ -369,8 +372,7 @@ impl Life<'_> {
 
     /// Whether somebody has stopped it.
     fn is_to_stay(&self) -> bool {
-        let layout = &self.order.layout;
-        layout.is_marked_stopped() || layout.read_wanted() == Some(Wanted::Stopped)
+        self.order.layout.is_marked_stopped()
     }
 
     /// The pause before the next run, if there is to be one.
@@ -393,6 +395,7 @@ impl Life<'_> {
             since: exit.since,
             restarts: self.backoff.restarts,
             restarting: Some(exit.clone()),
+            health: false,
         };
         // Without it the container looks as if it had ended, which it has.
         drop(self.order.layout.write_state(&state));

@@ -292,7 +292,7 @@ fn command(request: &ContainerRequest, config: &ImageConfig) -> Result<Vec<Strin
     Ok(args)
 }
 
-fn merge_env(env: &mut Vec<String>, more: &[String]) {
+pub(crate) fn merge_env(env: &mut Vec<String>, more: &[String]) {
     for pair in more {
         let name = pair.split('=').next().unwrap_or_default();
         env.retain(|e| e.split('=').next() != Some(name));

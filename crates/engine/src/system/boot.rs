@@ -13,7 +13,7 @@ use crate::containers::{self, State};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{Event, Kind};
-use crate::layout::{ExitState, Layout, Wanted, now, read_json};
+use crate::layout::{ExitState, Layout, Wanted, now};
 use crate::request::RestartPolicy;
 use crate::store::ContainerRecord;
 
@@ -103,7 +103,7 @@ pub fn restore(engine: &Engine) -> Result<Restored, EngineError> {
     let mut waiting: VecDeque<ContainerRecord> = engine.store()?.list_containers()?.into();
     waiting.retain(|record| {
         let layout = Layout::new(&engine.paths, &record.id);
-        let policy = read_json(&layout.policy()).unwrap_or(record.request.restart);
+        let policy = record.request.restart;
         let stopped = matches!(containers::state_of(&layout), State::Created | State::Exited { .. });
         stopped && is_wanted(policy, layout.read_wanted(), layout.read_exit().as_ref())
     });
