@@ -4,10 +4,11 @@ use bulkhead_sandbox::cgroup;
 
 use super::spec_of;
 use super::stop::process;
+use crate::config;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::{Layout, write_json};
-use crate::request::{LimitRequest, RestartPolicy};
+use crate::request::{ContainerRequest, LimitRequest, ProfileName, RestartPolicy};
 use crate::resolve;
 
 /// What is to change; what is not named stays.
@@ -43,6 +44,10 @@ fn merge(limits: &mut LimitRequest, change: &LimitRequest) {
 pub fn update(engine: &Engine, query: &str, change: &UpdateRequest) -> Result<(), EngineError> {
     engine.recover()?;
     let record = engine.store()?.find_container(query)?;
+    // The change alone: a pin that came later than the container says nothing about what it has already.
+    let changed =
+        ContainerRequest { limits: change.limits.clone(), profile: ProfileName::Strict, ..ContainerRequest::default() };
+    config::hold(&engine.config, &changed)?;
     let mut request = record.request.clone();
     merge(&mut request.limits, &change.limits);
     if let Some(policy) = change.restart {
@@ -61,20 +66,25 @@ pub fn update(engine: &Engine, query: &str, change: &UpdateRequest) -> Result<()
     let wanted = cgroup::plan(&record.id, &spec.resources, facts).map_err(bulkhead_sandbox::plan::PlanError::from)?;
     let layout = Layout::new(&engine.paths, &record.id);
     let runs = layout.read_state().is_some_and(|s| process(&s).is_some());
-    if runs && spec.resources != before {
+    if runs
+        && spec.resources != before
+        && let Err(e) = cgroup::change(&wanted)
+    {
         let back = cgroup::plan(&record.id, &before, facts).map_err(bulkhead_sandbox::plan::PlanError::from)?;
-        if let Err(e) = cgroup::change(&wanted) {
-            // One that was written stays written otherwise.
-            drop(cgroup::change(&back));
-            return Err(EngineError::Start(e.into()));
-        }
+        // One that was written stays written otherwise.
+        drop(cgroup::change(&back));
+        return Err(EngineError::Start(e.into()));
     }
     let text =
         serde_json::to_vec(&spec).map_err(|e| EngineError::io("store", &layout.dir)(std::io::Error::other(e)))?;
     engine.store()?.update_container(&record.id, &request, &text)?;
-    if change.restart.is_some() && layout.read_state().is_some() {
-        // The monitor of one that runs looks here when the program ends; the next one is told.
-        write_json(&layout.policy(), &request.restart, false)?;
+    if change.restart.is_some() {
+        // The monitor of one that runs looks here when the program ends; without one there is no such place, and the
+        // next is told.
+        match write_json(&layout.policy(), &request.restart, false) {
+            Err(EngineError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            other => other?,
+        }
     }
     super::container_event(engine, &record, "update");
     Ok(())
