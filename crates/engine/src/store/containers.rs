@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{IdRange, RangePool, Store, StoreError, VolumeUse, hex_digest, names, new_id, ranges};
+use super::{IdRange, RangePool, Store, StoreError, VolumeRecord, VolumeUse, hex_digest, names, new_id, ranges};
 use crate::request::ContainerRequest;
 
 /// A container to be recorded.
@@ -238,13 +238,16 @@ impl Store {
     }
 
     /// [`Store::remove_container`]; with `retire` also the anonymous volumes that were made for it and that no other
-    /// container uses: it is called for each inside the transaction, and renames the directory to staging. Returns their
-    /// names.
+    /// container uses: it is called for each inside the transaction, and renames the directory to staging. Returns them.
     ///
     /// # Errors
     ///
     /// [`StoreError::NoSuchContainer`], and what `retire` returns; then nothing is removed.
-    pub fn remove_container_with(&self, id: &str, retire: Option<&mut Retire<'_>>) -> Result<Vec<String>, StoreError> {
+    pub fn remove_container_with(
+        &self,
+        id: &str,
+        retire: Option<&mut Retire<'_>>,
+    ) -> Result<Vec<VolumeRecord>, StoreError> {
         let what = "remove the container";
         let wrap = self.wrap(what);
         self.write(what, |tx| {

@@ -254,13 +254,13 @@ impl Store {
         tx: &Transaction<'_>,
         names: &[String],
         retire: &mut dyn FnMut(&str) -> io::Result<()>,
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<Vec<VolumeRecord>, StoreError> {
         let mut gone = Vec::new();
         for name in names {
-            let anonymous = self.volume(tx, name)?.is_some_and(|v| v.anonymous);
-            if anonymous && self.users(tx, name)?.is_empty() {
+            let Some(record) = self.volume(tx, name)?.filter(|v| v.anonymous) else { continue };
+            if self.users(tx, name)?.is_empty() {
                 self.delete_volume(tx, name, retire)?;
-                gone.push(name.clone());
+                gone.push(record);
             }
         }
         Ok(gone)

@@ -294,8 +294,9 @@ pub(crate) fn remove_container(engine: &Engine, id: &str, volumes: bool) -> Resu
     if removed.is_err() {
         retiring.put_back()?;
     }
-    for name in removed? {
-        emit(engine, "destroy", &name, &[("driver", "local")]);
+    for record in removed? {
+        retiring.gone(&record);
+        emit(engine, "destroy", &record.name, &[("driver", "local")]);
     }
     Ok(())
 }
