@@ -233,10 +233,11 @@ impl Layout {
     /// # Errors
     /// The file operation that failed.
     pub fn write_exit(&self, exit: &ExitState, keep: bool) -> Result<(), EngineError> {
-        let Err(error) = write_json(&self.exit(), exit, keep) else {
-            if keep {
-                self.clear_run();
-            }
+        if !keep {
+            return write_json(&self.exit_in_memory(), exit, false);
+        }
+        let Err(error) = write_json(&self.exit(), exit, true) else {
+            self.clear_run();
             return Ok(());
         };
         write_json(&self.exit_in_memory(), exit, false).map_err(|_| error)?;

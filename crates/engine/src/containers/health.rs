@@ -13,7 +13,7 @@ use crate::error::EngineError;
 use crate::events::{Event, Kind};
 use crate::frame::{self, Decoder, kind};
 use crate::images;
-use crate::layout::{Layout, RunState, now, read_json, write_json};
+use crate::layout::{Layout, now, read_json, write_json};
 use crate::monitor::HealthOrder;
 use crate::request::{ContainerRequest, ExecRequest, HealthRequest};
 use crate::store::ContainerRecord;
@@ -154,11 +154,12 @@ pub(super) fn last(layout: &Layout) -> Health {
     read_json(&layout.health()).unwrap_or_default()
 }
 
-/// Makes one check and writes down what came of it; true when it succeeded. For the monitor.
+/// Makes one check and writes down what came of it; true when it succeeded. For the monitor, which knows how long the
+/// program has run and whether failures count yet (`grace`: they do not).
 ///
 /// # Errors
 /// A container that does not run, or has no checks.
-pub fn probe(engine: &Engine, id: &str) -> Result<bool, EngineError> {
+pub fn probe(engine: &Engine, id: &str, grace: bool) -> Result<bool, EngineError> {
     let record = engine.store()?.find_container(id)?;
     let layout = Layout::new(&engine.paths, &record.id);
     let image = images::of_container(engine, &record)?;
@@ -173,7 +174,6 @@ pub fn probe(engine: &Engine, id: &str) -> Result<bool, EngineError> {
     let (exit_code, output) = ask(engine, &record, &check, &image.config);
     let before = last(&layout);
     let mut after = before.clone();
-    let grace = age(&state).is_some_and(|age| age < Duration::from_nanos(check.start_period));
     after.take(Checked { start, end: now(), exit_code, output }, check.retries, grace);
     // The container may have ended or begun anew meanwhile: its health is not this one's then.
     if layout.read_state().is_none_or(|s| s.pid != state.pid) {
@@ -185,16 +185,6 @@ pub fn probe(engine: &Engine, id: &str) -> Result<bool, EngineError> {
         engine.events().emit(&super::about(event, &record));
     }
     Ok(exit_code == 0)
-}
-
-/// How long the first process has run, by a clock that nobody can set.
-fn age(state: &RunState) -> Option<Duration> {
-    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let ticks = rustix::param::clock_ticks_per_second().max(1);
-    let began =
-        Duration::from_secs(state.started / ticks) + Duration::from_millis(state.started % ticks * 1000 / ticks);
-    let up = Duration::new(u64::try_from(up.tv_sec).ok()?, u32::try_from(up.tv_nsec).ok()?);
-    up.checked_sub(began)
 }
 
 /// Runs the check in the container: its exit code and what it wrote.

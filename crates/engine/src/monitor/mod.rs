@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use bulkhead_sandbox::cgroup::{CgroupHandle, usage};
+use bulkhead_sandbox::cgroup::{CgroupHandle, refusals};
 use bulkhead_sandbox::join::{JoinPlan, join};
 use bulkhead_sandbox::plan::SandboxPlan;
 use bulkhead_sandbox::supervise::{self, Prepared, Running, start_time};
@@ -31,8 +31,8 @@ pub use self::history::History;
 use self::log::{LogLimits, LogWriter};
 use self::relay::{Relay, Streams, timespec};
 use self::restart::Backoff;
-pub use self::watch::HealthOrder;
 use self::watch::Watch;
+pub use self::watch::{GRACE, HealthOrder};
 use crate::error::EngineError;
 use crate::frame::{self, kind};
 use crate::layout::{ExitState, Layout, RunState, Wanted, now, read_json};
@@ -335,8 +335,8 @@ impl Life<'_> {
             log_error = log_error.or_else(|| Some(format!("the log is incomplete: {e}")));
         }
         let ended = supervise::wait(&running);
-        let figures = usage(running.cgroup.directories());
-        watch.finish(&figures);
+        let refusals = refusals(running.cgroup.directories());
+        watch.finish(refusals);
         drop(watch);
         let code = ended.as_ref().map_or(255, |e| u32::try_from(e.code()).unwrap_or(255));
         let error = match (relayed, ended) {
@@ -351,8 +351,8 @@ impl Life<'_> {
             code,
             since,
             at: now(),
-            out_of_memory: figures.oom_kills.is_some_and(|n| n > 0),
-            pids_refused: figures.pids_refused.unwrap_or(0),
+            out_of_memory: refusals.oom_kills > 0,
+            pids_refused: refusals.pids,
             error: error.or_else(|| removed.err().map(|e| e.to_string())),
             restarts: self.backoff.restarts,
         }

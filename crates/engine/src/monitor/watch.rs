@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bulkhead_sandbox::cgroup::Usage;
+use bulkhead_sandbox::cgroup::Refusals;
 use bulkhead_sys::Errno;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -95,6 +95,9 @@ pub(crate) struct Watch {
     health: Option<Health>,
 }
 
+/// Last word of a check's command as long as failures do not count.
+pub const GRACE: &str = "grace";
+
 /// Seconds between two words about refused processes: a fork bomb makes thousands of them.
 const PIDS_PAUSE: Duration = Duration::from_secs(10);
 
@@ -103,10 +106,12 @@ impl Watch {
     pub(crate) fn new(history: History, groups: &[PathBuf], health: Option<&HealthOrder>) -> Self {
         let now = Instant::now();
         let find = |name: &str, key| groups.iter().find_map(|d| Counter::open(&d.join(name), key));
+        let out_of_memory = groups.iter().find_map(|d| listen_v1(d).ok());
         Self {
             history: Some(history),
-            out_of_memory: groups.iter().find_map(|d| listen_v1(d).ok()),
-            memory: find("memory.events", "oom_kill "),
+            // What version 1 tells in its own way it has no such file for.
+            memory: if out_of_memory.is_some() { None } else { find("memory.events", "oom_kill ") },
+            out_of_memory,
             pids: find("pids.events", "max "),
             pids_told: None,
             memory_told: false,
@@ -176,12 +181,12 @@ impl Watch {
 
     /// Tells what the figures of a run that has ended say and nothing has told: the last moments of a program go by
     /// faster than they can be watched.
-    pub(crate) fn finish(&self, figures: &Usage) {
-        if !self.memory_told && figures.oom_kills.is_some_and(|n| n > 0) {
+    pub(crate) fn finish(&self, refusals: Refusals) {
+        if !self.memory_told && refusals.oom_kills > 0 {
             self.tell("oom", &[]);
         }
-        if let Some(refused) = figures.pids_refused.filter(|n| *n > 0 && self.pids_told.is_none()) {
-            self.tell("pids-limit", &[("refused", &refused.to_string())]);
+        if self.pids_told.is_none() && refusals.pids > 0 {
+            self.tell("pids-limit", &[("refused", &refusals.pids.to_string())]);
         }
     }
 
@@ -220,7 +225,13 @@ impl Health {
         }
         let (program, args) = &self.order.command;
         let mut command = Command::new(program);
-        command.args(args).env_clear().envs(self.order.env.iter().map(|(k, v)| (k, v)));
+        if self.since.elapsed() < Duration::from_nanos(self.order.start_period) {
+            command.args(args.iter().map(String::as_str).chain([GRACE]))
+        } else {
+            command.args(args)
+        }
+        .env_clear()
+        .envs(self.order.env.iter().map(|(k, v)| (k, v)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
         let started = command.spawn().ok().and_then(|child| {
             let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw)?;

@@ -314,13 +314,35 @@ pub fn usage(directories: &[PathBuf]) -> Usage {
             .or(any(&["cpuacct.usage"]))
             .or_else(|| keyed(&d.join("cpu.stat"), "usage_usec ").map(|us| us.saturating_mul(1000)));
         usage.pids = usage.pids.or(any(&["pids.current"]));
-        usage.pids_refused = usage.pids_refused.or_else(|| keyed(&d.join("pids.events"), "max "));
-        usage.oom_kills = usage
-            .oom_kills
-            .or_else(|| keyed(&d.join("memory.events"), "oom_kill "))
-            .or_else(|| keyed(&d.join("memory.oom_control"), "oom_kill "));
+        usage.pids_refused = usage.pids_refused.or_else(|| pids_refused(d));
+        usage.oom_kills = usage.oom_kills.or_else(|| oom_kills(d));
     }
     usage
+}
+
+fn pids_refused(directory: &Path) -> Option<u64> {
+    keyed(&directory.join("pids.events"), "max ")
+}
+
+fn oom_kills(directory: &Path) -> Option<u64> {
+    let kills = |name: &str| keyed(&directory.join(name), "oom_kill ");
+    kills("memory.events").or_else(|| kills("memory.oom_control"))
+}
+
+/// How often the limits of a group said no; 0 where the host does not count it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// Processes killed because memory ran out.
+    pub oom_kills: u64,
+    /// Times that the pids limit refused a process.
+    pub pids: u64,
+}
+
+/// Reads the refusals of the groups in `directories`: at the end of a run nothing else of [`usage`] is wanted.
+#[must_use]
+pub fn refusals(directories: &[PathBuf]) -> Refusals {
+    let first = |count: fn(&Path) -> Option<u64>| directories.iter().find_map(|d| count(d)).unwrap_or(0);
+    Refusals { oom_kills: first(oom_kills), pids: first(pids_refused) }
 }
 
 /// Writes the limits of a sandbox that runs. Some files take a value only after another one was written (memory with

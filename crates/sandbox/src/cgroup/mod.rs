@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use self::devices::device_program;
 pub use self::figures::{Figures, figures, members, parents};
-pub use self::handle::{CgroupError, CgroupHandle, Usage, change, usage};
+pub use self::handle::{CgroupError, CgroupHandle, Refusals, Usage, change, refusals, usage};
 use crate::facts::{CgroupLayout, HostFacts};
 use crate::spec::Resources;
 
