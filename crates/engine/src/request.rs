@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// How strict the defaults are that the container starts from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How strict the defaults are that the container starts from; ordered from the strictest on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProfileName {
     /// Read-only root, a user other than root, no capability at all, `/proc` with processes only.
@@ -18,6 +18,27 @@ pub enum ProfileName {
     Default,
     /// Docker's own defaults for an image that needs them; the user namespace stays.
     Compat,
+}
+
+impl ProfileName {
+    /// All of them as they are written.
+    pub const NAMES: [&str; 3] = ["strict", "default", "compat"];
+
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Default => "default",
+            Self::Compat => "compat",
+        }
+    }
+
+    /// The one that is written like this.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Strict, Self::Default, Self::Compat].into_iter().find(|one| one.as_str() == name)
+    }
 }
 
 /// Which seccomp profile `--security-opt seccomp=` chose.

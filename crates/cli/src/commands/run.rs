@@ -115,11 +115,8 @@ pub(in crate::commands) fn request(
         forward_signals: words.life.sig_proxy(),
     };
     let options = RunOptions { dry_run: words.general.dry_run, pull };
-    let profile = flags::optional("--profile", words.security.profile.as_deref(), |text| match text {
-        "strict" => Ok(ProfileName::Strict),
-        "default" => Ok(ProfileName::Default),
-        "compat" => Ok(ProfileName::Compat),
-        _ => Err("strict, default or compat is needed".into()),
+    let profile = flags::optional("--profile", words.security.profile.as_deref(), |text| {
+        ProfileName::named(text).ok_or_else(|| "strict, default or compat is needed".into())
     })?
     .unwrap_or(usual);
     let mounts = mounts(matches, &words, place)?;

@@ -69,7 +69,8 @@ pub fn init(args: &[OsString]) -> Result<u8, CliError> {
 pub fn health(args: &[OsString]) -> Result<u8, CliError> {
     let id = args.first().and_then(|a| a.to_str());
     let id = id.ok_or_else(|| CliError::usage("this hidden command is started by bulkhead itself"))?;
-    engine_containers::probe(engine()?, id).map_err(failed).map(|passed| u8::from(!passed))
+    let grace = args.get(1).is_some_and(|word| word == engine_monitor::GRACE);
+    engine_containers::probe(engine()?, id, grace).map_err(failed).map(|passed| u8::from(!passed))
 }
 
 /// Entry that removes a container whose command has gone, and what killed commands left behind (hidden command).

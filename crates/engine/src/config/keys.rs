@@ -1,6 +1,7 @@
 //! Every key there is. `docs/configuration.md` has the same table; a test compares them.
 
 use super::values::Kind;
+use crate::request::ProfileName;
 
 /// Whom a key of the system's file concerns, and whether it can be pinned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +46,7 @@ const fn key(
 pub const KEYS: [Key; 15] = [
     key(
         "container.profile",
-        Kind::Choice(&["strict", "default", "compat"]),
+        Kind::Choice(&ProfileName::NAMES),
         "default",
         Scope::Lockable,
         Some("--profile"),

@@ -144,7 +144,7 @@ impl Config {
     /// The profile of a container that is given none.
     #[must_use]
     pub fn profile(&self) -> ProfileName {
-        profile_named(self.text("container.profile").unwrap_or("default"))
+        self.text("container.profile").and_then(ProfileName::named).unwrap_or_default()
     }
 
     /// Bounds of a container's log.
@@ -177,16 +177,8 @@ impl Config {
     /// Keys that leave an attached container running.
     #[must_use]
     pub fn detach_keys(&self) -> Vec<u8> {
-        let text = self.text("client.detach_keys").unwrap_or("ctrl-p,ctrl-q");
-        detach_keys(text).unwrap_or_default()
-    }
-}
-
-pub(super) fn profile_named(name: &str) -> ProfileName {
-    match name {
-        "strict" => ProfileName::Strict,
-        "compat" => ProfileName::Compat,
-        _ => ProfileName::Default,
+        let text = self.text("client.detach_keys").or_else(|| find("client.detach_keys").map(|key| key.default));
+        text.and_then(detach_keys).unwrap_or_default()
     }
 }
 
@@ -210,7 +202,7 @@ pub(super) fn default_of(key: &Key) -> Option<Value> {
         Raw::Switch(text == "true"),
         Raw::List(text.split(' ').map(str::to_owned).collect()),
     ];
-    raw.iter().find_map(|raw| find(key.name)?.kind.read(raw).ok())
+    raw.iter().find_map(|raw| key.kind.read(raw).ok())
 }
 
 #[cfg(test)]

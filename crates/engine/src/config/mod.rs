@@ -20,6 +20,7 @@ mod values;
 pub use self::error::ConfigError;
 pub use self::keys::{KEYS, Key, Scope};
 pub use self::merge::{Config, Entry, Source};
+pub(crate) use self::settle::hold;
 pub use self::settle::{origin, settle};
 pub use self::show::{Row, rows};
 pub use self::values::{Value, detach_keys};

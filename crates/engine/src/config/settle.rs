@@ -1,8 +1,9 @@
 //! A request and the configuration: what was not asked is filled in, what is pinned is held.
 
-use super::merge::{Config, Entry, Source, default_of, profile_named};
+use super::Key;
+use super::keys::find;
+use super::merge::{Config, Entry, Source, default_of};
 use super::values::Value;
-use super::{KEYS, Key};
 use crate::error::EngineError;
 use crate::request::{ContainerRequest, ProfileName};
 
@@ -45,22 +46,16 @@ fn fill(config: &Config, request: &mut ContainerRequest) {
     request.stop_timeout = request.stop_timeout.or(timeout);
 }
 
-/// From the strictest on.
-fn rank(profile: ProfileName) -> u8 {
-    match profile {
-        ProfileName::Strict => 0,
-        ProfileName::Default => 1,
-        ProfileName::Compat => 2,
-    }
-}
-
 /// What was asked stays within what is pinned. Root is the administrator.
-fn hold(config: &Config, request: &ContainerRequest) -> Result<(), EngineError> {
+///
+/// # Errors
+/// The first value that is looser than a pinned one.
+pub(crate) fn hold(config: &Config, request: &ContainerRequest) -> Result<(), EngineError> {
     if config.uid == 0 {
         return Ok(());
     }
     for (name, by) in &config.locked {
-        let Some(key) = KEYS.iter().find(|key| key.name == *name) else { continue };
+        let Some(key) = find(name) else { continue };
         let value = config.entry(name).map(|e| e.value.clone()).or_else(|| default_of(key));
         if let Some(asked) = beyond(key, value.as_ref(), request) {
             return Err(over(key, value.as_ref(), by, &asked));
@@ -92,15 +87,10 @@ fn beyond(key: &Key, pinned: Option<&Value>, request: &ContainerRequest) -> Opti
     match key.name {
         "container.profile" => {
             let most = match pinned {
-                Some(Value::Text(name)) => profile_named(name),
-                _ => ProfileName::Default,
+                Some(Value::Text(name)) => ProfileName::named(name).unwrap_or_default(),
+                _ => ProfileName::default(),
             };
-            let asked = match request.profile {
-                ProfileName::Strict => "strict",
-                ProfileName::Default => "default",
-                ProfileName::Compat => "compat",
-            };
-            (rank(request.profile) > rank(most)).then(|| asked.to_owned())
+            (request.profile > most).then(|| request.profile.as_str().to_owned())
         }
         "container.pids_limit" => match (limits.pids, pinned) {
             (Some(asked), Some(Value::Number(most))) => (count(asked) > count(*most)).then(|| asked.to_string()),

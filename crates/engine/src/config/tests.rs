@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::keys::find;
 use super::merge::default_of;
 use super::read;
 use super::{Config, ConfigError, KEYS, Row, Source, Value, detach_keys, rows, settle};
@@ -22,9 +23,35 @@ fn both(system: &str, own: &str, uid: u32) -> Result<Config, ConfigError> {
 fn every_key_has_a_default_that_it_would_take() {
     for key in KEYS.iter().filter(|key| !matches!(key.name, "container.memory" | "storage.root" | "storage.run")) {
         let value = default_of(key).unwrap_or_else(|| panic!("{}", key.name));
-        // What is shown as the default is what the code has.
         assert_eq!(key.kind.show(&value), key.default, "{}", key.name);
     }
+}
+
+/// What is shown as the default is what a container gets without any file.
+#[test]
+fn the_defaults_that_are_shown_are_the_ones_in_force() {
+    let request = ContainerRequest { image: "a".into(), ..ContainerRequest::default() };
+    let resources = crate::resolve::resources(&request).unwrap();
+    let number = |name: &str| match default_of(find(name).unwrap()) {
+        Some(Value::Number(n)) => n,
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(resources.pids.map(i64::try_from), Some(Ok(number("container.pids_limit"))));
+    assert_eq!(i64::try_from(crate::resolve::SHM_SIZE), Ok(number("container.shm_size")));
+    assert_eq!(crate::containers::STOP_GRACE, number("container.stop_timeout"));
+    let limits = crate::monitor::log::LogLimits::default();
+    assert_eq!(i64::try_from(limits.size), Ok(number("log.max_size")));
+    assert_eq!(i64::from(limits.files), number("log.max_file"));
+    let reserve = bulkhead_sandbox::facts::Reserve::default();
+    for (name, percent) in [("memory", reserve.memory), ("pids", reserve.pids), ("cpu", reserve.cpu)] {
+        assert_eq!(i64::try_from(percent), Ok(number(&format!("reserve.{name}"))));
+    }
+    assert!(!request.init);
+    assert_eq!(default_of(find("container.init").unwrap()), Some(Value::Switch(false)));
+    let Some(Value::Ulimits(shown)) = default_of(find("container.ulimits").unwrap()) else { panic!() };
+    let limit = |n: Option<u64>| n.unwrap_or(u64::MAX);
+    let set = crate::resolve::rlimits(&request).unwrap();
+    assert_eq!(set.into_iter().map(|l| (l.name, limit(l.soft), limit(l.hard))).collect::<Vec<_>>(), shown);
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn bytes(n: u64) -> String {
     n.to_string()
 }
 
-/// A whole number with an optional unit, as the flags take it.
+/// A whole number with an optional unit of 1024: `64m`, `64mb`, `64MiB`.
 fn size(text: &str) -> Option<u64> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at_checked(split)?;

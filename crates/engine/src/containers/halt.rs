@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_sys::signal;
 
-use super::stop::{GRACE, ended_by, process, stop_signal};
+use super::stop::{STOP_GRACE, ended_by, process, stop_signal};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{Event, Kind};
@@ -39,7 +39,7 @@ pub fn halt(engine: &Engine, timeout: Option<i64>) -> Result<Vec<String>, Engine
             send(&record, pidfd, stop_signal(engine, &record).unwrap_or(15))?;
             super::pause::thaw(&state)?;
         }
-        let patience = timeout.or_else(|| record.request.stop_timeout.map(i64::from)).unwrap_or(GRACE);
+        let patience = timeout.or_else(|| record.request.stop_timeout.map(i64::from)).unwrap_or(STOP_GRACE);
         let deadline = u64::try_from(patience).ok().and_then(|s| began.checked_add(Duration::from_secs(s)));
         all.push(Stopping { record, layout, pidfd, deadline });
     }

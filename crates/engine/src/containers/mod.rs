@@ -54,6 +54,8 @@ pub use self::rename::rename;
 pub use self::run::{StartOptions, Started, run, start};
 pub(crate) use self::spawn::engine_program;
 pub use self::stats::{Sample, StatsOf, stats};
+#[cfg(test)]
+pub(crate) use self::stop::STOP_GRACE;
 pub(crate) use self::stop::busy;
 pub use self::stop::{kill, restart, stop};
 pub use self::top::{Processes, top};

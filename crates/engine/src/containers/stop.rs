@@ -16,7 +16,7 @@ use crate::request::RestartPolicy;
 use crate::store::ContainerRecord;
 
 /// Seconds between the polite signal and the last one, as Docker has it.
-pub(super) const GRACE: i64 = 10;
+pub(crate) const STOP_GRACE: i64 = 10;
 
 /// The first process of a running container, held so that no other can take its number.
 pub(super) fn process(state: &RunState) -> Option<OwnedFd> {
@@ -208,7 +208,7 @@ pub(super) fn end(
         };
         send(number)?;
         super::pause::thaw(&state)?;
-        let patience = timeout.unwrap_or(GRACE);
+        let patience = timeout.unwrap_or(STOP_GRACE);
         let deadline = u64::try_from(patience).ok().and_then(|s| Instant::now().checked_add(Duration::from_secs(s)));
         if number != 9 && !ended_by(&pidfd, deadline) {
             send(9)?;

@@ -25,6 +25,9 @@ use crate::volumes::Attachment;
 pub(crate) use self::defaults::{masked, read_only};
 pub(crate) use self::limits::{log, resources, rlimits};
 
+/// Bytes of `/dev/shm` that nothing was asked for.
+pub(crate) const SHM_SIZE: u64 = 64 << 20;
+
 /// Everything that `resolve` looks at.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
@@ -99,7 +102,7 @@ pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError>
         },
         read_only_root: request.read_only || strict,
         mounts,
-        shm_size: if request.ipc == Ipc::None { 0 } else { request.limits.shm_size.unwrap_or(64 << 20) },
+        shm_size: if request.ipc == Ipc::None { 0 } else { request.limits.shm_size.unwrap_or(SHM_SIZE) },
         proc_pid_only: strict,
         masked_paths: masked(facts),
         read_only_paths: read_only(),
@@ -359,12 +362,12 @@ fn selinux(request: &ContainerRequest) -> Result<Option<String>, EngineError> {
     }
 }
 
-/// An identity in words that `explain` and `inspect` show.
 /// Name of a user by number, as the files of a container in these directories have it.
 pub(crate) fn user_name(uid: u32, dirs: &[PathBuf]) -> Option<String> {
     user::name_of(uid, dirs)
 }
 
+/// An identity in words that `explain` and `inspect` show.
 pub(crate) fn show_identity(identity: &Identity) -> String {
     format!("{}:{}", identity.uid, identity.gid)
 }
