@@ -117,6 +117,9 @@ fn filters_of_ps() {
     assert_eq!(names("exited=3"), "db\n");
     assert_eq!(names("since=web-1"), "db\n");
     assert_eq!(names("before=db"), "web-1\n");
+    // The one that is named does not run; of those that fit, only what runs is shown.
+    assert_eq!(bench.say(&["ps", "-f", "before=db", "--format", "{{.Names}}"]).ok(), "web-1\n");
+    assert_eq!(bench.say(&["ps", "-q", "-f", "since=db"]).ok(), "");
     assert_eq!(names("volume=/mnt"), "db\n");
     assert_eq!(names("volume=/usr"), "db\n");
     assert_eq!(names("network=none"), "db\nweb-1\n");

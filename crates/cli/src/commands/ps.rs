@@ -128,9 +128,11 @@ pub fn execute(request: &PsRequest) -> Result<u8, CliError> {
 
 /// What has to be looked at: with thousands of containers that do not run, it makes a difference.
 fn which(request: &PsRequest) -> Which {
+    // The container that they name need not run, nor be shown.
+    let names_another = request.filters.iter().any(|one| matches!(one, Filter::Before(_) | Filter::Since(_)));
     match request.last {
         Some(count) if request.filters.is_empty() => Which::Last(count),
-        _ if request.all => Which::All,
+        _ if request.all || names_another => Which::All,
         _ => Which::Running,
     }
 }

@@ -133,6 +133,24 @@ fn every_filter_of_docker() {
 }
 
 #[test]
+fn a_container_that_a_filter_names_need_not_run() {
+    let request = |words: &[&str]| flags_of::<PsFlags>(&parsed(&ENTRY, words).unwrap()).unwrap().into_request();
+    for (words, wanted) in [
+        (&[][..], Which::Running),
+        (&["-f", "name=web"], Which::Running),
+        (&["-f", "since=old-web"], Which::All),
+        (&["-f", "name=web", "-f", "before=old-web"], Which::All),
+        (&["-a"], Which::All),
+        (&["-n", "2"], Which::Last(2)),
+        (&["-n", "2", "-f", "before=old-web"], Which::All),
+    ] {
+        assert_eq!(which(&request(words).unwrap()), wanted, "{words:?}");
+    }
+    // All made in one moment: nothing is older or newer, and nothing that does not run is shown.
+    assert_eq!(listed(&["-q", "-f", "since=old-web"]).unwrap(), "");
+}
+
+#[test]
 fn a_wrong_filter_names_key_and_what_is_accepted() {
     let error = |filter: &str| listed(&["-f", filter]).unwrap_err();
     assert_eq!(error("x").code, 125);
