@@ -2,7 +2,7 @@
 
 use crate::commands::images;
 use crate::error::{CliError, FAILED};
-use crate::flags::filter::{Label, Pattern, pair, unknown_key, wrong};
+use crate::flags::filter::{self, Label, Pattern, pair, unknown_key, wrong};
 use crate::wire::ContainerSummary;
 
 const KEYS: [&str; 14] = [
@@ -165,24 +165,8 @@ pub(super) fn all_fit(
     shown: &Shown<'_>,
     all: &[ContainerSummary],
 ) -> Result<bool, CliError> {
-    for filter in filters {
-        let fits = match filter {
-            // Every label that is asked for must be there.
-            Filter::Label(label) => label.fits(&container.labels),
-            _ => {
-                let kind = std::mem::discriminant(filter);
-                let mut any = false;
-                for one in filters.iter().filter(|other| std::mem::discriminant(*other) == kind) {
-                    any = one.fits(container, shown, all)? || any;
-                }
-                any
-            }
-        };
-        if !fits {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let is_label = |filter: &Filter| matches!(filter, Filter::Label(_));
+    filter::all_fit(filters, is_label, |filter| filter.fits(container, shown, all))
 }
 
 /// Makes sure that the containers exist that `before` and `since` name, even when nothing is listed.
