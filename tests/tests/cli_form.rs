@@ -68,6 +68,8 @@ fn mistakes_exit_as_dockers_do() {
         (64, &["inspect", "-f", "{{.A", "x"]),
         (64, &["version", "-f", "{{.A"]),
         (64, &["info", "-f", "{{.A"]),
+        (64, &["events", "--format", "{{.A"]),
+        (64, &["config", "show", "--format", "{{.A"]),
         (0, &["container"]),
     ] {
         let said = bench.say(words);
