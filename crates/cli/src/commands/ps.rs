@@ -143,17 +143,11 @@ fn render(containers: &[ContainerSummary], request: &PsRequest, now: i64) -> Res
         |container: &ContainerSummary| matches!(state_word(container.state), "running" | "paused" | "restarting");
     let mut rows: Vec<Value> = Vec::new();
     for container in containers.iter().filter(|container| request.all || runs(container)) {
-        let status = status(container, now);
-        let exited = match container.state {
-            State::Exited { code, .. } => Some(i64::from(code)),
-            _ => None,
-        };
-        let shown = filter::Shown { state: state_word(container.state), status: &status, exited };
         if request.last.is_some_and(|last| rows.len() >= last) {
             break;
         }
-        if filter::all_fit(&request.filters, container, &shown, containers)? {
-            rows.push(row(container, &status, request.no_trunc, now));
+        if filter::all_fit(&request.filters, container, containers)? {
+            rows.push(row(container, &status(container, now), request.no_trunc, now));
         }
     }
     if request.quiet {

@@ -103,6 +103,8 @@ fn every_filter_of_docker() {
         }
         containers[1].ports = vec!["0.0.0.0:9000-9002->90-92/udp".to_owned(), "443/tcp".to_owned()];
         containers[1].networks = vec!["front".to_owned()];
+        containers[0].health = Some("starting".to_owned());
+        containers[1].health = Some("healthy".to_owned());
         containers[2].mounts = Vec::new();
         containers[2].targets = Vec::new();
         let mut words = vec!["-a", "--format", "{{.Names}}"];
@@ -124,8 +126,12 @@ fn every_filter_of_docker() {
     assert_eq!(names(&["publish=9001"]).unwrap(), "");
     assert_eq!(names(&["expose=443"]).unwrap(), "db");
     assert_eq!(names(&["expose=80-100/udp"]).unwrap(), "db");
-    assert_eq!(names(&["health=none", "status=paused"]).unwrap(), "db");
-    assert_eq!(names(&["health=healthy"]).unwrap(), "");
+    // One that is paused has its health, which its status does not show.
+    assert_eq!(names(&["health=healthy"]).unwrap(), "db");
+    assert_eq!(names(&["health=healthy", "status=paused"]).unwrap(), "db");
+    assert_eq!(names(&["health=starting"]).unwrap(), "web");
+    assert_eq!(names(&["health=none"]).unwrap(), "old-web new");
+    assert_eq!(names(&["health=unhealthy"]).unwrap(), "");
     assert_eq!(names(&["status=restarting"]).unwrap(), "");
     assert_eq!(names(&["status=removing", "status=dead", "status=created"]).unwrap(), "new");
     assert_eq!(names(&["is-task=false"]).unwrap(), "web db old-web new");
