@@ -10,7 +10,7 @@ use super::{Entry, flags_of, images};
 use crate::error::CliError;
 use crate::flags;
 use crate::line::Flags;
-use crate::output::{self, columns, human, template, template::Format};
+use crate::output::{self, human, template, template::Format};
 use crate::wire::{self, ContainerSummary, State, Which};
 
 /// The command.
@@ -163,7 +163,7 @@ fn render(containers: &[ContainerSummary], request: &PsRequest, now: i64) -> Res
         Some(format) => format.clone(),
         None => Format::parse(&table)?,
     };
-    format.render_for(&rows, header, if request.no_trunc { None } else { columns::room() })
+    format.render_for(&rows, header, request.no_trunc)
 }
 
 pub(super) fn row(container: &ContainerSummary, status: &str, no_trunc: bool, now: i64) -> Value {
