@@ -68,6 +68,8 @@ fn mistakes_exit_as_dockers_do() {
         (64, &["inspect", "-f", "{{.A", "x"]),
         (64, &["version", "-f", "{{.A"]),
         (64, &["info", "-f", "{{.A"]),
+        (64, &["events", "--format", "{{.A"]),
+        (64, &["config", "show", "--format", "{{.A"]),
         (0, &["container"]),
     ] {
         let said = bench.say(words);
@@ -117,6 +119,9 @@ fn filters_of_ps() {
     assert_eq!(names("exited=3"), "db\n");
     assert_eq!(names("since=web-1"), "db\n");
     assert_eq!(names("before=db"), "web-1\n");
+    // The one that is named does not run; of those that fit, only what runs is shown.
+    assert_eq!(bench.say(&["ps", "-f", "before=db", "--format", "{{.Names}}"]).ok(), "web-1\n");
+    assert_eq!(bench.say(&["ps", "-q", "-f", "since=db"]).ok(), "");
     assert_eq!(names("volume=/mnt"), "db\n");
     assert_eq!(names("volume=/usr"), "db\n");
     assert_eq!(names("network=none"), "db\nweb-1\n");

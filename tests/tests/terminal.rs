@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use bulkhead_tests::life::{pid_of, signal};
+use bulkhead_tests::life::{pid_of, signal, tar};
 use bulkhead_tests::{Bench, binary, eventually};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -97,6 +97,33 @@ impl Drop for Screen {
         // It has ended, unless the test failed.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+#[test]
+fn tables_fit_the_terminal_and_no_trunc_cuts_nothing() {
+    let bench = Bench::new();
+    let (comment, name) = ("c".repeat(80), "n".repeat(80));
+    let (dir, archive) = (bench.path("rootfs"), bench.path("rootfs.tar"));
+    std::fs::create_dir_all(dir.join("etc")).unwrap();
+    tar(&dir, &archive, &[]);
+    bench.say(&["import", "-m", &comment, archive.to_str().unwrap(), &format!("x/{name}")]).ok();
+    bench.start(&["--name", &name], "sleep 100");
+    let shows = |words: &[&str], wanted: &str| {
+        let mut screen = Screen::start(&bench, words);
+        assert_eq!(screen.end(), Some(0), "{words:?}");
+        String::from_utf8_lossy(&screen.seen).contains(wanted)
+    };
+    let image = format!("x/{name}");
+    for (words, wanted) in [
+        (&["ps"][..], &name),
+        (&["images"], &image),
+        (&["history", &image], &comment),
+        (&["stats", "--no-stream"], &name),
+    ] {
+        let whole = [words, &["--no-trunc"]].concat();
+        assert!(!shows(words, wanted), "{words:?} is cut");
+        assert!(shows(&whole, wanted), "{whole:?} is not cut");
     }
 }
 

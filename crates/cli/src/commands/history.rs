@@ -88,7 +88,7 @@ fn render(lines: &[HistoryLine], request: &HistoryRequest, now: i64) -> Result<S
             Format::parse(&format!("table {{{{.ID}}}}\t{age}\t{{{{.CreatedBy}}}}\t{{{{.Size}}}}\t{{{{.Comment}}}}"))?
         }
     };
-    format.render(&rows, header)
+    format.render_for(&rows, header, request.no_trunc)
 }
 
 fn row(line: &HistoryLine, request: &HistoryRequest, now: i64) -> Value {

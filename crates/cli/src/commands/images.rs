@@ -9,7 +9,7 @@ pub use self::filter::Filter;
 use super::{Entry, flags_of};
 use crate::error::CliError;
 use crate::line::Flags;
-use crate::output::{self, columns, human, template::Format};
+use crate::output::{self, human, template::Format};
 use crate::wire::{self, ImageSummary};
 
 /// The command.
@@ -121,7 +121,7 @@ fn render(images: &[ImageSummary], request: &ImagesRequest, now: i64) -> Result<
         Some(format) => format.clone(),
         None => Format::parse(&table)?,
     };
-    format.render_for(&rows, header, if request.no_trunc { None } else { columns::room() })
+    format.render_for(&rows, header, request.no_trunc)
 }
 
 fn row(image: &ImageSummary, repository: &str, tag: &str, no_trunc: bool, now: i64) -> Value {

@@ -10,7 +10,7 @@ use super::{Entry, flags_of, images};
 use crate::error::CliError;
 use crate::flags;
 use crate::line::Flags;
-use crate::output::{self, columns, human, template, template::Format};
+use crate::output::{self, human, template, template::Format};
 use crate::wire::{self, ContainerSummary, State, Which};
 
 /// The command.
@@ -128,9 +128,11 @@ pub fn execute(request: &PsRequest) -> Result<u8, CliError> {
 
 /// What has to be looked at: with thousands of containers that do not run, it makes a difference.
 fn which(request: &PsRequest) -> Which {
+    // The container that they name need not run, nor be shown.
+    let names_another = request.filters.iter().any(|one| matches!(one, Filter::Before(_) | Filter::Since(_)));
     match request.last {
         Some(count) if request.filters.is_empty() => Which::Last(count),
-        _ if request.all => Which::All,
+        _ if request.all || names_another => Which::All,
         _ => Which::Running,
     }
 }
@@ -141,17 +143,11 @@ fn render(containers: &[ContainerSummary], request: &PsRequest, now: i64) -> Res
         |container: &ContainerSummary| matches!(state_word(container.state), "running" | "paused" | "restarting");
     let mut rows: Vec<Value> = Vec::new();
     for container in containers.iter().filter(|container| request.all || runs(container)) {
-        let status = status(container, now);
-        let exited = match container.state {
-            State::Exited { code, .. } => Some(i64::from(code)),
-            _ => None,
-        };
-        let shown = filter::Shown { state: state_word(container.state), status: &status, exited };
         if request.last.is_some_and(|last| rows.len() >= last) {
             break;
         }
-        if filter::all_fit(&request.filters, container, &shown, containers)? {
-            rows.push(row(container, &status, request.no_trunc, now));
+        if filter::all_fit(&request.filters, container, containers)? {
+            rows.push(row(container, &status(container, now), request.no_trunc, now));
         }
     }
     if request.quiet {
@@ -167,7 +163,7 @@ fn render(containers: &[ContainerSummary], request: &PsRequest, now: i64) -> Res
         Some(format) => format.clone(),
         None => Format::parse(&table)?,
     };
-    format.render_for(&rows, header, if request.no_trunc { None } else { columns::room() })
+    format.render_for(&rows, header, request.no_trunc)
 }
 
 pub(super) fn row(container: &ContainerSummary, status: &str, no_trunc: bool, now: i64) -> Value {

@@ -130,7 +130,7 @@ fn render(before: &[Sample], now: &[Sample], request: &StatsRequest) -> Result<S
             row(before.get(sample.id.as_str()).copied(), sample, written, request.no_trunc)
         })
         .collect();
-    request.format.render(&rows, header)
+    request.format.render_for(&rows, header, request.no_trunc)
 }
 
 fn row(before: Option<&Sample>, now: &Sample, written: Option<&str>, no_trunc: bool) -> Value {

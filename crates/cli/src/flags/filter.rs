@@ -97,6 +97,31 @@ impl Label {
     }
 }
 
+/// Whether something is to be shown: of filters of one kind one must fit, but of labels each; different kinds must all.
+///
+/// # Errors
+///
+/// What `fits` says.
+pub fn all_fit<F>(
+    filters: &[F],
+    is_label: impl Fn(&F) -> bool,
+    fits: impl Fn(&F) -> Result<bool, CliError>,
+) -> Result<bool, CliError> {
+    for filter in filters {
+        let mut fit = fits(filter)?;
+        if !is_label(filter) {
+            let kind = std::mem::discriminant(filter);
+            for other in filters.iter().filter(|other| std::mem::discriminant(*other) == kind) {
+                fit = fits(other)? || fit;
+            }
+        }
+        if !fit {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Whether `text` fits a pattern of shells: `*` and `?` (but not for `/`), `[a-z]`, `[^a]`, `\` before a character that
 /// stands for itself.
 pub fn glob(pattern: &str, text: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::error::{CliError, FAILED};
 use crate::flags;
-use crate::flags::filter::{Label, glob, pair, unknown_key, wrong};
+use crate::flags::filter::{self, Label, glob, pair, unknown_key, wrong};
 use crate::wire::ImageSummary;
 
 const KEYS: [&str; 6] = ["before", "dangling", "label", "reference", "since", "until"];
@@ -72,23 +72,8 @@ pub(super) fn all_fit(
     tag: &str,
     all: &[ImageSummary],
 ) -> Result<bool, CliError> {
-    for filter in filters {
-        let fits = match filter {
-            Filter::Label(label) => label.fits(&image.labels),
-            _ => {
-                let kind = std::mem::discriminant(filter);
-                let mut any = false;
-                for one in filters.iter().filter(|other| std::mem::discriminant(*other) == kind) {
-                    any = one.fits(image, name, tag, all)? || any;
-                }
-                any
-            }
-        };
-        if !fits {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let is_label = |filter: &Filter| matches!(filter, Filter::Label(_));
+    filter::all_fit(filters, is_label, |filter| filter.fits(image, name, tag, all))
 }
 
 /// Makes sure that the images exist that `before` and `since` name, even when nothing is listed.

@@ -2,8 +2,8 @@
 
 use crate::commands::images;
 use crate::error::{CliError, FAILED};
-use crate::flags::filter::{Label, Pattern, pair, unknown_key, wrong};
-use crate::wire::ContainerSummary;
+use crate::flags::filter::{self, Label, Pattern, pair, unknown_key, wrong};
+use crate::wire::{ContainerSummary, State};
 
 const KEYS: [&str; 14] = [
     "ancestor", "before", "exited", "expose", "health", "id", "is-task", "label", "name", "network", "publish",
@@ -118,18 +118,15 @@ impl Filter {
         })
     }
 
-    fn fits(
-        &self,
-        container: &ContainerSummary,
-        shown: &Shown<'_>,
-        all: &[ContainerSummary],
-    ) -> Result<bool, CliError> {
+    fn fits(&self, container: &ContainerSummary, all: &[ContainerSummary]) -> Result<bool, CliError> {
         Ok(match self {
             Filter::Name(pattern) => pattern.fits(&container.name) || pattern.fits(&format!("/{}", container.name)),
             Filter::Id(pattern) => pattern.fits(&container.id),
-            Filter::Status(state) => shown.state == state,
-            Filter::Exited(code) => shown.exited.is_some_and(|exited| exited == *code),
-            Filter::Health(health) => health_word(shown.status) == health,
+            Filter::Status(state) => super::state_word(container.state) == state,
+            Filter::Exited(wanted) => {
+                matches!(container.state, State::Exited { code, .. } if i64::from(code) == *wanted)
+            }
+            Filter::Health(health) => container.health.as_deref().unwrap_or("none") == health,
             Filter::Label(label) => label.fits(&container.labels),
             Filter::Ancestor(image) => descends(container, image),
             Filter::Before(name) => container.created < find(all, name)?.created,
@@ -143,17 +140,6 @@ impl Filter {
     }
 }
 
-/// What is shown of a container's state.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Shown<'a> {
-    /// In a word.
-    pub(super) state: &'a str,
-    /// As in the column.
-    pub(super) status: &'a str,
-    /// Exit code, when it has ended.
-    pub(super) exited: Option<i64>,
-}
-
 /// Whether a container is to be shown.
 ///
 /// # Errors
@@ -162,27 +148,10 @@ pub(super) struct Shown<'a> {
 pub(super) fn all_fit(
     filters: &[Filter],
     container: &ContainerSummary,
-    shown: &Shown<'_>,
     all: &[ContainerSummary],
 ) -> Result<bool, CliError> {
-    for filter in filters {
-        let fits = match filter {
-            // Every label that is asked for must be there.
-            Filter::Label(label) => label.fits(&container.labels),
-            _ => {
-                let kind = std::mem::discriminant(filter);
-                let mut any = false;
-                for one in filters.iter().filter(|other| std::mem::discriminant(*other) == kind) {
-                    any = one.fits(container, shown, all)? || any;
-                }
-                any
-            }
-        };
-        if !fits {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let is_label = |filter: &Filter| matches!(filter, Filter::Label(_));
+    filter::all_fit(filters, is_label, |filter| filter.fits(container, all))
 }
 
 /// Makes sure that the containers exist that `before` and `since` name, even when nothing is listed.
@@ -214,14 +183,6 @@ fn find<'a>(all: &'a [ContainerSummary], name: &str) -> Result<&'a ContainerSumm
     }
 }
 
-/// The health that a status tells: `Up 3 minutes (healthy)`.
-fn health_word(status: &str) -> &'static str {
-    [("(healthy)", "healthy"), ("(unhealthy)", "unhealthy"), ("(health: starting)", "starting")]
-        .into_iter()
-        .find(|(shown, _)| status.contains(shown))
-        .map_or("none", |(_, word)| word)
-}
-
 fn descends(container: &ContainerSummary, image: &str) -> bool {
     let id = image.strip_prefix("sha256:").unwrap_or(image);
     let by_id = !id.is_empty() && container.image_id.as_ref().is_some_and(|known| known.starts_with(id));
@@ -247,17 +208,5 @@ mod tests {
         }
         assert!(ports("8000-8010").unwrap().meets(&ports("8010-9000").unwrap()));
         assert!(!ports("80/udp").unwrap().meets(&ports("80").unwrap()));
-    }
-
-    #[test]
-    fn health_is_read_off_the_status() {
-        for (status, health) in [
-            ("Up 2 hours (healthy)", "healthy"),
-            ("Up 2 hours (unhealthy)", "unhealthy"),
-            ("Up 1 second (health: starting)", "starting"),
-            ("Up 2 hours", "none"),
-        ] {
-            assert_eq!(health_word(status), health);
-        }
     }
 }

@@ -103,6 +103,8 @@ fn every_filter_of_docker() {
         }
         containers[1].ports = vec!["0.0.0.0:9000-9002->90-92/udp".to_owned(), "443/tcp".to_owned()];
         containers[1].networks = vec!["front".to_owned()];
+        containers[0].health = Some("starting".to_owned());
+        containers[1].health = Some("healthy".to_owned());
         containers[2].mounts = Vec::new();
         containers[2].targets = Vec::new();
         let mut words = vec!["-a", "--format", "{{.Names}}"];
@@ -124,12 +126,34 @@ fn every_filter_of_docker() {
     assert_eq!(names(&["publish=9001"]).unwrap(), "");
     assert_eq!(names(&["expose=443"]).unwrap(), "db");
     assert_eq!(names(&["expose=80-100/udp"]).unwrap(), "db");
-    assert_eq!(names(&["health=none", "status=paused"]).unwrap(), "db");
-    assert_eq!(names(&["health=healthy"]).unwrap(), "");
+    // One that is paused has its health, which its status does not show.
+    assert_eq!(names(&["health=healthy"]).unwrap(), "db");
+    assert_eq!(names(&["health=healthy", "status=paused"]).unwrap(), "db");
+    assert_eq!(names(&["health=starting"]).unwrap(), "web");
+    assert_eq!(names(&["health=none"]).unwrap(), "old-web new");
+    assert_eq!(names(&["health=unhealthy"]).unwrap(), "");
     assert_eq!(names(&["status=restarting"]).unwrap(), "");
     assert_eq!(names(&["status=removing", "status=dead", "status=created"]).unwrap(), "new");
     assert_eq!(names(&["is-task=false"]).unwrap(), "web db old-web new");
     assert_eq!(names(&["is-task=true"]).unwrap(), "");
+}
+
+#[test]
+fn a_container_that_a_filter_names_need_not_run() {
+    let request = |words: &[&str]| flags_of::<PsFlags>(&parsed(&ENTRY, words).unwrap()).unwrap().into_request();
+    for (words, wanted) in [
+        (&[][..], Which::Running),
+        (&["-f", "name=web"], Which::Running),
+        (&["-f", "since=old-web"], Which::All),
+        (&["-f", "name=web", "-f", "before=old-web"], Which::All),
+        (&["-a"], Which::All),
+        (&["-n", "2"], Which::Last(2)),
+        (&["-n", "2", "-f", "before=old-web"], Which::All),
+    ] {
+        assert_eq!(which(&request(words).unwrap()), wanted, "{words:?}");
+    }
+    // All made in one moment: nothing is older or newer, and nothing that does not run is shown.
+    assert_eq!(listed(&["-q", "-f", "since=old-web"]).unwrap(), "");
 }
 
 #[test]

@@ -5,7 +5,10 @@ use serde_json::{Value, json};
 
 use crate::commands::{Entry, flags_of, ps};
 use crate::error::CliError;
-use crate::flags::{self, Needed};
+use crate::flags::{
+    self,
+    filter::{Label, all_fit, pair, unknown_key, wrong},
+};
 use crate::line::Flags;
 use crate::output::{self, template::Format};
 use crate::wire::{self, VolumeSummary};
@@ -33,29 +36,27 @@ struct LsFlags {
     format: Option<String>,
 }
 
-/// What a volume must be to be shown. Filters of one kind are alternatives, different kinds must all fit.
+const KEYS: [&str; 4] = ["dangling", "driver", "label", "name"];
+
+/// What a volume must be to be shown. Filters of one kind are alternatives, but for labels; different kinds must all fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Filter {
     /// No container uses it, or one does.
     Dangling(bool),
     Driver(String),
-    Label(String, Option<String>),
+    Label(Label),
     /// Part of the name.
     Name(String),
 }
 
-fn filter(text: &str) -> Result<Filter, Needed> {
-    let (key, value) = text.split_once('=').ok_or("KEY=VALUE is needed, like dangling=true")?;
-    let owned = value.to_owned();
+fn filter(text: &str) -> Result<Filter, CliError> {
+    let (key, value) = pair(text)?;
     Ok(match key {
-        "dangling" => Filter::Dangling(flags::boolean(value).ok_or("dangling must be true or false")?),
-        "driver" => Filter::Driver(owned),
-        "name" => Filter::Name(owned),
-        "label" => match value.split_once('=') {
-            Some((label, value)) => Filter::Label(label.to_owned(), Some(value.to_owned())),
-            None => Filter::Label(owned, None),
-        },
-        _ => return Err("the key must be dangling, driver, label or name".into()),
+        "dangling" => Filter::Dangling(flags::boolean(value).ok_or_else(|| wrong(text, "true or false is needed"))?),
+        "driver" => Filter::Driver(value.to_owned()),
+        "name" => Filter::Name(value.to_owned()),
+        "label" => Filter::Label(Label::parse(value)),
+        _ => return Err(unknown_key(text, &KEYS)),
     })
 }
 
@@ -65,11 +66,7 @@ impl Filter {
             Filter::Dangling(wanted) => volume.users.is_empty() == *wanted,
             Filter::Driver(name) => volume.driver == *name,
             Filter::Name(part) => volume.name.contains(part.as_str()),
-            Filter::Label(label, value) => {
-                let fits =
-                    |(key, has): &(String, String)| key == label && value.as_ref().is_none_or(|want| want == has);
-                volume.labels.iter().any(fits)
-            }
+            Filter::Label(label) => label.fits(&volume.labels),
         }
     }
 }
@@ -97,8 +94,7 @@ fn header(field: &str) -> String {
 }
 
 fn execute(words: &LsFlags) -> Result<u8, CliError> {
-    let filters =
-        words.filter.iter().map(|text| flags::meant("--filter", text, filter)).collect::<Result<Vec<_>, _>>()?;
+    let filters = words.filter.iter().map(|text| filter(text)).collect::<Result<Vec<_>, _>>()?;
     let format = Format::listing(words.format.as_deref())?;
     output::text(&render(&wire::volumes()?, &filters, words.quiet, format)?)?;
     Ok(0)
@@ -110,17 +106,17 @@ fn render(
     quiet: bool,
     format: Option<Format>,
 ) -> Result<String, CliError> {
-    let fits = |volume: &&VolumeSummary| {
-        filters.iter().all(|one| {
-            let same = |other: &&Filter| std::mem::discriminant(*other) == std::mem::discriminant(one);
-            filters.iter().filter(same).any(|filter| filter.fits(volume))
-        })
-    };
-    let shown = volumes.iter().filter(fits);
-    if quiet {
-        return Ok(shown.map(|volume| format!("{}\n", volume.name)).collect());
+    let is_label = |filter: &Filter| matches!(filter, Filter::Label(_));
+    let mut shown = Vec::new();
+    for volume in volumes {
+        if all_fit(filters, is_label, |filter| Ok(filter.fits(volume)))? {
+            shown.push(volume);
+        }
     }
-    let rows: Vec<Value> = shown.map(row).collect();
+    if quiet {
+        return Ok(shown.iter().map(|volume| format!("{}\n", volume.name)).collect());
+    }
+    let rows: Vec<Value> = shown.into_iter().map(row).collect();
     let format = match format {
         Some(format) => format,
         None => Format::parse("table {{.Driver}}\t{{.Name}}")?,
@@ -136,7 +132,7 @@ mod tests {
         let one = |name: &str, label: &str, used: bool| VolumeSummary {
             name: name.to_owned(),
             driver: "local".to_owned(),
-            labels: vec![("tier".to_owned(), label.to_owned())],
+            labels: vec![("tier".to_owned(), label.to_owned()), (name.to_owned(), String::new())],
             mountpoint: format!("/v/{name}/data"),
             users: if used { vec![("ab".to_owned(), "web".to_owned())] } else { Vec::new() },
         };
@@ -161,13 +157,18 @@ mod tests {
         assert_eq!(shown(&["name=cache", "name=base"], true, None), "cache\ndatabase\n");
         assert_eq!(shown(&["label=tier=high"], true, None), "data\ndatabase\n");
         assert_eq!(shown(&["label=tier", "driver=local"], true, None), "cache\ndata\ndatabase\n");
+        assert_eq!(shown(&["label=tier=high", "label=data"], true, None), "data\n");
+        assert_eq!(shown(&["label=tier=high", "label=tier=low"], true, None), "");
         assert_eq!(shown(&["driver=nfs"], true, None), "");
         assert_eq!(
             shown(&["name=data"], false, Some("{{.Name}} {{.Links}} {{.Labels}}")),
-            "data 1 tier=high\ndatabase N/A tier=high\n"
+            "data 1 tier=high,data=\ndatabase N/A tier=high,database=\n"
         );
-        for wrong in ["name", "colour=red", "dangling=maybe"] {
-            assert!(filter(wrong).is_err(), "{wrong}");
+        // A form that is none is the flag's, a meaning that is none Docker's daemon's.
+        for (wrong, code) in [("name", 125), ("colour=red", 1), ("dangling=maybe", 1)] {
+            let error = filter(wrong).unwrap_err();
+            assert!(error.code == code && error.message.contains(wrong), "{wrong}: {error}");
         }
+        assert_eq!(filter("lable=x").unwrap_err().hint.as_deref(), Some("did you mean label?"));
     }
 }

@@ -80,20 +80,15 @@ impl Format {
     ///
     /// A field that the objects do not have, and what a function cannot take.
     pub fn render(&self, rows: &[Value], header: impl Fn(&str) -> String) -> Result<String, CliError> {
-        self.render_for(rows, header, columns::room())
+        self.render_for(rows, header, false)
     }
 
-    /// [`Format::render`] for a terminal of so many columns; `None`: nothing is cut.
+    /// [`Format::render`], but with `whole` nothing is cut to the width of a terminal (`--no-trunc`).
     ///
     /// # Errors
     ///
     /// As [`Format::render`].
-    pub fn render_for(
-        &self,
-        rows: &[Value],
-        header: impl Fn(&str) -> String,
-        room: Option<usize>,
-    ) -> Result<String, CliError> {
+    pub fn render_for(&self, rows: &[Value], header: impl Fn(&str) -> String, whole: bool) -> Result<String, CliError> {
         let mut text = String::new();
         match self {
             Format::Json => {
@@ -114,7 +109,7 @@ impl Format {
                 for row in rows {
                     cells.push(split(&template.render(row)?));
                 }
-                text = columns::layout_for(&cells, room);
+                text = columns::layout_for(&cells, if whole { None } else { columns::room() });
             }
         }
         Ok(text)
