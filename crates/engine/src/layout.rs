@@ -205,6 +205,11 @@ impl Layout {
         self.run.join("exit.json")
     }
 
+    /// Whether its run directory holds what is nowhere else: a run without an end, or an end that the disk did not take.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.read_state().is_some() || self.exit_in_memory().exists()
+    }
+
     /// How it ended; nothing when it did not.
     #[must_use]
     pub fn read_exit(&self) -> Option<ExitState> {

@@ -31,8 +31,19 @@ impl Store {
         let wrap = self.wrap(what);
         let mut query = self.conn.prepare("PRAGMA integrity_check(100)").map_err(&wrap)?;
         let rows = query.query_map([], |row| row.get::<_, String>(0)).map_err(&wrap)?;
-        let lines: Vec<String> = rows.collect::<Result<_, _>>().map_err(&wrap)?;
-        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        let mut lines = Vec::new();
+        for row in rows {
+            match row.map_err(&wrap) {
+                Ok(line) => lines.extend((line != "ok").then_some(line)),
+                // A page that cannot be used ends the check that names it.
+                Err(StoreError::Corrupt { source, .. }) => {
+                    lines.push(source.to_string());
+                    break;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(lines)
     }
 
     /// Rows that refer to something that is not there, as `table -> table`.

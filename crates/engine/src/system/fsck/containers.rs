@@ -229,9 +229,13 @@ fn run_directory(look: &mut Look<'_>, name: &str, known: bool) {
     look.repairable("run-stray", object, message, |engine| {
         // Settled as by any command, and removed when that leaves it.
         engine.recover()?;
-        if let Some(_lock) = layout.try_lock().ok().flatten().filter(|_| layout.read_state().is_none()) {
+        if let Some(_lock) = layout.try_lock().ok().flatten().filter(|_| !layout.is_unsettled()) {
             layout.clear_run();
         }
-        Ok((!layout.run.exists()).then(|| "removed it".to_owned()))
+        match (layout.run.exists(), is_held(&layout)) {
+            (false, _) => Ok(Some("removed it".to_owned())),
+            (true, true) => Ok(None),
+            (true, false) => Err(EngineError::refused("removing it", "what it holds is not settled")),
+        }
     });
 }
