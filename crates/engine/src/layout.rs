@@ -250,13 +250,22 @@ impl Layout {
         Ok(())
     }
 
+    fn lock(&self) -> PathBuf {
+        self.run.join("lock")
+    }
+
+    /// Whether a command or a monitor holds the container's lock.
+    pub(crate) fn is_held(&self) -> bool {
+        is_locked(&self.lock())
+    }
+
     /// Takes the container's lock, which its command and then its monitor hold as long as they live. `None`: somebody
     /// else holds it, or held it and has removed it.
     ///
     /// # Errors
     /// When the lock file cannot be opened.
     pub fn try_lock(&self) -> Result<Option<OwnedFd>, EngineError> {
-        let path = self.run.join("lock");
+        let path = self.lock();
         let fd = rustix::fs::open(
             &path,
             OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW,
@@ -311,7 +320,7 @@ impl Layout {
     /// # Errors
     /// When the lock file cannot be opened.
     pub fn wait_unlocked(&self) -> Result<(), EngineError> {
-        let path = self.run.join("lock");
+        let path = self.lock();
         match rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(fd) => rustix::fs::flock(&fd, FlockOperation::LockExclusive).map_err(EngineError::io("lock", &path)),
             // The monitor has removed its files: it is done.
@@ -332,6 +341,14 @@ impl Layout {
     pub fn clear_run(&self) {
         // What stays is found by the next command.
         drop(std::fs::remove_dir_all(&self.run));
+    }
+}
+
+/// Whether somebody holds the lock file at `path`. Nothing is made for the look.
+pub(crate) fn is_locked(path: &Path) -> bool {
+    match rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) {
+        Ok(fd) => rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared).is_err(),
+        Err(_) => false,
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) use self::load::{Staging, new_layer, record, recover, stdin};
 pub use self::platform::Platform;
 pub use self::prune::{PrunedImages, prune};
 pub use self::save::{Renamed, save};
-pub(crate) use self::stray::{clear_staging, clear_strays, staging_in_use};
+pub(crate) use self::stray::{clear_staging, clear_strays};
 pub use self::tag::tag;
 use crate::engine::Engine;
 use crate::error::EngineError;
