@@ -245,7 +245,7 @@ pub fn copy_in(
         (Err(e), Err(theirs)) if e.chain().contains("Broken pipe") => return Err(theirs),
         (sent, answer) => settle(sent, answer)?,
     };
-    let Answer::Done { .. } = answer else { return unexpected(&answer) };
+    let Answer::Done { .. } = answer else { return Err(unexpected()) };
     container_event(engine, &record, "extract-to-dir");
     Ok(bytes)
 }

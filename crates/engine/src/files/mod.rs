@@ -212,10 +212,7 @@ impl Drop for Helper<'_> {
     }
 }
 
-/// Answers that carry nothing.
-///
-/// # Errors
-/// A process that answers something else.
-pub(crate) fn unexpected<T>(_: &Answer) -> Result<T, EngineError> {
-    Err(EngineError::Image("the copying process answered something else".to_owned()))
+/// The answer is none that belongs to the task.
+pub(crate) fn unexpected() -> EngineError {
+    EngineError::Image("the copying process answered something else".to_owned())
 }
