@@ -33,7 +33,8 @@ fn open(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     }
 }
 
-fn names(directory: &OwnedFd) -> Result<Vec<CString>, Errno> {
+/// Names in a directory, without itself and the one above.
+pub(crate) fn names(directory: impl AsFd) -> Result<Vec<CString>, Errno> {
     let mut all = Vec::new();
     for entry in Dir::read_from(directory)? {
         let entry = entry?;

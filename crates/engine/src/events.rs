@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-pub use self::read::{Reader, Span};
+pub use self::read::Reader;
 use crate::layout::now;
 
 /// Bytes of one file.

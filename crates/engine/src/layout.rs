@@ -205,6 +205,11 @@ impl Layout {
         self.run.join("exit.json")
     }
 
+    /// Whether its run directory holds what is nowhere else: a run without an end, or an end that the disk did not take.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.read_state().is_some() || self.exit_in_memory().exists()
+    }
+
     /// How it ended; nothing when it did not.
     #[must_use]
     pub fn read_exit(&self) -> Option<ExitState> {
@@ -246,13 +251,22 @@ impl Layout {
         Ok(())
     }
 
+    fn lock(&self) -> PathBuf {
+        self.run.join("lock")
+    }
+
+    /// Whether a command or a monitor holds the container's lock.
+    pub(crate) fn is_held(&self) -> bool {
+        is_locked(&self.lock())
+    }
+
     /// Takes the container's lock, which its command and then its monitor hold as long as they live. `None`: somebody
     /// else holds it, or held it and has removed it.
     ///
     /// # Errors
     /// When the lock file cannot be opened.
     pub fn try_lock(&self) -> Result<Option<OwnedFd>, EngineError> {
-        let path = self.run.join("lock");
+        let path = self.lock();
         let fd = rustix::fs::open(
             &path,
             OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW,
@@ -307,7 +321,7 @@ impl Layout {
     /// # Errors
     /// When the lock file cannot be opened.
     pub fn wait_unlocked(&self) -> Result<(), EngineError> {
-        let path = self.run.join("lock");
+        let path = self.lock();
         match rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(fd) => rustix::fs::flock(&fd, FlockOperation::LockExclusive).map_err(EngineError::io("lock", &path)),
             // The monitor has removed its files: it is done.
@@ -328,6 +342,14 @@ impl Layout {
     pub fn clear_run(&self) {
         // What stays is found by the next command.
         drop(std::fs::remove_dir_all(&self.run));
+    }
+}
+
+/// Whether somebody holds the lock file at `path`. Nothing is made for the look.
+pub(crate) fn is_locked(path: &Path) -> bool {
+    match rustix::fs::open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) {
+        Ok(fd) => rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared).is_err(),
+        Err(_) => false,
     }
 }
 

@@ -8,7 +8,7 @@ use super::freeze::Frozen;
 use super::{container_event, spec_of};
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::files::{Files, Helper, Life, Streams, Task, pipe};
+use crate::files::{Files, Helper, Life, Streams, Task, pipe, settle};
 use crate::images::{self, Staging, worker};
 use crate::layout::{Layout, now};
 use crate::request::ContainerRequest;
@@ -136,13 +136,7 @@ fn changes(
     let stored = worker::change(engine, &staging.path, read, below);
     let packed = helper.finish();
     drop(frozen);
-    match (stored, packed) {
-        (Ok(layer), Ok(_)) => Ok(layer),
-        // The one that stopped first knows why.
-        (Err(e), Err(theirs)) if theirs.chain().contains("Broken pipe") => Err(e),
-        (_, Err(theirs)) => Err(theirs),
-        (Err(e), Ok(_)) => Err(e),
-    }
+    settle(stored, packed).map(|(layer, _)| layer)
 }
 
 #[cfg(test)]

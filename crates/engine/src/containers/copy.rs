@@ -17,7 +17,7 @@ use super::{container_event, spec_of};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::files::{
-    Answer, Files, Held, Helper, Life, Streams, Task, copy_budget, copy_stream, pipe, told, unexpected,
+    Answer, Files, Held, Helper, Life, Streams, Task, copy_budget, copy_stream, pipe, settle, told, unexpected,
 };
 use crate::layout::Layout;
 use crate::store::ContainerRecord;
@@ -73,16 +73,6 @@ fn base_of(path: &str) -> Source {
     match copy::split(path) {
         Ok((_, base)) if !base.is_empty() => Source::Named { base, content: dot },
         _ => Source::Named { base: ON_THE_WAY.to_owned(), content: true },
-    }
-}
-
-/// What went wrong on both sides: a process that was cut off has no reason of its own.
-fn settle<T>(ours: Result<T, EngineError>, theirs: Result<Answer, EngineError>) -> Result<(T, Answer), EngineError> {
-    match (ours, theirs) {
-        (Ok(value), Ok(answer)) => Ok((value, answer)),
-        (Err(e), Ok(_)) => Err(e),
-        (Ok(_), Err(e)) => Err(e),
-        (Err(ours), Err(theirs)) => Err(if theirs.chain().contains("Broken pipe") { ours } else { theirs }),
     }
 }
 
@@ -245,7 +235,7 @@ pub fn copy_in(
         (Err(e), Err(theirs)) if e.chain().contains("Broken pipe") => return Err(theirs),
         (sent, answer) => settle(sent, answer)?,
     };
-    let Answer::Done { .. } = answer else { return unexpected(&answer) };
+    let Answer::Done { .. } = answer else { return Err(unexpected()) };
     container_event(engine, &record, "extract-to-dir");
     Ok(bytes)
 }

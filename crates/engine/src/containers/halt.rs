@@ -8,7 +8,6 @@ use bulkhead_sys::signal;
 use super::stop::{STOP_GRACE, ended_by, process, stop_signal};
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::events::{Event, Kind};
 use crate::layout::Layout;
 use crate::store::ContainerRecord;
 
@@ -53,8 +52,7 @@ pub fn halt(engine: &Engine, timeout: Option<i64>) -> Result<Vec<String>, Engine
             ended_by(pidfd, None);
         }
         one.layout.wait_unlocked()?;
-        let event = Event::new(Kind::Container, "stop", &one.record.id);
-        engine.events().emit(&super::about(event, &one.record));
+        super::container_event(engine, &one.record, "stop");
     }
     Ok(all.into_iter().map(|one| one.record.name).collect())
 }

@@ -16,17 +16,22 @@ use crate::store::{ContainerRecord, StoreError};
 pub(crate) fn time(nanoseconds: i64) -> String {
     let seconds = nanoseconds.div_euclid(1_000_000_000);
     let rest = nanoseconds.rem_euclid(1_000_000_000);
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let (year, month, day) = date(seconds);
+    let second = seconds.rem_euclid(86_400);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{rest:09}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Year, month and day in UTC, from seconds since 1970.
+pub(super) fn date(seconds: i64) -> (i64, i64, i64) {
     // Howard Hinnant's days-to-civil, for the proleptic Gregorian calendar.
-    let z = days + 719_468;
+    let z = seconds.div_euclid(86_400) + 719_468;
     let era = z.div_euclid(146_097);
     let doe = z.rem_euclid(146_097);
     let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
     let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
     let mp = (5 * doy + 2) / 153;
     let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{rest:09}Z", second / 3600, second / 60 % 60, second % 60)
+    (yoe + era * 400 + i64::from(month <= 2), month, day)
 }
 
 fn state(engine: &Engine, record: &ContainerRecord, check: Option<&Check>) -> Value {

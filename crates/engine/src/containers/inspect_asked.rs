@@ -92,11 +92,5 @@ fn config(request: &ContainerRequest) -> Value {
         fields.insert(name.to_owned(), json!(value));
     }
     fields.insert("Domainname".to_owned(), json!(request.domainname.clone().unwrap_or_default()));
-    if let Some(signal) = &request.stop_signal {
-        fields.insert("StopSignal".to_owned(), json!(signal));
-    }
-    if let Some(seconds) = request.stop_timeout {
-        fields.insert("StopTimeout".to_owned(), json!(seconds));
-    }
     Value::Object(fields)
 }

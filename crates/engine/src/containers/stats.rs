@@ -1,6 +1,7 @@
 //! `stats`: what containers use.
 
 use bulkhead_sandbox::cgroup::figures;
+use bulkhead_sys::clone::NEWNET;
 use bulkhead_sys::proc::Proc;
 
 use crate::engine::Engine;
@@ -105,8 +106,7 @@ fn sample(engine: &Engine, record: &ContainerRecord, host_memory: u64) -> Sample
 
 /// Traffic of the container's network, without what it says to itself; nothing when it has the host's.
 fn network(state: &RunState) -> Option<(u64, u64)> {
-    const NETWORK: u64 = 0x4000_0000;
-    if state.namespaces & NETWORK == 0 {
+    if state.namespaces & NEWNET == 0 {
         return None;
     }
     let path = std::ffi::CString::new(format!("{}/net/dev", state.pid)).ok()?;

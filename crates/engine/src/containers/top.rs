@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
-use bulkhead_sandbox::spec::IdRange;
+use bulkhead_sandbox::spec::{IdRange, inside};
 
+use super::inspect::date;
 use super::members::{Process, Table};
 use super::stop::not_running;
 use crate::engine::Engine;
@@ -88,11 +89,7 @@ impl Names {
     /// The name that the container's own `/etc/passwd` has, or the number inside. Number 0 is `root` whatever it says: it
     /// must not hide who has the most power. A user that is not the container's is shown by the host's number.
     fn of(&mut self, uid: u32) -> String {
-        let inside = self.ids.iter().find_map(|r| {
-            let offset = uid.checked_sub(r.outside).filter(|offset| *offset < r.count)?;
-            r.inside.checked_add(offset)
-        });
-        let Some(inside) = inside else { return uid.to_string() };
+        let Some(inside) = inside(&self.ids, uid) else { return uid.to_string() };
         let dirs = &self.dirs;
         let find = || match inside {
             0 => "root".to_owned(),
@@ -141,19 +138,6 @@ impl Clock {
         let name = usize::try_from(month - 1).ok().and_then(|m| MONTHS.get(m)).copied().unwrap_or("?");
         format!("{name}{day:02}")
     }
-}
-
-/// Year, month and day in UTC, from seconds since 1970.
-fn date(seconds: i64) -> (i64, i64, i64) {
-    // Howard Hinnant's days-to-civil, for the proleptic Gregorian calendar.
-    let z = seconds.div_euclid(86_400) + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let (day, month) = (doy - (153 * mp + 2) / 5 + 1, if mp < 10 { mp + 3 } else { mp - 9 });
-    (yoe + era * 400 + i64::from(month <= 2), month, day)
 }
 
 /// Name of a terminal by its device number (`proc_pid_stat(5)`); a container's own are its pseudo-terminals.

@@ -6,15 +6,6 @@ use std::os::unix::fs::MetadataExt;
 
 use super::{Event, EventLog};
 
-/// Which events, by time: nanoseconds since 1970, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// Nothing older.
-    pub since: i64,
-    /// Nothing newer.
-    pub until: i64,
-}
-
 /// Goes through the events in the order in which they were written.
 #[derive(Debug)]
 pub struct Reader {

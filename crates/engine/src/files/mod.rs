@@ -212,10 +212,20 @@ impl Drop for Helper<'_> {
     }
 }
 
-/// Answers that carry nothing.
-///
-/// # Errors
-/// A process that answers something else.
-pub(crate) fn unexpected<T>(_: &Answer) -> Result<T, EngineError> {
-    Err(EngineError::Image("the copying process answered something else".to_owned()))
+/// What came of both sides of a pipe. What went wrong on both: a side that was cut off has no reason of its own.
+pub(crate) fn settle<T>(
+    ours: Result<T, EngineError>,
+    theirs: Result<Answer, EngineError>,
+) -> Result<(T, Answer), EngineError> {
+    match (ours, theirs) {
+        (Ok(value), Ok(answer)) => Ok((value, answer)),
+        (Err(e), Ok(_)) => Err(e),
+        (Ok(_), Err(e)) => Err(e),
+        (Err(ours), Err(theirs)) => Err(if theirs.chain().contains("Broken pipe") { ours } else { theirs }),
+    }
+}
+
+/// The answer is none that belongs to the task.
+pub(crate) fn unexpected() -> EngineError {
+    EngineError::Image("the copying process answered something else".to_owned())
 }

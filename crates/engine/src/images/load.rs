@@ -61,9 +61,13 @@ impl<'a> Staging<'a> {
         }
     }
 
-    /// Where a layer goes whose row is being removed.
-    pub(super) fn retired(&self, chain: &str) -> PathBuf {
-        self.path.join(format!("{RETIRED}{chain}"))
+    /// Takes in a layer whose row is being removed: layers leave their place with their rows, so that another command can
+    /// put the same layer there again meanwhile, and are deleted with the staging directory.
+    pub(super) fn retire(&self, chain: &str) -> std::io::Result<()> {
+        match std::fs::rename(self.engine.paths.layer(chain), self.path.join(format!("{RETIRED}{chain}"))) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
     }
 }
 

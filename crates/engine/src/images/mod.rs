@@ -21,7 +21,7 @@ pub(crate) use self::load::{Staging, new_layer, record, recover, stdin};
 pub use self::platform::Platform;
 pub use self::prune::{PrunedImages, prune};
 pub use self::save::{Renamed, save};
-pub(crate) use self::stray::{clear_staging, clear_strays, staging_in_use};
+pub(crate) use self::stray::{clear_staging, clear_strays};
 pub use self::tag::tag;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -119,29 +119,29 @@ pub fn remove(engine: &Engine, written: &str, force: bool) -> Result<crate::stor
     if written == HOST {
         return Err(EngineError::refused("removing the image host", "it is built in"));
     }
-    // Layers leave their place with their rows, so that another command can put the same layer there again meanwhile;
-    // they are deleted with the staging directory.
     let id = engine.store()?.resolve_image(written, canonical(written).as_deref()).map(|record| record.id);
     let staging = load::Staging::new(engine)?;
-    let retire = |chain: &str| match std::fs::rename(engine.paths.layer(chain), staging.retired(chain)) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    };
+    let retire = |chain: &str| staging.retire(chain);
     let removed = engine.store()?.remove_image_with(written, canonical(written).as_deref(), force, retire);
     if removed.is_err() {
         load::restore(engine, &staging)?;
     }
     let removed = removed?;
     if let Ok(id) = id {
-        let id = format!("sha256:{}", id.trim_start_matches("sha256:"));
-        for reference in &removed.untagged {
-            engine.events().emit(&Event::new(Kind::Image, "untag", &id).with("name", reference));
-        }
-        if removed.deleted.is_some() {
-            engine.events().emit(&Event::new(Kind::Image, "delete", &id).with("name", &id));
-        }
+        emit_removed(engine, &id, &removed);
     }
     Ok(removed)
+}
+
+/// Tells what became of the image `id` and its references.
+fn emit_removed(engine: &Engine, id: &str, removed: &crate::store::RemovedImage) {
+    let id = format!("sha256:{id}");
+    for reference in &removed.untagged {
+        engine.events().emit(&Event::new(Kind::Image, "untag", &id).with("name", reference));
+    }
+    if removed.deleted.is_some() {
+        engine.events().emit(&Event::new(Kind::Image, "delete", &id).with("name", &id));
+    }
 }
 
 /// An image in the form of Docker's `inspect`; `None` when there is none of that name.

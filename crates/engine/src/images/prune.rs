@@ -3,7 +3,6 @@
 use super::load;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::events::{Event, Kind};
 use crate::store::{ImageRecord, RemovedImage};
 
 /// What was removed.
@@ -25,23 +24,13 @@ pub fn prune(engine: &Engine, all: bool, wanted: impl Fn(&ImageRecord) -> bool) 
     let images = engine.store()?.list_images()?;
     let mut pruned = PrunedImages::default();
     for image in images.into_iter().filter(|image| (all || image.references.is_empty()) && wanted(image)) {
-        // Layers leave their place with their rows and are deleted with the staging directory.
         let staging = load::Staging::new(engine)?;
-        let retire = |chain: &str| match std::fs::rename(engine.paths.layer(chain), staging.retired(chain)) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            other => other,
-        };
-        let removed = engine.store()?.prune_image_with(&image.id, !all, retire);
+        let removed = engine.store()?.prune_image_with(&image.id, !all, |chain| staging.retire(chain));
         if removed.is_err() {
             load::restore(engine, &staging)?;
         }
         if let Some((removed, bytes)) = removed? {
-            let log = engine.events();
-            let id = format!("sha256:{}", image.id);
-            for reference in &removed.untagged {
-                log.emit(&Event::new(Kind::Image, "untag", &id).with("name", reference));
-            }
-            log.emit(&Event::new(Kind::Image, "delete", &id).with("name", &id));
+            super::emit_removed(engine, &image.id, &removed);
             pruned.removed.push(removed);
             pruned.bytes = pruned.bytes.saturating_add(bytes);
         }

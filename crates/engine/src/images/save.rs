@@ -168,7 +168,7 @@ fn find(engine: &Engine, chain: &str, diff: &str, lower: bool) -> Result<SavedLa
     };
     match helper(engine, &asked, Form::Find, Streams::default())?.finish()? {
         Answer::Layer { digest, size, form } => Ok(SavedLayer { digest, size, form, ..asked }),
-        other => unexpected(&other),
+        _ => Err(unexpected()),
     }
 }
 

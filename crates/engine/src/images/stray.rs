@@ -2,19 +2,10 @@
 
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, Mode, OFlags};
-
 use super::load;
 use crate::engine::Engine;
 use crate::error::EngineError;
-
-/// Whether a command holds the lock of a staging directory. Nothing is made for it.
-pub(crate) fn staging_in_use(lock: &Path) -> bool {
-    match rustix::fs::open(lock, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) {
-        Ok(fd) => rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared).is_err(),
-        Err(_) => false,
-    }
-}
+use crate::layout::is_locked;
 
 /// Removes a staging directory, and its lock, that nobody holds.
 ///
@@ -24,7 +15,7 @@ pub(crate) fn clear_staging(engine: &Engine, lock: &Path) -> Result<(), EngineEr
     // Those with a lock, as every command does it.
     load::recover(engine)?;
     let directory = lock.with_extension("");
-    if staging_in_use(lock) || !directory.exists() {
+    if is_locked(lock) || !directory.exists() {
         return Ok(());
     }
     if lock.exists() {

@@ -81,7 +81,7 @@ pub enum Answer {
     /// The directory is empty.
     Emptied,
     /// The volume was filled, or was not empty, or there was nothing to fill it with.
-    Filled(bool),
+    Filled,
     /// The directory of the volume is in order.
     Settled,
     /// Bytes by name.
@@ -287,7 +287,7 @@ fn work(task: &str) -> Result<Answer, String> {
             }
             Ok(Answer::Emptied)
         }
-        Task::Fill { order, single_id } => volumes::fill_here(&order, single_id).map(Answer::Filled),
+        Task::Fill { order, single_id } => volumes::fill_here(&order, single_id).map(|_| Answer::Filled),
         Task::SettleFill { token } => volumes::settle_here(&token).map(|()| Answer::Settled),
         Task::Measure => {
             volumes::measure(root.as_fd()).map(Answer::Measured).map_err(|e| format!("cannot count what is used: {e}"))

@@ -31,8 +31,19 @@ impl Store {
         let wrap = self.wrap(what);
         let mut query = self.conn.prepare("PRAGMA integrity_check(100)").map_err(&wrap)?;
         let rows = query.query_map([], |row| row.get::<_, String>(0)).map_err(&wrap)?;
-        let lines: Vec<String> = rows.collect::<Result<_, _>>().map_err(&wrap)?;
-        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        let mut lines = Vec::new();
+        for row in rows {
+            match row.map_err(&wrap) {
+                Ok(line) => lines.extend((line != "ok").then_some(line)),
+                // A page that cannot be used ends the check that names it.
+                Err(StoreError::Corrupt { source, .. }) => {
+                    lines.push(source.to_string());
+                    break;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(lines)
     }
 
     /// Rows that refer to something that is not there, as `table -> table`.
@@ -74,30 +85,6 @@ impl Store {
             })
         });
         rows.map_err(&wrap)?.map(|row| row.map_err(&wrap)).collect()
-    }
-
-    /// Whether there is a container with this full id. Unlike a search it takes nothing for a name.
-    ///
-    /// # Errors
-    ///
-    /// Only those of the database.
-    pub fn has_container(&self, id: &str) -> Result<bool, StoreError> {
-        let wrap = self.wrap("look for the container");
-        let mut query = self.conn.prepare_cached("SELECT 1 FROM containers WHERE id = ?1").map_err(&wrap)?;
-        query.exists([id]).map_err(&wrap)
-    }
-
-    /// Marks a container as one that is not whole: what is left of it is removed, by whoever finds it.
-    ///
-    /// # Errors
-    ///
-    /// Only those of the database.
-    pub fn unready(&self, id: &str) -> Result<(), StoreError> {
-        let what = "mark the container for removal";
-        let wrap = self.wrap(what);
-        self.write(what, |tx| {
-            tx.execute("UPDATE containers SET ready = 0 WHERE id = ?1", [id]).map(drop).map_err(&wrap)
-        })
     }
 }
 

@@ -228,6 +228,30 @@ impl Store {
         rows.map(|raw| raw.map_err(&wrap)?.parse()).collect()
     }
 
+    /// Whether there is a container with this full id. Unlike a search it takes nothing for a name.
+    ///
+    /// # Errors
+    ///
+    /// Only those of the database.
+    pub fn has_container(&self, id: &str) -> Result<bool, StoreError> {
+        let wrap = self.wrap("look for the container");
+        let mut query = self.conn.prepare_cached("SELECT 1 FROM containers WHERE id = ?1").map_err(&wrap)?;
+        query.exists([id]).map_err(&wrap)
+    }
+
+    /// Marks a container as one that is not whole: what is left of it is removed, by whoever finds it.
+    ///
+    /// # Errors
+    ///
+    /// Only those of the database.
+    pub fn unready(&self, id: &str) -> Result<(), StoreError> {
+        let what = "mark the container for removal";
+        let wrap = self.wrap(what);
+        self.write(what, |tx| {
+            tx.execute("UPDATE containers SET ready = 0 WHERE id = ?1", [id]).map(drop).map_err(&wrap)
+        })
+    }
+
     /// Forgets the container with this full id; its name and its id range are free again.
     ///
     /// # Errors

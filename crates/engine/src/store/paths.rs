@@ -159,11 +159,13 @@ impl Paths {
             }
             private_dir(top, user)?;
         }
-        let own = [self.layers(), self.containers(), self.volumes(), self.blobs(), self.staging()];
-        for below in own.into_iter().chain([self.run.join("containers")]) {
-            private_dir(&below, user)?;
-        }
-        Ok(())
+        self.inner().iter().try_for_each(|below| private_dir(below, user))
+    }
+
+    /// The directories below the two places that are always there, for the owner alone.
+    pub(crate) fn inner(&self) -> [PathBuf; 6] {
+        let run = self.run.join("containers");
+        [self.layers(), self.containers(), self.volumes(), self.blobs(), self.staging(), run]
     }
 }
 

@@ -15,6 +15,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::deep::names;
 use crate::store::VOLUME_DATA;
 
 /// What a worker is to put into a volume.
@@ -47,17 +48,6 @@ pub(super) fn is_left_over(name: &str, token: &str) -> bool {
 
 fn open_dir(at: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     openat(at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-}
-
-fn names(dir: BorrowedFd<'_>) -> Result<Vec<CString>, Errno> {
-    let mut all = Vec::new();
-    for entry in Dir::read_from(dir)? {
-        let entry = entry?;
-        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            all.push(entry.file_name().to_owned());
-        }
-    }
-    Ok(all)
 }
 
 fn is_empty(dir: BorrowedFd<'_>) -> Result<bool, Errno> {

@@ -69,7 +69,7 @@ pub(super) fn fill(engine: &Engine, image: &ImageRef, id: &str, name: &str, targ
         settle_one(engine, &staging.path, &directory, &token)?;
     }
     match answer? {
-        Answer::Filled(_) => Ok(()),
+        Answer::Filled => Ok(()),
         _ => Err(EngineError::Image("the process that fills a volume answered something else".to_owned())),
     }
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use bulkhead_sandbox::spec::SandboxSpec;
-use rustix::fs::{FlockOperation, Mode, OFlags};
 
 use super::places::private;
 use super::{Look, names};
@@ -16,15 +15,6 @@ use crate::store::{CheckedContainer, IdRange};
 
 /// How long a repair waits for a lock.
 const PATIENCE: Duration = Duration::from_millis(200);
-
-/// Whether a command or a monitor holds the container's lock. Nothing is made for it.
-pub(super) fn is_held(layout: &Layout) -> bool {
-    let path = layout.run.join("lock");
-    match rustix::fs::open(&path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) {
-        Ok(fd) => rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared).is_err(),
-        Err(_) => false,
-    }
-}
 
 pub(super) fn check(look: &mut Look<'_>) -> Result<(), EngineError> {
     // The directories first: a container that is made meanwhile is then in the records and not in the list.
@@ -54,7 +44,7 @@ fn one(look: &mut Look<'_>, record: &CheckedContainer) -> Result<(), EngineError
         return Ok(());
     }
     // Who holds it may be making it or taking it apart.
-    let held = is_held(&layout) && layout.read_state().is_none();
+    let held = layout.is_held() && layout.read_state().is_none();
     if held {
         return Ok(());
     }
@@ -183,7 +173,7 @@ fn share_ids(one: &CheckedContainer, other: &CheckedContainer) -> bool {
 fn stray_files(look: &mut Look<'_>, name: &str) {
     let path = look.engine.paths.containers().join(name);
     let layout = Layout::new(&look.engine.paths, name);
-    if is_held(&layout) || !path.exists() {
+    if layout.is_held() || !path.exists() {
         return;
     }
     let message = format!("{path:?} belongs to no container");
@@ -215,7 +205,7 @@ fn put_aside(engine: &crate::Engine, path: &Path, name: &str) -> Result<Option<S
 fn run_directory(look: &mut Look<'_>, name: &str, known: bool) {
     let layout = Layout::new(&look.engine.paths, name);
     let object = format!("run/{name}");
-    if is_held(&layout) {
+    if layout.is_held() {
         if !known {
             let message = format!("container {name} is held by a process, and is not recorded");
             look.found("run-unknown", object, message);
@@ -229,9 +219,13 @@ fn run_directory(look: &mut Look<'_>, name: &str, known: bool) {
     look.repairable("run-stray", object, message, |engine| {
         // Settled as by any command, and removed when that leaves it.
         engine.recover()?;
-        if let Some(_lock) = layout.try_lock().ok().flatten().filter(|_| layout.read_state().is_none()) {
+        if let Some(_lock) = layout.try_lock().ok().flatten().filter(|_| !layout.is_unsettled()) {
             layout.clear_run();
         }
-        Ok((!layout.run.exists()).then(|| "removed it".to_owned()))
+        match (layout.run.exists(), layout.is_held()) {
+            (false, _) => Ok(Some("removed it".to_owned())),
+            (true, true) => Ok(None),
+            (true, false) => Err(EngineError::refused("removing it", "what it holds is not settled")),
+        }
     });
 }

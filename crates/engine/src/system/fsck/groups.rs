@@ -9,7 +9,6 @@ use std::path::Path;
 use bulkhead_sandbox::cgroup::{CgroupHandle, parents};
 
 use super::Look;
-use super::containers::is_held;
 use crate::error::EngineError;
 use crate::events::Kind;
 use crate::layout::Layout;
@@ -51,12 +50,12 @@ pub(super) fn check(look: &mut Look<'_>) -> Result<(), EngineError> {
         let name = group.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Some(id) = ours.owner(&name) else { continue };
         let layout = Layout::new(&look.engine.paths, id);
-        if is_held(&layout) {
+        if layout.is_held() {
             continue;
         }
         let message = format!("the control group {group:?} is left of container {id}, which does not run");
         look.repairable("cgroup-stray", group.display().to_string(), message, |_| {
-            if is_held(&layout) {
+            if layout.is_held() {
                 return Ok(None);
             }
             CgroupHandle::remove_all(std::slice::from_ref(&group)).map_err(|e| EngineError::Start(e.into()))?;

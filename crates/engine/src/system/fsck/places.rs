@@ -7,20 +7,12 @@ use std::path::Path;
 use super::{Look, names};
 use crate::error::EngineError;
 use crate::images;
+use crate::layout::is_locked;
 
 pub(super) fn check(look: &mut Look<'_>) -> Result<(), EngineError> {
     let paths = &look.engine.paths;
-    let directories = [
-        paths.root.clone(),
-        paths.layers(),
-        paths.containers(),
-        paths.blobs(),
-        paths.staging(),
-        paths.run.clone(),
-        paths.run.join("containers"),
-    ];
-    for directory in &directories {
-        private(look, "directory-mode", directory, 0o700);
+    for directory in [paths.root.clone(), paths.run.clone()].into_iter().chain(paths.inner()) {
+        private(look, "directory-mode", &directory, 0o700);
     }
     for name in ["bulkhead.db", "bulkhead.db-wal", "bulkhead.db-shm", "events.log", "events.log.1"] {
         private(look, "file-mode", &look.engine.paths.root.join(name), 0o600);
@@ -60,7 +52,7 @@ fn staging(look: &mut Look<'_>) {
         let path = staging.join(name);
         let (object, stem) = (format!("staging/{name}"), name.strip_suffix(".lock").unwrap_or(name));
         let lock = staging.join(format!("{stem}.lock"));
-        if images::staging_in_use(&lock) {
+        if is_locked(&lock) {
             continue;
         }
         let message = format!("{path:?} is work in progress of a command that has gone");
