@@ -13,6 +13,7 @@ mod explain;
 pub mod facts;
 pub mod files;
 pub mod join;
+pub mod oci;
 pub mod plan;
 mod protocol;
 mod share;
