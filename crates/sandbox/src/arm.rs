@@ -36,6 +36,12 @@ pub(crate) struct Armed<'a> {
     pub(crate) init: Option<OwnedFd>,
     /// Room for the mount trees that are sent; never grows after the clone.
     pub(crate) trees: Vec<OwnedFd>,
+    /// How many descriptors beyond the standard streams stay open.
+    pub(crate) preserve: u32,
+    /// It outlives its parent.
+    pub(crate) survives: bool,
+    /// Where a start is waited for.
+    pub(crate) listener: Option<OwnedFd>,
     /// Names of scratch directories.
     pub(crate) layer_names: Vec<CString>,
     /// `lowerdir` in one string, for kernels that take it so.
@@ -86,6 +92,9 @@ impl<'a> Armed<'a> {
             trees: Vec::with_capacity(trees),
             lower_option: CString::new(joined).unwrap_or_default(),
             layer_names,
+            preserve: 0,
+            survives: false,
+            listener: None,
             joining: false,
             hidden: false,
         }

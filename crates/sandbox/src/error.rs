@@ -54,6 +54,9 @@ pub enum StartError {
         /// The kernel's answer.
         source: Errno,
     },
+    /// A hook of a bundle.
+    #[error("{0}")]
+    Hook(String),
     /// The child ended without a word.
     #[error("the new process ended before it was ready ({0})")]
     Vanished(String),

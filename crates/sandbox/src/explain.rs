@@ -86,6 +86,7 @@ impl fmt::Display for Step {
             Self::Symlink { content, path } => write!(f, "link {:?} to {:?}", path.show(), content.show()),
             Self::Terminal { .. } => f.write_str("make a terminal"),
             Self::JoinedRoot => f.write_str("enter the root of the container"),
+            Self::Bundle(step) => step.fmt(f),
             Self::Mask { target } => write!(f, "mask {:?}", target.show()),
             Self::ReadOnly { target } => write!(f, "make {:?} read-only", target.show()),
             Self::Sysctl { path, value } => write!(f, "set /proc/{path} to {:?}", value.show()),
@@ -172,7 +173,9 @@ impl SandboxPlan {
                 let show = |v: Option<u64>| v.map_or_else(|| "unlimited".to_owned(), |v| v.to_string());
                 writeln!(out, "rlimit  {} = {}:{}", l.name, show(l.soft), show(l.hard))?;
             }
-            writeln!(out, "oom     score adjustment {}", self.oom_score_adj)?;
+            if let Some(score) = self.oom_score_adj {
+                writeln!(out, "oom     score adjustment {score}")?;
+            }
             for (index, t) in self.trees.iter().enumerate() {
                 let how = if t.shift_ids { ", owners shifted" } else { "" };
                 let place = match t.origin {

@@ -38,12 +38,15 @@ pub struct JoinPlan {
     pub members: Vec<PathBuf>,
     /// Process limits.
     pub limits: Vec<LimitStep>,
-    /// `oom_score_adj`.
-    pub oom_score_adj: i32,
+    /// `oom_score_adj`; nothing leaves the caller's.
+    pub oom_score_adj: Option<i32>,
     /// Steps of the child.
     pub steps: Vec<Step>,
     /// What it starts.
     pub program: Program,
+    /// How many descriptors beyond the standard streams the program gets.
+    #[serde(default)]
+    pub preserve: u32,
     /// System call filter; empty for none.
     pub filter: Vec<bulkhead_seccomp::Insn>,
     /// What was loosened.
@@ -79,10 +82,11 @@ pub fn plan_join(
         started: target.started,
         namespaces: target.namespaces | clone::NEWCGROUP,
         limits: limits(process, spec, facts)?,
-        oom_score_adj: process.oom_score_adj,
+        oom_score_adj: Some(process.oom_score_adj),
         steps: identity::join_steps(process, spec, facts, members.len())?,
         members,
         program: program(process)?,
+        preserve: 0,
         filter: match &spec.seccomp {
             Seccomp::Unconfined => Vec::new(),
             Seccomp::Filter { program, .. } => program.insns().to_vec(),
@@ -92,7 +96,7 @@ pub fn plan_join(
 }
 
 /// Version 1 has `tasks`, which spares a wait that `cgroup.procs` has; version 2 has only the latter.
-fn member_file(directory: &Path) -> PathBuf {
+pub(crate) fn member_file(directory: &Path) -> PathBuf {
     let tasks = directory.join("tasks");
     if tasks.exists() { tasks } else { directory.join("cgroup.procs") }
 }
@@ -123,6 +127,7 @@ pub fn join(plan: &JoinPlan, stdio: Stdio) -> Result<Prepared, StartError> {
     let (ours, theirs) = Channel::pair().map_err(StartError::parent("make a channel"))?;
     let mut armed = Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, 0, &members, None);
     armed.joining = true;
+    armed.preserve = plan.preserve;
     let mut child =
         match clone::clone3(&single, 0, None).map_err(StartError::parent("make a process in the container"))? {
             Fork::Child => {

@@ -9,6 +9,7 @@ mod apply;
 mod arm;
 pub mod cgroup;
 mod error;
+mod excursion;
 mod explain;
 pub mod facts;
 pub mod files;

@@ -7,10 +7,15 @@
 //!        │ ──────── Proceed ─────────────────────► │
 //!        │                                         │ apply step 0, 1, 2 …
 //!        │ ◄─────── Failed { step, errno } ─────── │ at any time, then _exit
+//!        │ ◄─────── Hooks ──────────────────────── │ a bundle that has some: before the root is changed
+//!        │ ──────── Proceed ─────────────────────► │
 //!        │ ◄─────── Ready  (+ terminal) ────────── │ all but what takes rights away is done
 //!        │ ──────── Exec ────────────────────────► │
 //!        │ ◄─────── Failed { step, errno }, or end │ end of stream by close-on-exec: the program runs
 //! ```
+//!
+//! A container that waits for its start takes "Exec" and then accepts one connection on a socket in the run directory:
+//! from there on that is its channel, and whoever starts it is the parent of the picture.
 //!
 //! A failure is the index of a step and an error number. The parent holds the same plan and writes the sentence.
 
@@ -27,6 +32,8 @@ const READY: u32 = 0xffff_0003;
 const EXEC: u32 = 0xffff_0004;
 const BORN: u32 = 0xffff_0005;
 const OUTSIDE: u32 = 0xffff_0006;
+const HOOKS: u32 = 0xffff_0007;
+const LISTENER: u32 = 0xffff_0008;
 
 /// How long the child may take for what lies between two messages.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -52,6 +59,10 @@ pub(crate) enum Message {
         /// Error number.
         errno: i32,
     },
+    /// The child waits for its hooks to be run.
+    Hooks,
+    /// The descriptor of a system call filter that asks comes with it.
+    Listener,
     /// A step failed.
     Failed {
         /// Index in the plan.
@@ -68,6 +79,8 @@ impl Message {
             Self::Proceed => (PROCEED, 0),
             Self::Ready => (READY, 0),
             Self::Exec => (EXEC, 0),
+            Self::Hooks => (HOOKS, 0),
+            Self::Listener => (LISTENER, 0),
             Self::Born { pid } => (BORN, pid),
             Self::Outside { errno } => (OUTSIDE, errno),
             Self::Failed { step, errno } => (step, errno),
@@ -86,6 +99,8 @@ impl Message {
             PROCEED => Some(Self::Proceed),
             READY => Some(Self::Ready),
             EXEC => Some(Self::Exec),
+            HOOKS => Some(Self::Hooks),
+            LISTENER => Some(Self::Listener),
             BORN => Some(Self::Born { pid: i32::from_ne_bytes([e, f, g, h]) }),
             OUTSIDE => Some(Self::Outside { errno: i32::from_ne_bytes([e, f, g, h]) }),
             step if step < TREES => Some(Self::Failed { step, errno: i32::from_ne_bytes([e, f, g, h]) }),
@@ -101,6 +116,11 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
+    /// A connected socket.
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
     /// Both ends.
     pub(crate) fn pair() -> Result<(Self, Self), Errno> {
         let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -162,6 +182,8 @@ mod tests {
             Message::Proceed,
             Message::Ready,
             Message::Exec,
+            Message::Hooks,
+            Message::Listener,
             Message::Born { pid: 4_000_000 },
             Message::Outside { errno: 1 },
             Message::Failed { step: 17, errno: 13 },

@@ -34,7 +34,7 @@ const TMPFS: i64 = 0x0102_1994;
 /// What the go-between needs.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// The other sandbox's first process.
+    /// The other sandbox's first process, or the file of a user namespace.
     pub(crate) other: OwnedFd,
     /// What is entered.
     enter: u64,
@@ -52,6 +52,12 @@ impl Entry {
     /// # Errors
     /// When the other sandbox does not run (any more).
     pub(crate) fn of(plan: &SandboxPlan, target: Option<&Target>) -> Result<Option<Self>, StartError> {
+        if let Some(user) = plan.enter.iter().find(|e| e.kind == clone::NEWUSER) {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+            let other = rustix::fs::open(user.path.c(), flags, Mode::empty())
+                .map_err(StartError::parent(format!("open the user namespace {:?}", user.path.show())))?;
+            return Ok(Some(Self { other, enter: clone::NEWUSER, make: plan.namespaces }));
+        }
         let Some(share) = &plan.share else { return Ok(None) };
         let target = target.ok_or_else(ended)?;
         let pid = Pid::from_raw(target.pid).ok_or_else(ended)?;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::oci::step::OciStep;
 use crate::spec::{DeviceRule, FileId, Text};
 
 /// When a step may happen. A plan's steps never go back to an earlier phase.
@@ -33,13 +34,16 @@ pub struct TreePath {
     pub exact: bool,
     /// What it must be.
     pub expected: Option<FileId>,
+    /// A link at its end is followed.
+    #[serde(default)]
+    pub follow: bool,
 }
 
 impl TreePath {
     /// The place itself, whatever it is.
     #[must_use]
     pub fn new(path: Text, recursive: bool, exact: bool) -> Self {
-        Self { path, below: None, recursive, exact, expected: None }
+        Self { path, below: None, recursive, exact, expected: None, follow: false }
     }
 
     /// The path for people.
@@ -331,8 +335,16 @@ pub enum Step {
     NoNewPrivileges,
     /// Load the system call filter.
     Seccomp,
+    /// What only a bundle asks for.
+    Bundle(OciStep),
     /// Start the program.
     Exec,
+}
+
+impl From<OciStep> for Step {
+    fn from(step: OciStep) -> Self {
+        Self::Bundle(step)
+    }
 }
 
 impl Step {
@@ -383,6 +395,7 @@ impl Step {
             | Self::Caps { .. }
             | Self::NoNewPrivileges
             | Self::Seccomp => Phase::Identity,
+            Self::Bundle(step) => step.phase(),
             Self::Exec => Phase::Exec,
         }
     }

@@ -12,9 +12,10 @@ use crate::apply;
 use crate::arm::{Armed, Stdio};
 use crate::cgroup::CgroupHandle;
 use crate::error::StartError;
+use crate::excursion::Excursion;
 use crate::facts::rlimit_named;
 use crate::join::Target;
-use crate::plan::{LimitStep, Origin, SandboxPlan, Tree};
+use crate::plan::{LimitStep, Origin, SandboxKind, SandboxPlan, Tree};
 use crate::protocol::{Channel, Message};
 use crate::share::{self, Entry};
 use crate::spec::{DeviceRule, IdRange, MapWriter, outside};
@@ -90,6 +91,39 @@ pub fn prepare_beside(
     init: Option<OwnedFd>,
     other: Option<&Target>,
 ) -> Result<Prepared, StartError> {
+    launch(plan, stdio, init, other, Extras::default())
+}
+
+/// What a bundle has beside its plan.
+#[derive(Default)]
+pub struct Extras<'a> {
+    /// A listening socket: a connection to it starts the program.
+    pub listener: Option<OwnedFd>,
+    /// Runs the hooks of the moment before the root is changed; takes the process id.
+    pub hooks: Option<&'a mut dyn FnMut(i32) -> Result<(), String>>,
+}
+
+impl std::fmt::Debug for Extras<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Extras").field("listener", &self.listener).finish_non_exhaustive()
+    }
+}
+
+/// As [`prepare`], of a bundle.
+///
+/// # Errors
+/// As [`prepare`]; a hook that fails.
+pub fn prepare_bundle(plan: &SandboxPlan, stdio: Stdio, extras: Extras<'_>) -> Result<Prepared, StartError> {
+    launch(plan, stdio, None, None, extras)
+}
+
+fn launch(
+    plan: &SandboxPlan,
+    stdio: Stdio,
+    init: Option<OwnedFd>,
+    other: Option<&Target>,
+    mut extras: Extras<'_>,
+) -> Result<Prepared, StartError> {
     verify(plan)?;
     let entry = Entry::of(plan, other)?;
     let mut cgroup = CgroupHandle::create(&plan.cgroup)?;
@@ -99,11 +133,19 @@ pub fn prepare_beside(
         let init = if plan.program.init { init } else { None };
         let mut armed =
             Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, plan.trees.len(), cgroup.tasks(), init);
-        armed.hidden = plan.share.as_ref().is_some_and(|s| s.pid);
+        armed.hidden = plan.entered() & !plan.namespaces & clone::NEWPID != 0;
+        armed.preserve = plan.preserve;
+        armed.survives = plan.kind == SandboxKind::Bundle;
+        armed.listener = extras.listener.take();
         let single = SingleThreaded::check().map_err(StartError::parent("clone a process that has one thread"))?;
         // What is shared is entered by a go-between, which makes the rest.
         let first = if entry.is_some() { 0 } else { plan.namespaces };
-        match clone::clone3(&single, first, cgroup.into_fd()).map_err(StartError::parent("make the namespaces"))? {
+        let away = Excursion::begin(plan, &proc)?;
+        let made = clone::clone3(&single, first, cgroup.into_fd());
+        if !matches!(made, Ok(Fork::Child)) {
+            away.end()?;
+        }
+        match made.map_err(StartError::parent("make the namespaces"))? {
             Fork::Child => {
                 drop(ours);
                 if let Some(entry) = &entry {
@@ -115,7 +157,7 @@ pub fn prepare_beside(
         }
     };
     drop(theirs);
-    if entry.is_none() {
+    if plan.namespaces & clone::NEWUSER != 0 {
         write_maps(plan, &proc, child.pid)?;
     }
     set_limits(&plan.limits, child.pid)?;
@@ -127,7 +169,7 @@ pub fn prepare_beside(
     }
     send_trees(plan, &proc, &child, &ours, entry.as_ref())?;
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
-    let terminal = await_ready(&plan.steps, &ours, &mut child)?;
+    let terminal = await_ready(&plan.steps, &ours, &mut child, extras.hooks)?;
     cgroup.entered();
     let program = plan.program.name();
     Ok(Prepared { child, channel: ours, terminal, cgroup, steps: plan.steps.clone(), program })
@@ -138,7 +180,7 @@ pub(crate) fn await_ready_of(
     channel: &Channel,
     child: &mut JoinChild,
 ) -> Result<Option<OwnedFd>, StartError> {
-    await_ready(steps, channel, &mut child.0)
+    await_ready(steps, channel, &mut child.0, None)
 }
 
 /// A process that joins, between clone and program.
@@ -162,9 +204,20 @@ impl JoinChild {
     }
 }
 
-fn await_ready(steps: &[Step], channel: &Channel, child: &mut Child) -> Result<Option<OwnedFd>, StartError> {
+fn await_ready(
+    steps: &[Step],
+    channel: &Channel,
+    child: &mut Child,
+    hooks: Option<&mut dyn FnMut(i32) -> Result<(), String>>,
+) -> Result<Option<OwnedFd>, StartError> {
     let mut fds = Vec::with_capacity(1);
-    match channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))? {
+    let mut heard = channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))?;
+    if let (Some(Message::Hooks), Some(hooks)) = (heard, hooks) {
+        hooks(child.pid).map_err(StartError::Hook)?;
+        channel.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to go on"))?;
+        heard = channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))?;
+    }
+    match heard {
         Some(Message::Ready) => Ok(fds.pop()),
         Some(Message::Failed { step, errno }) => Err(StartError::step(steps, "the program", step, errno)),
         Some(_) => Err(StartError::Vanished("it broke the protocol".to_owned())),
@@ -191,6 +244,22 @@ impl Prepared {
     #[must_use]
     pub fn cgroup_directories(&self) -> &[std::path::PathBuf] {
         self.cgroup.directories()
+    }
+
+    /// Takes the terminal, whose other side is the container's.
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.terminal.take()
+    }
+
+    /// Lets the new process wait for its start, for as long as it takes: it outlives the caller, and so does its group.
+    ///
+    /// # Errors
+    /// When it cannot be told; all of the sandbox is undone.
+    pub fn leave(mut self) -> Result<i32, StartError> {
+        self.channel.send(Message::Exec, &[]).map_err(StartError::parent("tell the new process to wait"))?;
+        self.child.over = true;
+        self.cgroup.keep();
+        Ok(self.child.pid)
     }
 
     /// Starts the program and returns when it runs.
@@ -225,7 +294,7 @@ pub fn wait(running: &Running) -> Result<signal::Ended, StartError> {
     signal::wait(running.pidfd.as_fd()).map_err(StartError::parent("wait for the program"))
 }
 
-fn map_text(ranges: &[IdRange]) -> String {
+pub(crate) fn map_text(ranges: &[IdRange]) -> String {
     ranges.iter().map(|r| format!("{} {} {}\n", r.inside, r.outside, r.count)).collect()
 }
 
@@ -278,7 +347,8 @@ pub(crate) fn set_limits(limits: &[LimitStep], pid: i32) -> Result<(), StartErro
     Ok(())
 }
 
-pub(crate) fn set_oom_score(proc: &Proc, pid: i32, score: i32) -> Result<(), StartError> {
+pub(crate) fn set_oom_score(proc: &Proc, pid: i32, score: Option<i32>) -> Result<(), StartError> {
+    let Some(score) = score else { return Ok(()) };
     let path = std::ffi::CString::new(format!("{pid}/oom_score_adj")).unwrap_or_default();
     let current = proc.read(&path).ok().and_then(|b| String::from_utf8(b).ok()?.trim().parse::<i32>().ok());
     if current == Some(score) {
@@ -349,6 +419,11 @@ fn node(plan: &SandboxPlan, tree: &Tree, rule: DeviceRule, mode: u32) -> Result<
 fn open_tree(tree: &Tree, userns: BorrowedFd<'_>) -> Result<OwnedFd, StartError> {
     let path = tree.place.show();
     let copy = apply::open_tree(&tree.place).map_err(StartError::parent(format!("open the mount tree of {path:?}")))?;
+    if let Some(maps) = &tree.maps {
+        let ids = crate::excursion::user_namespace(&maps.uids, &maps.gids)?;
+        mount::map_ids(copy.as_fd(), ids.as_fd(), maps.recursive)
+            .map_err(StartError::parent(format!("shift the owners of {path:?}")))?;
+    }
     if tree.shift_ids {
         mount::map_ids(copy.as_fd(), userns, tree.place.recursive)
             .map_err(StartError::parent(format!("shift the owners of {path:?}")))?;

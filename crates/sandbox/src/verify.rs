@@ -3,6 +3,7 @@
 use bulkhead_sys::clone;
 
 use crate::cgroup::CgroupPlan;
+use crate::oci::step::OciStep;
 use crate::plan::{SandboxKind, SandboxPlan};
 use crate::spec::{Caps, DeviceRule, Grant, Share};
 use crate::step::{Phase, Step};
@@ -31,6 +32,9 @@ const NAMESPACES: [(u64, &str); 6] = [
 /// # Errors
 /// The first invariant that does not hold.
 pub fn verify(plan: &SandboxPlan) -> Result<(), Violation> {
+    if plan.kind == SandboxKind::Bundle {
+        return bundle(plan);
+    }
     let shared = plan.share.as_ref().map_or(0, Share::bits);
     for (flag, name) in NAMESPACES {
         must((plan.namespaces | shared) & flag != 0, || format!("the {name} namespace is missing"))?;
@@ -39,6 +43,36 @@ pub fn verify(plan: &SandboxPlan) -> Result<(), Violation> {
     devices(plan)?;
     ids(plan)?;
     rootfs(plan)?;
+    rights(&plan.steps, &plan.filter, &plan.grants)
+}
+
+/// A plan of [`crate::oci`]: what is missing has a name, mounts never travel to the host, and what takes rights away is
+/// as complete as a config can have it.
+fn bundle(plan: &SandboxPlan) -> Result<(), Violation> {
+    must(plan.share.is_none(), || "a bundle shares by path only".to_owned())?;
+    let host: Vec<&String> = plan
+        .grants
+        .iter()
+        .filter_map(|g| if let Grant::Host(kinds) = g { Some(kinds) } else { None })
+        .flatten()
+        .collect();
+    let present = plan.entered();
+    for (flag, name) in NAMESPACES {
+        must(present & flag != 0 || host.iter().any(|kind| *kind == name), || {
+            format!("the {name} namespace is missing and no grant says so")
+        })?;
+    }
+    must(plan.namespaces & clone::NEWNS != 0, || "mounts would be made in a namespace of others".to_owned())?;
+    let entered = plan.enter.iter().fold(0, |bits, e| bits | e.kind);
+    must(plan.namespaces & entered == 0, || "a namespace is both new and entered".to_owned())?;
+    let cut = position(&plan.steps, |s| *s == Step::PrivateMounts || *s == OciStep::SlaveMounts.into());
+    let left = position(&plan.steps, |s| *s == Step::Pivot || *s == OciStep::MoveRoot.into());
+    let (Some(cut), Some(left)) = (cut, left) else {
+        return Err(Violation("mounts are not cut off, or the old root is kept".to_owned()));
+    };
+    for (index, step) in plan.steps.iter().enumerate().filter(|(_, s)| s.phase() == Phase::Rootfs) {
+        must((cut..=left).contains(&index), || format!("{step} comes before mounts are cut off or after the root"))?;
+    }
     rights(&plan.steps, &plan.filter, &plan.grants)
 }
 
@@ -100,6 +134,10 @@ fn ids(plan: &SandboxPlan) -> Result<(), Violation> {
         must(range.outside >= 65_536, || format!("host id {} belongs to the host itself", range.outside))?;
     }
     Ok(())
+}
+
+fn is_caps(step: &Step) -> bool {
+    matches!(step, Step::Caps { .. } | Step::Bundle(OciStep::CapSets { .. }))
 }
 
 fn position(steps: &[Step], wanted: impl Fn(&Step) -> bool) -> Option<usize> {
@@ -179,20 +217,20 @@ pub(crate) fn rights(steps: &[Step], filter: &[bulkhead_seccomp::Insn], grants: 
     once("the start", &|s| *s == Step::Exec)?;
     once("ready", &|s| *s == Step::Ready)?;
     once("the bounding set", &|s| matches!(s, Step::Bounding { .. }))?;
-    once("the capability set", &|s| matches!(s, Step::Caps { .. }))?;
+    once("the capability set", &is_caps)?;
     once("the user", &|s| matches!(s, Step::Identity { .. }))?;
     let granted = |g: &Grant| grants.contains(g);
     let no_new_privileges = position(steps, |s| *s == Step::NoNewPrivileges);
     must(no_new_privileges.is_some() || granted(&Grant::NewPrivileges), || {
         "no_new_privs is missing and no grant says so".to_owned()
     })?;
-    let seccomp = position(steps, |s| *s == Step::Seccomp);
+    let seccomp = position(steps, |s| matches!(s, Step::Seccomp | Step::Bundle(OciStep::Filter { .. })));
     if !granted(&Grant::SeccompUnconfined) {
         must(seccomp.is_some() && !filter.is_empty(), || {
             "the system call filter is missing and no grant says so".to_owned()
         })?;
     }
-    let caps = position(steps, |s| matches!(s, Step::Caps { .. }));
+    let caps = position(steps, is_caps);
     if let (Some(seccomp), Some(caps)) = (seccomp, caps) {
         let right = if no_new_privileges.is_some() { caps < seccomp } else { seccomp < caps };
         must(right, || "the system call filter is loaded at the wrong moment".to_owned())?;
@@ -211,8 +249,18 @@ pub(crate) fn rights(steps: &[Step], filter: &[bulkhead_seccomp::Insn], grants: 
         }
     }
     for step in steps {
-        if let Step::Bounding { keep: set } | Step::Caps { set } = step {
-            let extra = Caps(*set).without(allowed);
+        let set = match step {
+            Step::Bounding { keep: set } | Step::Caps { set } => *set,
+            Step::Bundle(OciStep::CapSets { effective, permitted, inheritable, ambient }) => {
+                must(ambient & !(permitted & inheritable) == 0, || {
+                    "an ambient capability is not permitted".to_owned()
+                })?;
+                effective | permitted | inheritable
+            }
+            _ => 0,
+        };
+        {
+            let extra = Caps(set).without(allowed);
             must(extra.is_empty(), || format!("capabilities {} have no grant", extra.names().join(", ")))?;
         }
     }

@@ -126,6 +126,8 @@ pub(crate) fn plan_with(
         kind: SandboxKind::Worker,
         id: spec.id.clone(),
         namespaces,
+        enter: Vec::new(),
+        time_offsets: Vec::new(),
         share: None,
         cgroup,
         ids: spec.ids.clone(),
@@ -133,7 +135,7 @@ pub(crate) fn plan_with(
             LimitStep { name: "core".to_owned(), soft: Some(0), hard: Some(0) },
             LimitStep { name: "as".to_owned(), soft: Some(MEMORY), hard: Some(MEMORY) },
         ],
-        oom_score_adj: 500,
+        oom_score_adj: Some(500),
         trees,
         steps,
         program: Program {
@@ -143,6 +145,7 @@ pub(crate) fn plan_with(
             groups: Vec::new(),
             init: true,
         },
+        preserve: 0,
         filter: spec.filter.clone(),
         grants: vec![Grant::Capabilities(vec!["SETFCAP".to_owned()])],
     })

@@ -79,6 +79,35 @@ pub fn set(caps: u64) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
 }
 
+/// Sets the three sets as they are given. Child-safe.
+///
+/// For callers that decide about inheritable capabilities themselves; [`set`] is the safe form.
+///
+/// # Errors
+/// `EPERM` when a set holds one that the thread may not have in it.
+pub fn set_three(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
+    let header = Header { version: VERSION_3, pid: 0 };
+    let half = |shift: u32| Data {
+        effective: (effective >> shift & 0xffff_ffff) as u32,
+        permitted: (permitted >> shift & 0xffff_ffff) as u32,
+        inheritable: (inheritable >> shift & 0xffff_ffff) as u32,
+    };
+    let data = [half(0), half(32)];
+    // SAFETY: version 3 takes a header and two data elements, both alive during the call.
+    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
+}
+
+/// Raises the capabilities whose bits are in `set` in the ambient set. Child-safe.
+///
+/// # Errors
+/// `EPERM` for one that is not both permitted and inheritable.
+pub fn raise_ambient(set: u64) -> Result<()> {
+    for cap in (0..=LAST).filter(|cap| set & (1 << cap) != 0) {
+        prctl(libc::PR_CAP_AMBIENT, u64::from(libc::PR_CAP_AMBIENT_RAISE.unsigned_abs()), u64::from(cap))?;
+    }
+    Ok(())
+}
+
 /// The effective set of the calling thread.
 ///
 /// # Errors

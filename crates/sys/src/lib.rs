@@ -23,6 +23,7 @@ pub mod root;
 pub mod seccomp;
 pub mod signal;
 pub mod stdio;
+pub mod tune;
 
 pub use rustix::io::Errno;
 

@@ -18,8 +18,25 @@ pub const NOSUID: u64 = 0x2;
 pub const NODEV: u64 = 0x4;
 /// Programs cannot be started.
 pub const NOEXEC: u64 = 0x8;
+/// Access times are not written.
+pub const NOATIME: u64 = 0x10;
+/// Access times are written at every access.
+pub const STRICTATIME: u64 = 0x20;
+/// The bits that say when access times are written; they are changed together.
+pub const ATIME: u64 = 0x70;
+/// Access times of directories are not written.
+pub const NODIRATIME: u64 = 0x80;
+/// Symbolic links are not followed.
+pub const NOSYMFOLLOW: u64 = 0x0020_0000;
+/// Mounts and unmounts travel both ways.
+pub const SHARED: u64 = 1 << 20;
+/// Mounts and unmounts arrive and are not passed back.
+pub const SLAVE: u64 = 1 << 19;
+/// Mounts and unmounts stay where they are made.
+pub const PRIVATE: u64 = 1 << 18;
+/// As private, and the mount cannot be bound elsewhere.
+pub const UNBINDABLE: u64 = 1 << 17;
 const IDMAP: u64 = 0x0010_0000;
-const PRIVATE: u64 = 1 << 18;
 
 #[repr(C)]
 struct MountAttr {
@@ -53,6 +70,15 @@ pub fn set_attributes(mount: BorrowedFd<'_>, set: u64, recursive: bool) -> Resul
     setattr(mount, recursive, &MountAttr { set, clear: 0, propagation: 0, userns_fd: 0 })
 }
 
+/// Sets the attribute bits `set`, clears those in `clear`, and gives the mount, or it and all below it, the propagation
+/// `propagation` (0 leaves it). Child-safe.
+///
+/// # Errors
+/// What the kernel says: `EPERM` for a bit that is locked by a more privileged namespace.
+pub fn change(mount: BorrowedFd<'_>, set: u64, clear: u64, propagation: u64, recursive: bool) -> Result<()> {
+    setattr(mount, recursive, &MountAttr { set, clear, propagation, userns_fd: 0 })
+}
+
 /// Makes a detached mount a place to execute from and nothing else: read-only, nosuid, nodev, and not noexec, which the
 /// mount it was copied from may be.
 ///
@@ -79,6 +105,32 @@ pub fn make_all_private() -> Result<()> {
     let root =
         rustix::fs::open(c"/", rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
     setattr(root.as_fd(), true, &MountAttr { set: 0, clear: 0, propagation: PRIVATE, userns_fd: 0 })
+}
+
+/// Lets mounts of the host arrive in the whole mount tree of this mount namespace, and none travel back. Child-safe.
+///
+/// # Errors
+/// What the kernel says.
+pub fn make_all_slave() -> Result<()> {
+    let root =
+        rustix::fs::open(c"/", rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
+    setattr(root.as_fd(), true, &MountAttr { set: 0, clear: 0, propagation: SLAVE, userns_fd: 0 })
+}
+
+/// Moves the mount `root` over the root of this mount namespace and makes it the root of this process, where
+/// `pivot_root(2)` cannot be used: the root is the kernel's first one (`initramfs`). Child-safe.
+///
+/// The old root stays below, out of reach of a process without `CAP_SYS_CHROOT` and `CAP_SYS_ADMIN`.
+///
+/// # Errors
+/// What the kernel says.
+pub fn move_over_root(root: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::fchdir(root)?;
+    let top =
+        rustix::fs::open(c"/", rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
+    attach(root, top.as_fd())?;
+    rustix::process::chroot(c".")?;
+    rustix::process::chdir(c"/")
 }
 
 /// A new file system of type `name`, mounted nowhere yet. An option without a value is a flag. Child-safe.

@@ -261,6 +261,10 @@ fn flag_of(grant: &Grant, request: &ContainerRequest) -> Weakened {
             flag: namespaces.iter().map(|n| format!("--{n} container:{}", short(with))).collect::<Vec<_>>().join(" "),
             effect: shared_effect(namespaces),
         },
+        // Only an OCI runtime's caller can ask for these.
+        Grant::Bundle => weak("bundle", "mounts, devices and control groups are those of a bundle"),
+        Grant::Host(kinds) => weak("bundle", &format!("no {} namespace of its own", kinds.join(", "))),
+        Grant::Entered(kinds) => weak("bundle", &format!("the {} namespace of somebody else", kinds.join(", "))),
         Grant::Compat => {
             weak("--profile compat", "Docker's fourteen capabilities, its system calls, no default limits")
         }

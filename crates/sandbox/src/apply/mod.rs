@@ -1,5 +1,7 @@
 //! The child: one loop over the steps. It allocates nothing, takes no lock and decides nothing.
 
+mod bundle;
+mod copy_up;
 mod mounts;
 
 pub(crate) use self::mounts::open_tree;
@@ -29,6 +31,10 @@ struct State {
     workdir: Option<OwnedFd>,
     master: Option<OwnedFd>,
     slave: Option<OwnedFd>,
+    /// An empty directory that is mounted somewhere, to cover others with.
+    void: Option<OwnedFd>,
+    /// Whoever starts the container, once he has come.
+    starter: Option<Channel>,
 }
 
 impl State {
@@ -45,6 +51,7 @@ pub(crate) fn run(armed: &mut Armed<'_>, channel: &Channel) -> ! {
     let mut state = State::default();
     for (step, index) in armed.steps.iter().zip(0..) {
         if let Err(errno) = apply(step, armed, &mut state, channel) {
+            let channel = state.starter.as_ref().unwrap_or(channel);
             // If even this cannot be said, the exit code says that something failed.
             channel.send(Message::Failed { step: index, errno: errno.raw_os_error() }, &[]).unwrap_or_default();
             clone::exit_now(FAILED);
@@ -75,7 +82,7 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
             if !armed.joining && !armed.hidden {
                 ids::set_dumpable(true)?;
             }
-            die_with_parent(channel)
+            if armed.survives { Ok(()) } else { die_with_parent(channel) }
         }
         Step::NewSession => match rustix::process::setsid() {
             // It leads a session already when it is process 1 of a pid namespace.
@@ -146,7 +153,7 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
         Step::KeepCaps => caps::keep_over_setuid(),
         Step::Identity { uid, gid, set_groups } => {
             ids::become_user(*uid, *gid, if *set_groups { Some(&armed.groups) } else { None })?;
-            die_with_parent(channel)
+            if armed.survives { Ok(()) } else { die_with_parent(channel) }
         }
         Step::Caps { set } => {
             caps::clear_ambient()?;
@@ -154,6 +161,7 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
         }
         Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true),
         Step::Seccomp => seccomp::load(&armed.filter),
+        Step::Bundle(step) => bundle::apply(step, armed, state, channel),
         Step::Exec => start(armed),
     }
 }
@@ -180,9 +188,11 @@ fn join_cgroups(armed: &Armed<'_>, count: usize) -> Result<()> {
 
 fn streams(armed: &Armed<'_>, state: &mut State, terminal: bool, owner: Option<(u32, u32)>) -> Result<()> {
     let give = |file: &OwnedFd| match owner {
+        // The host's own `/dev/null` is nobody's to have.
+        Some(_) if is_null(file) => Ok(()),
         // Root's own pipes already belong to the user: the parent saw to it, and the child has no right over them.
         Some((uid, gid)) => match stdio::give_to(file, uid, gid) {
-            Ok(()) | Err(Errno::PERM | Errno::INVAL) => Ok(()),
+            Ok(()) | Err(Errno::PERM | Errno::INVAL | Errno::ROFS) => Ok(()),
             Err(e) => Err(e),
         },
         None => Ok(()),
@@ -206,6 +216,14 @@ fn streams(armed: &Armed<'_>, state: &mut State, terminal: bool, owner: Option<(
         }
         _ => Err(Errno::BADF),
     }
+}
+
+fn is_null(file: &OwnedFd) -> bool {
+    let numbers = |device| (rustix::fs::major(device), rustix::fs::minor(device));
+    rustix::fs::fstat(file).is_ok_and(|stat| {
+        rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice
+            && numbers(stat.st_rdev) == (1, 3)
+    })
 }
 
 /// Writes a label of this process. The file is reached through the own procfs, by the process's number in it: `self` is
@@ -287,7 +305,7 @@ fn forbid_mounts(armed: &Armed<'_>) -> Result<()> {
 }
 
 fn start(armed: &Armed<'_>) -> Result<()> {
-    fd::cloexec_from(3)?;
+    fd::cloexec_from(3 + armed.preserve)?;
     Err(match &armed.init {
         Some(file) => exec::exec_fd(file.as_fd(), &armed.args, &armed.env),
         None => exec::exec_first(&armed.candidates, &armed.args, &armed.env),

@@ -27,7 +27,11 @@ fn open_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
 /// Opens a place once, makes sure that it is the one that was looked at, and copies its mount tree by the descriptor.
 /// Child-safe.
 pub(crate) fn open_tree(place: &TreePath) -> Result<OwnedFd> {
-    let mut at = mount::place(place.path.c(), place.exact)?;
+    let mut at = if place.follow {
+        rustix::fs::open(place.path.c(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?
+    } else {
+        mount::place(place.path.c(), place.exact)?
+    };
     if let Some(below) = &place.below {
         at = mount::below(at.as_fd(), below.c())?;
     }
@@ -41,7 +45,11 @@ pub(crate) fn open_tree(place: &TreePath) -> Result<OwnedFd> {
 }
 
 /// The tree, opened here or sent by the parent.
-fn with_tree<T>(armed: &Armed<'_>, from: &TreeFrom, use_it: impl FnOnce(BorrowedFd<'_>) -> Result<T>) -> Result<T> {
+pub(super) fn with_tree<T>(
+    armed: &Armed<'_>,
+    from: &TreeFrom,
+    use_it: impl FnOnce(BorrowedFd<'_>) -> Result<T>,
+) -> Result<T> {
     match from {
         TreeFrom::Sent(index) => use_it(armed.trees.get(*index).ok_or(Errno::BADF)?.as_fd()),
         TreeFrom::Path(place) => use_it(open_tree(place)?.as_fd()),
@@ -218,7 +226,7 @@ pub(super) fn filesystem(
 
 /// `/proc`, `/sys` and `/dev` must be what their names say: an image that makes one a link would have its labels and
 /// devices written elsewhere (CVE-2019-19921, CVE-2026-41579).
-fn refuse_link_target(root: &Root, target: &CStr, place: &OwnedFd) -> Result<()> {
+pub(super) fn refuse_link_target(root: &Root, target: &CStr, place: &OwnedFd) -> Result<()> {
     if !matches!(target.to_bytes(), b"/proc" | b"/sys" | b"/dev") {
         return Ok(());
     }

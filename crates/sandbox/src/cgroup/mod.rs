@@ -56,6 +56,16 @@ impl std::fmt::Display for DeviceRule {
 }
 
 impl CgroupPlan {
+    /// Directories of the group, one for each hierarchy.
+    #[must_use]
+    pub fn directories(&self) -> Vec<PathBuf> {
+        match self {
+            Self::None => Vec::new(),
+            Self::V1 { directories, .. } => directories.clone(),
+            Self::V2 { directory, .. } => vec![directory.clone()],
+        }
+    }
+
     /// Lets the sandbox use these devices too.
     pub(crate) fn grant_devices(&mut self, rules: &[DeviceRule]) {
         match self {

@@ -10,6 +10,7 @@ use bulkhead_sys::clone;
 
 use crate::cgroup::{self, CgroupPlan, LimitError};
 use crate::facts::{HostFacts, rlimit_named};
+use crate::oci::Enter;
 use crate::spec::{DeviceRule, Grant, IdMaps, IdRange, MapWriter, Process, SandboxSpec, Seccomp, Share, Text};
 use crate::step::{Step, TreePath};
 
@@ -22,6 +23,20 @@ pub struct Tree {
     pub shift_ids: bool,
     /// Whose it is.
     pub origin: Origin,
+    /// Shift owners by these ranges instead.
+    #[serde(default)]
+    pub maps: Option<TreeMaps>,
+}
+
+/// Ids that one mount has, and no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeMaps {
+    /// User ids: as the mount shows them, and as the file system has them.
+    pub uids: Vec<IdRange>,
+    /// Group ids.
+    pub gids: Vec<IdRange>,
+    /// With the mounts below it.
+    pub recursive: bool,
 }
 
 /// Where a tree that the parent opens is.
@@ -78,6 +93,8 @@ pub enum SandboxKind {
     Container,
     /// A worker of the engine: see [`crate::worker`].
     Worker,
+    /// A container of another engine: see [`crate::oci`].
+    Bundle,
 }
 
 /// Ordered steps for one sandbox: immutable, complete, printable.
@@ -89,6 +106,12 @@ pub struct SandboxPlan {
     pub id: String,
     /// `CLONE_NEW*` bits of `clone3(2)`.
     pub namespaces: u64,
+    /// Namespaces that somebody else has made, entered by the parent for the time of the clone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enter: Vec<Enter>,
+    /// Lines for `/proc/PID/timens_offsets` (`time_namespaces(7)`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub time_offsets: Vec<String>,
     /// Namespaces of another sandbox that are entered.
     pub share: Option<Share>,
     /// Control group.
@@ -97,14 +120,17 @@ pub struct SandboxPlan {
     pub ids: IdMaps,
     /// Process limits, set by the parent: raising one takes a right over the host that the child does not have.
     pub limits: Vec<LimitStep>,
-    /// `oom_score_adj`, written by the parent.
-    pub oom_score_adj: i32,
+    /// `oom_score_adj`, written by the parent; nothing leaves the caller's.
+    pub oom_score_adj: Option<i32>,
     /// Mount trees that the parent opens.
     pub trees: Vec<Tree>,
     /// What the child does, in order.
     pub steps: Vec<Step>,
     /// What it starts.
     pub program: Program,
+    /// How many descriptors beyond the standard streams the program gets.
+    #[serde(default)]
+    pub preserve: u32,
     /// System call filter; empty for none.
     pub filter: Vec<bulkhead_seccomp::Insn>,
     /// What was loosened.
@@ -115,7 +141,8 @@ impl SandboxPlan {
     /// `CLONE_NEW*` bits of all namespaces that the sandbox is in and the host is not: its own, and those it shares.
     #[must_use]
     pub fn entered(&self) -> u64 {
-        self.namespaces | self.share.as_ref().map_or(0, Share::bits)
+        let entered = self.enter.iter().fold(0, |bits, e| bits | e.kind);
+        self.namespaces | entered | self.share.as_ref().map_or(0, Share::bits)
     }
 }
 
@@ -216,14 +243,17 @@ pub fn plan(spec: &SandboxSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanEr
         kind: SandboxKind::Container,
         id: spec.id.clone(),
         namespaces,
+        enter: Vec::new(),
+        time_offsets: Vec::new(),
         share: spec.share.clone(),
         cgroup,
         ids: spec.ids.clone(),
         limits: limits(&spec.process, spec, facts)?,
-        oom_score_adj: oom_score(spec.process.oom_score_adj)?,
+        oom_score_adj: Some(oom_score(spec.process.oom_score_adj)?),
         trees,
         steps,
         program: program(&spec.process)?,
+        preserve: 0,
         filter: match &spec.seccomp {
             Seccomp::Unconfined => Vec::new(),
             Seccomp::Filter { program, .. } => program.insns().to_vec(),
@@ -245,7 +275,7 @@ fn hostname(flag: &str, name: &str) -> Result<Text, PlanError> {
     text(flag, name)
 }
 
-fn oom_score(value: i32) -> Result<i32, PlanError> {
+pub(crate) fn oom_score(value: i32) -> Result<i32, PlanError> {
     if (-1000..=1000).contains(&value) {
         return Ok(value);
     }

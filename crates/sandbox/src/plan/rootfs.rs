@@ -75,7 +75,7 @@ pub(crate) fn place(facts: &HostFacts, trees: &mut Vec<Tree>, place: TreePath, s
     if !facts.privileged {
         return TreeFrom::Path(place);
     }
-    trees.push(Tree { place, shift_ids, origin: Origin::Host });
+    trees.push(Tree { place, shift_ids, origin: Origin::Host, maps: None });
     TreeFrom::Sent(trees.len() - 1)
 }
 
@@ -86,7 +86,8 @@ pub(crate) fn bind_place(mount: &Mount) -> Result<Option<(TreePath, bool)>, Plan
         source.to_str().ok_or_else(|| PlanError::invalid("path", source.to_string_lossy(), "UTF-8 is needed"))?;
     let below = below.as_deref().map(|b| text("subpath", b)).transpose()?;
     let path = path_text("path", shown)?;
-    Ok(Some((TreePath { path, below, recursive: *recursive, exact: *exact, expected: *expected }, *shift_ids)))
+    let place = TreePath { path, below, recursive: *recursive, exact: *exact, expected: *expected, follow: false };
+    Ok(Some((place, *shift_ids)))
 }
 
 /// "l126:l125:…:l0" must fit the option where layers cannot be given one by one.
@@ -247,8 +248,12 @@ fn devices(b: &mut Builder<'_>, spec: &SandboxSpec) -> Result<(), PlanError> {
     match &spec.share {
         Some(share) if share.ipc => {
             let path = path_text("path", "/dev/shm")?;
-            let tree =
-                Tree { place: TreePath::new(path.clone(), false, true), shift_ids: false, origin: Origin::Other };
+            let tree = Tree {
+                place: TreePath::new(path.clone(), false, true),
+                shift_ids: false,
+                origin: Origin::Other,
+                maps: None,
+            };
             let from = b.sent(tree);
             b.steps.push(Step::Bind { from, target: path, directory: true, attributes: QUIET | NODEV });
         }
@@ -283,7 +288,7 @@ fn granted_device(b: &mut Builder<'_>, device: &Device) -> Result<(), PlanError>
     let path = path_text("--device", shown)?;
     let from = if b.facts.privileged {
         let origin = Origin::Node(device.rule, device.mode & 0o666);
-        b.sent(Tree { place: TreePath::new(path, false, true), shift_ids: false, origin })
+        b.sent(Tree { place: TreePath::new(path, false, true), shift_ids: false, origin, maps: None })
     } else {
         TreeFrom::Path(TreePath::new(path, false, true))
     };

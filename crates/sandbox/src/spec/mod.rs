@@ -42,6 +42,12 @@ pub enum Grant {
         /// Which, and what may be done with it.
         rule: DeviceRule,
     },
+    /// Mounts, devices and control groups are those that the caller of the OCI runtime asks for.
+    Bundle,
+    /// No namespace of its own of these kinds: the host's.
+    Host(Vec<String>),
+    /// Namespaces of these kinds that somebody else has made.
+    Entered(Vec<String>),
     /// The user namespace, and these kinds of namespaces, of another sandbox.
     Shared {
         /// Its id.
@@ -62,6 +68,9 @@ impl std::fmt::Display for Grant {
             Self::Mounts => f.write_str("mounts"),
             Self::Privileged => f.write_str("privileged"),
             Self::Compat => f.write_str("compat"),
+            Self::Bundle => f.write_str("bundle"),
+            Self::Host(kinds) => write!(f, "host({})", kinds.join(",")),
+            Self::Entered(kinds) => write!(f, "entered({})", kinds.join(",")),
             Self::Device { target, rule } => {
                 let access = |on, letter| if on { letter } else { "" };
                 write!(f, "device({target}:{}{})", access(rule.read, "r"), access(rule.write, "w"))
@@ -464,6 +473,29 @@ pub struct SandboxSpec {
     pub resources: Resources,
     /// What was loosened.
     pub grants: Vec<Grant>,
+}
+
+impl Process {
+    /// One with no rights and nothing to start.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: "/".to_owned(),
+            identity: Identity::default(),
+            umask: 0o022,
+            terminal: false,
+            caps: Caps::EMPTY,
+            bounding: Caps::EMPTY,
+            no_new_privileges: true,
+            rlimits: Vec::new(),
+            oom_score_adj: 0,
+            init: false,
+            apparmor: None,
+            selinux: None,
+        }
+    }
 }
 
 impl SandboxSpec {

@@ -1,0 +1,334 @@
+//! Steps that only a bundle asks for.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY};
+use bulkhead_sys::proc::Proc;
+use bulkhead_sys::root::Root;
+use bulkhead_sys::{Errno, Result, caps, clone, mount, seccomp, tune};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+
+use super::{FAILED, State, copy_up, mounts, wait_for};
+use crate::arm::Armed;
+use crate::oci::step::{Attributes, NodeKind, OciStep, Source};
+use crate::protocol::{Channel, Message};
+use crate::step::TreeFrom;
+
+/// `PROC_SUPER_MAGIC` of `statfs(2)`.
+const PROC: i64 = 0x9fa0;
+
+pub(super) fn apply(step: &OciStep, armed: &Armed<'_>, state: &mut State, channel: &Channel) -> Result<()> {
+    match step {
+        OciStep::SlaveMounts => mount::make_all_slave(),
+        OciStep::BundleRoot { from } => bundle_root(armed, state, from),
+        OciStep::Hooks => hooks(channel),
+        OciStep::Attach { source, target, attributes } => attach(armed, state, source, target.c(), *attributes),
+        OciStep::Node { path, kind, major, minor, mode, uid, gid } => {
+            node(state, path.c(), *kind, (*major, *minor), *mode, (*uid, *gid))
+        }
+        OciStep::HostNode { path, kind, major, minor } => host_node(state, path.c(), *kind, (*major, *minor)),
+        OciStep::DeviceLink { content, path } => link(state, content.c(), path.c()),
+        OciStep::DetachedProc => {
+            let made = mount::new_filesystem(c"proc", core::iter::empty(), NOSUID | NODEV | NOEXEC)?;
+            state.proc = Some(Proc::verified(made)?);
+            Ok(())
+        }
+        OciStep::Cover { target } => cover(state, target.c()),
+        OciStep::Seal { target } => seal(state, target.c()),
+        OciStep::RootPropagation { propagation, below } => {
+            let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            mount::change(root.as_fd(), 0, 0, *propagation, *below)
+        }
+        OciStep::MoveRoot => mount::move_over_root(state.root()?.as_fd()),
+        OciStep::Personality { domain } => tune::personality(*domain),
+        OciStep::Schedule { policy, flags, nice, priority, deadline: [runtime, deadline, period] } => {
+            tune::schedule(tune::SchedAttr {
+                policy: *policy,
+                flags: *flags,
+                nice: *nice,
+                priority: *priority,
+                runtime: *runtime,
+                deadline: *deadline,
+                period: *period,
+            })
+        }
+        OciStep::IoPriority { class, level } => tune::io_priority(*class, *level),
+        OciStep::MemoryPolicy { mode, nodes } => tune::memory_policy(*mode, nodes),
+        OciStep::Affinity { cpus } => tune::affinity(cpus),
+        OciStep::FindProgram => find_program(armed, state),
+        OciStep::AwaitStart => await_start(armed, state),
+        OciStep::CapSets { effective, permitted, inheritable, ambient } => {
+            caps::clear_ambient()?;
+            caps::set_three(*effective, *permitted, *inheritable)?;
+            caps::raise_ambient(*ambient)
+        }
+        OciStep::Filter { flags, listener: false } => seccomp::load_with(&armed.filter, *flags),
+        OciStep::Filter { flags, listener: true } => {
+            let channel = state.starter.as_ref().unwrap_or(channel);
+            let listener = seccomp::load_listening(&armed.filter, *flags)?;
+            channel.send(Message::Listener, &[listener.as_fd()])
+        }
+    }
+}
+
+/// On itself, so that who knows the bundle finds in this mount namespace what the container will see.
+fn bundle_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom) -> Result<()> {
+    let (tree, place) = match from {
+        TreeFrom::Path(place) => (mounts::open_tree(place)?, open(place.path.c())?),
+        TreeFrom::Sent(index) => {
+            let tree = rustix::io::dup(armed.trees.get(*index).ok_or(Errno::BADF)?)?;
+            // With ids of a user namespace the path may be out of reach. Nobody but hooks looks for it there.
+            (tree, open(c"/")?)
+        }
+    };
+    if !FileType::from_raw_mode(rustix::fs::fstat(&tree)?.st_mode).is_dir() {
+        return Err(Errno::NOTDIR);
+    }
+    // `pivot_root(2)` takes no shared one.
+    mount::change(tree.as_fd(), 0, 0, PRIVATE, false)?;
+    mount::attach(tree.as_fd(), place.as_fd())?;
+    state.root = Some(Root::new(tree));
+    Ok(())
+}
+
+fn open(path: &CStr) -> Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn hooks(channel: &Channel) -> Result<()> {
+    channel.send(Message::Hooks, &[])?;
+    if !wait_for(channel, Message::Proceed, &mut Vec::new()) {
+        clone::exit_now(FAILED);
+    }
+    Ok(())
+}
+
+fn is_dir(file: BorrowedFd<'_>) -> Result<bool> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode).is_dir())
+}
+
+fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, attributes: Attributes) -> Result<()> {
+    let a = attributes;
+    match source {
+        Source::Existing => {
+            let place = state.root()?.handle(target)?;
+            change(place.as_fd(), a)
+        }
+        Source::Tree { tree } => mounts::with_tree(armed, tree, |tree| {
+            let root = state.root()?;
+            let place = if is_dir(tree)? { root.directory(target, 0o755)? } else { root.file(target)? };
+            refuse_proc(target, place.as_fd(), false)?;
+            // Before it is attached, so that no moment is writable.
+            change(tree, a)?;
+            mount::attach(tree, place.as_fd())
+        }),
+        Source::New { filesystem, source, options, keep_mode, copy_up } => {
+            let root = state.root()?;
+            let place = root.directory(target, 0o755)?;
+            mounts::refuse_link_target(root, target, &place)?;
+            refuse_proc(target, place.as_fd(), filesystem.c() == c"proc")?;
+            let words = source.iter().map(|s| (c"source", Some(s.c())));
+            let words = words.chain(options.iter().map(|(k, v)| (k.c(), v.as_ref().map(crate::spec::Text::c))));
+            // What is to be read-only is filled first.
+            let late = if *copy_up || *keep_mode { a.set & RDONLY } else { 0 };
+            let made = mount::new_filesystem(filesystem.c(), words, a.set & !late)?;
+            if *keep_mode {
+                let mode = rustix::fs::fstat(&place)?.st_mode & 0o7777;
+                rustix::fs::chmodat(&made, c".", Mode::from_raw_mode(mode), AtFlags::empty())?;
+            }
+            if *copy_up {
+                copy_up::copy(place.as_fd(), made.as_fd())?;
+            }
+            change(made.as_fd(), Attributes { set: late, clear: 0, ..a })?;
+            mount::attach(made.as_fd(), place.as_fd())?;
+            match filesystem.c().to_bytes() {
+                b"proc" => state.proc = Some(Proc::verified(made)?),
+                b"devpts" => state.devpts = Some(made),
+                _ => {}
+            }
+            Ok(())
+        }
+    }
+}
+
+fn change(mount: BorrowedFd<'_>, a: Attributes) -> Result<()> {
+    if a.set | a.clear | a.propagation != 0 {
+        mount::change(mount, a.set, a.clear, a.propagation, false)?;
+    }
+    if a.set_below | a.clear_below | a.propagation_below != 0 {
+        mount::change(mount, a.set_below, a.clear_below, a.propagation_below, true)?;
+    }
+    Ok(())
+}
+
+/// A link of the image may lead where the plan's check of the target did not see it: a procfs takes no mounts but on the
+/// files that the plan knows (CVE-2019-16884, CVE-2023-27561).
+fn refuse_proc(target: &CStr, place: BorrowedFd<'_>, proc: bool) -> Result<()> {
+    let inside = target.to_bytes().starts_with(b"/proc/") || proc || target.to_bytes() == b"/proc";
+    if !inside && i128::from(rustix::fs::fstatfs(place)?.f_type) == i128::from(PROC) {
+        return Err(Errno::LOOP);
+    }
+    Ok(())
+}
+
+/// Splits an absolute path into the directory and the name in it.
+fn split<'a>(path: &'a CStr, buffer: &'a mut [u8; 4096]) -> Result<(&'a CStr, &'a CStr)> {
+    let bytes = path.to_bytes_with_nul();
+    let slash = bytes.iter().rposition(|b| *b == b'/').ok_or(Errno::INVAL)?;
+    let parent = bytes.get(..slash).ok_or(Errno::INVAL)?;
+    let end = parent.len().max(1);
+    buffer.get_mut(..parent.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(parent);
+    if parent.is_empty() {
+        buffer[0] = b'/';
+    }
+    let with_nul = buffer.get(..=end).ok_or(Errno::NAMETOOLONG)?;
+    let parent = CStr::from_bytes_with_nul(with_nul).map_err(|_| Errno::INVAL)?;
+    let name = CStr::from_bytes_with_nul(bytes.get(slash + 1..).unwrap_or_default()).map_err(|_| Errno::INVAL)?;
+    Ok((parent, name))
+}
+
+fn node(state: &State, path: &CStr, kind: NodeKind, numbers: (u32, u32), mode: u32, owner: (u32, u32)) -> Result<()> {
+    let mut buffer = [0; 4096];
+    let (parent, name) = split(path, &mut buffer)?;
+    let parent = state.root()?.directory(parent, 0o755)?;
+    let device = rustix::fs::makedev(numbers.0, numbers.1);
+    match rustix::fs::mknodat(&parent, name, file_type(kind), Mode::from_raw_mode(mode), device) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => {
+            // One that the image or an earlier mount has is good when it is the same.
+            let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let same = FileType::from_raw_mode(stat.st_mode) == file_type(kind)
+                && (kind == NodeKind::Pipe || stat.st_rdev == device);
+            if !same {
+                return Err(Errno::EXIST);
+            }
+        }
+        Err(e) => return Err(e),
+    }
+    if owner != (0, 0) {
+        let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+        rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        // A change of owner clears bits.
+        rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
+    }
+    Ok(())
+}
+
+fn file_type(kind: NodeKind) -> FileType {
+    match kind {
+        NodeKind::Character => FileType::CharacterDevice,
+        NodeKind::Block => FileType::BlockDevice,
+        NodeKind::Pipe => FileType::Fifo,
+    }
+}
+
+/// The host's own node, after a look at what it really is (CVE-2025-31133).
+fn host_node(state: &State, path: &CStr, kind: NodeKind, (major, minor): (u32, u32)) -> Result<()> {
+    let tree = mount::copy_tree(rustix::fs::CWD, path, false)?;
+    let stat = rustix::fs::fstat(&tree)?;
+    let numbers = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    if FileType::from_raw_mode(stat.st_mode) != file_type(kind) || numbers != (major, minor) {
+        return Err(Errno::NODEV);
+    }
+    let root = state.root()?;
+    let place = root.file(path)?;
+    refuse_proc(path, place.as_fd(), false)?;
+    mount::attach(tree.as_fd(), place.as_fd())
+}
+
+fn link(state: &State, content: &CStr, path: &CStr) -> Result<()> {
+    let mut buffer = [0; 4096];
+    let (parent, name) = split(path, &mut buffer)?;
+    let parent = state.root()?.directory(parent, 0o755)?;
+    match rustix::fs::symlinkat(content, &parent, name) {
+        Ok(()) => Ok(()),
+        // The terminals are the container's own, whatever its `/dev` came with.
+        Err(Errno::EXIST) if name == c"ptmx" && content == c"pts/ptmx" => {
+            match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
+                Ok(()) => rustix::fs::symlinkat(content, &parent, name),
+                Err(e) => Err(e),
+            }
+        }
+        Err(Errno::EXIST) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Covers a path: nothing of the container takes part. The first directory is covered by an empty file system, the
+/// others by copies of it.
+fn cover(state: &mut State, target: &CStr) -> Result<()> {
+    let place = match state.root()?.handle(target) {
+        Ok(place) => place,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    if !is_dir(place.as_fd())? {
+        let null = mount::copy_tree(rustix::fs::CWD, c"/dev/null", false)?;
+        let stat = rustix::fs::fstat(&null)?;
+        let numbers = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || numbers != (1, 3) {
+            return Err(Errno::NODEV);
+        }
+        return mount::attach(null.as_fd(), place.as_fd());
+    }
+    if let Some(void) = &state.void {
+        let copy = mount::copy_tree(void.as_fd(), c"", false)?;
+        return mount::attach(copy.as_fd(), place.as_fd());
+    }
+    const OPTIONS: [(&CStr, Option<&CStr>); 2] = [(c"size", Some(c"4k")), (c"nr_inodes", Some(c"1"))];
+    let void = mount::new_filesystem(c"tmpfs", OPTIONS.into_iter(), RDONLY | NOSUID | NODEV | NOEXEC)?;
+    mount::attach(void.as_fd(), place.as_fd())?;
+    state.void = Some(void);
+    Ok(())
+}
+
+fn seal(state: &State, target: &CStr) -> Result<()> {
+    let place = match state.root()?.handle(target) {
+        Ok(place) => place,
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    let copy = mount::copy_tree(place.as_fd(), c"", true)?;
+    mount::set_attributes(copy.as_fd(), RDONLY, true)?;
+    mount::attach(copy.as_fd(), place.as_fd())
+}
+
+/// Callers expect to hear of a missing program when they create, not when they start.
+fn find_program(armed: &Armed<'_>, state: &State) -> Result<()> {
+    let mut worst = Errno::NOENT;
+    for candidate in &armed.candidates {
+        let at: BorrowedFd<'_> = state.workdir.as_ref().map_or(rustix::fs::CWD, AsFd::as_fd);
+        let found = rustix::fs::accessat(at, candidate.as_c_str(), rustix::fs::Access::EXEC_OK, AtFlags::EACCESS);
+        match found {
+            Ok(()) if is_dir_at(at, candidate)? => worst = Errno::ACCESS,
+            Ok(()) => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(e) => worst = e,
+        }
+    }
+    Err(worst)
+}
+
+fn is_dir_at(at: BorrowedFd<'_>, path: &CStr) -> Result<bool> {
+    let stat = rustix::fs::statat(at, path, AtFlags::empty())?;
+    Ok(FileType::from_raw_mode(stat.st_mode).is_dir())
+}
+
+/// Waits for one connection and the word on it. One that ends without the word is forgotten: whoever starts may be
+/// killed at any moment.
+fn await_start(armed: &Armed<'_>, state: &mut State) -> Result<()> {
+    let listener = armed.listener.as_ref().ok_or(Errno::BADF)?;
+    loop {
+        let socket = match rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC) {
+            Ok(socket) => socket,
+            Err(Errno::INTR | Errno::CONNABORTED) => continue,
+            Err(e) => return Err(e),
+        };
+        let channel = Channel::new(socket);
+        if wait_for(&channel, Message::Exec, &mut Vec::new()) {
+            state.starter = Some(channel);
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! One more process in a container that was made from a bundle.
+
+use bulkhead_sys::clone;
+
+use super::config::{Config, Process};
+use super::step::OciStep;
+use super::{Rights, filter, ids, namespaces::Namespaces, process};
+use crate::facts::HostFacts;
+use crate::join::{JoinPlan, Target, member_file};
+use crate::plan::{PlanError, oom_score};
+use crate::spec::MapWriter;
+use crate::step::Step;
+
+/// How a container is entered.
+#[derive(Debug)]
+pub struct Entered<'a> {
+    /// Names the container.
+    pub id: &'a str,
+    /// Where it runs; `namespaces` are those that differ from the caller's.
+    pub target: &'a Target,
+    /// How many descriptors beyond the standard streams the program gets.
+    pub preserve: u32,
+    /// The caller's session keyring stays.
+    pub no_new_keyring: bool,
+}
+
+/// Plans a process that joins; `wanted` is what `exec --process` reads.
+///
+/// # Errors
+/// As [`super::plan`].
+pub fn plan_exec(
+    config: &Config,
+    wanted: &Process,
+    entered: &Entered<'_>,
+    facts: &HostFacts,
+) -> Result<JoinPlan, PlanError> {
+    process::refuse_foreign(wanted)?;
+    let linux = config.linux();
+    let namespaces = Namespaces::of(&linux, facts)?;
+    let ids = ids(&linux, &namespaces, facts)?;
+    super::check_process_ids(wanted, &ids)?;
+    let filter = filter::filter(&linux, facts)?;
+    let own_ids = entered.target.namespaces & clone::NEWUSER != 0;
+    let rights = Rights {
+        keyring: (!entered.no_new_keyring).then_some(entered.id),
+        filter: filter.as_ref(),
+        set_groups: !own_ids || ids.writer != MapWriter::Single,
+    };
+    let members: Vec<_> = entered.target.cgroups.iter().map(|d| member_file(d)).collect();
+    let mut steps = Vec::new();
+    process::affinity(wanted, &mut steps)?;
+    if !members.is_empty() {
+        steps.insert(0, Step::JoinCgroups { count: members.len() });
+    }
+    if own_ids {
+        steps.push(Step::BecomeRoot { drop_groups: ids.writer != MapWriter::Single });
+    }
+    steps.push(Step::NewSession);
+    steps.push(Step::JoinedRoot);
+    if wanted.terminal {
+        steps.push(Step::Terminal { console: false });
+    }
+    steps.push(Step::ExistingWorkdir { path: process::workdir(wanted)? });
+    process::early(wanted, facts, &rights, &mut steps)?;
+    steps.push(OciStep::FindProgram.into());
+    steps.push(Step::Ready);
+    process::late(wanted, &rights, &mut steps)?;
+    let mut grants = process::grants(wanted, filter.is_some())?;
+    grants.push(crate::spec::Grant::Bundle);
+    Ok(JoinPlan {
+        pid: entered.target.pid,
+        started: entered.target.started,
+        namespaces: entered.target.namespaces,
+        members,
+        limits: process::limits(wanted, facts)?,
+        oom_score_adj: wanted.oom_score_adj.map(oom_score).transpose()?,
+        steps,
+        program: process::what(wanted)?,
+        preserve: entered.preserve,
+        filter: filter.map(|f| f.program.insns().to_vec()).unwrap_or_default(),
+        grants,
+    })
+}

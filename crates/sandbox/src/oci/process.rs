@@ -1,0 +1,249 @@
+//! `process` of a config, as steps: who the program is and what it may do.
+
+use bulkhead_sys::seccomp::{LOG, SPEC_ALLOW, TSYNC, WAIT_KILLABLE_RECV};
+
+use super::Rights;
+use super::config::{Capabilities, Process};
+use super::step::OciStep;
+use super::{sets, tune};
+use crate::facts::HostFacts;
+use crate::plan::{LimitStep, PlanError, Program, path_text, program, text};
+use crate::spec::{Caps, Grant};
+use crate::step::Step;
+
+/// Capabilities by set, resolved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct CapSets {
+    pub(super) bounding: Caps,
+    pub(super) effective: Caps,
+    pub(super) permitted: Caps,
+    pub(super) inheritable: Caps,
+    pub(super) ambient: Caps,
+}
+
+impl CapSets {
+    pub(super) fn of(wanted: Option<&Capabilities>) -> Result<Self, PlanError> {
+        let Some(wanted) = wanted else { return Ok(Self::default()) };
+        let sets = Self {
+            bounding: set("bounding", &wanted.bounding)?,
+            effective: set("effective", &wanted.effective)?,
+            permitted: set("permitted", &wanted.permitted)?,
+            inheritable: set("inheritable", &wanted.inheritable)?,
+            ambient: set("ambient", &wanted.ambient)?,
+        };
+        let extra = sets.effective.without(sets.permitted);
+        if !extra.is_empty() {
+            return Err(PlanError::invalid(
+                "process.capabilities.effective",
+                extra.names().join(", "),
+                "what is effective must be permitted",
+            ));
+        }
+        Ok(sets)
+    }
+
+    /// All that the program can have in any way.
+    pub(super) fn any(self) -> Caps {
+        self.bounding.with(self.effective).with(self.permitted).with(self.inheritable).with(self.ambient)
+    }
+}
+
+/// The kernel has more capabilities than this program knows only when it is newer; the config may name those too.
+fn set(name: &str, words: &[String]) -> Result<Caps, PlanError> {
+    words.iter().try_fold(Caps::EMPTY, |all, word| {
+        let known = Caps::named(word).filter(|_| word.starts_with("CAP_"));
+        let field = format!("process.capabilities.{name}");
+        known
+            .map(|cap| all.with(cap))
+            .ok_or_else(|| PlanError::invalid(&field, word, "a name like CAP_CHOWN is needed"))
+    })
+}
+
+/// Fields that no Linux runtime carries out.
+pub(super) fn refuse_foreign(process: &Process) -> Result<(), PlanError> {
+    let foreign = |field: &str| {
+        Err(PlanError::Unsupported { what: field.to_owned(), reason: "it belongs to another platform".to_owned() })
+    };
+    if process.command_line.as_ref().is_some_and(|c| !c.is_empty()) {
+        return foreign("process.commandLine");
+    }
+    if process.user.username.as_ref().is_some_and(|u| !u.is_empty()) {
+        return foreign("process.user.username");
+    }
+    if !process.terminal && process.console_size.is_some_and(|s| s.height != 0 || s.width != 0) {
+        // The specification: ignored without a terminal.
+        return Ok(());
+    }
+    Ok(())
+}
+
+/// Streams, keyring, mask, labels and how it is served: all that needs root's rights.
+pub(super) fn early(
+    process: &Process,
+    facts: &HostFacts,
+    rights: &Rights<'_>,
+    steps: &mut Vec<Step>,
+) -> Result<(), PlanError> {
+    let user = &process.user;
+    steps.push(Step::Stdio { terminal: process.terminal, owner: Some((user.uid, user.gid)) });
+    if let Some(name) = rights.keyring.filter(|_| facts.keyrings) {
+        steps.push(Step::Keyring { name: text("id", &format!("_ses.{name}"))? });
+    }
+    let umask = user.umask.unwrap_or(0o022);
+    if umask > 0o777 {
+        return Err(PlanError::invalid("process.user.umask", format!("{umask:o}"), "0 to 777 octal is needed"));
+    }
+    steps.push(Step::Umask { mask: umask });
+    tune::steps(process, steps)?;
+    labels(process, facts, steps)
+}
+
+/// A label that was asked for and cannot be set stops the start.
+fn labels(process: &Process, facts: &HostFacts, steps: &mut Vec<Step>) -> Result<(), PlanError> {
+    let asked = [
+        ("process.apparmorProfile", &process.apparmor_profile, facts.apparmor, "attr/apparmor/exec", "exec "),
+        ("process.selinuxLabel", &process.selinux_label, facts.selinux, "attr/exec", ""),
+    ];
+    for (field, wanted, active, file, prefix) in asked {
+        if wanted.is_empty() {
+            continue;
+        }
+        if !active {
+            return Err(PlanError::Unsupported {
+                what: format!("{field} {wanted:?}"),
+                reason: "the security module is not active in this kernel".to_owned(),
+            });
+        }
+        steps.push(Step::Label { file: text(field, file)?, value: text(field, &format!("{prefix}{wanted}"))? });
+    }
+    Ok(())
+}
+
+/// What takes rights away, in the only order that works: see the engine's own containers.
+pub(super) fn late(process: &Process, rights: &Rights<'_>, steps: &mut Vec<Step>) -> Result<(), PlanError> {
+    let caps = CapSets::of(process.capabilities.as_ref())?;
+    steps.push(Step::EnterWorkdir);
+    let filter =
+        rights.filter.map(|f| -> Step { OciStep::Filter { flags: flags(&f.flags), listener: f.listener }.into() });
+    if process.no_new_privileges {
+        steps.push(Step::NoNewPrivileges);
+    } else if let Some(filter) = &filter {
+        // Loading one without `no_new_privs` takes a right that goes with the capabilities.
+        steps.push(filter.clone());
+    }
+    steps.push(Step::Bounding { keep: caps.bounding.0 });
+    if process.user.uid != 0 && !caps.permitted.is_empty() {
+        steps.push(Step::KeepCaps);
+    }
+    let user = &process.user;
+    steps.push(Step::Identity { uid: user.uid, gid: user.gid, set_groups: rights.set_groups });
+    steps.push(
+        OciStep::CapSets {
+            effective: caps.effective.0,
+            permitted: caps.permitted.0,
+            inheritable: caps.inheritable.0,
+            // The kernel takes no ambient one that is not both; neither does any other runtime complain.
+            ambient: caps.ambient.0 & caps.permitted.0 & caps.inheritable.0,
+        }
+        .into(),
+    );
+    if let Some(filter) = filter.filter(|_| process.no_new_privileges) {
+        steps.push(filter);
+    }
+    steps.push(Step::Exec);
+    Ok(())
+}
+
+fn flags(wanted: &[bulkhead_seccomp::FilterFlag]) -> u64 {
+    use bulkhead_seccomp::FilterFlag as F;
+    wanted.iter().fold(0, |bits, flag| {
+        bits | match flag {
+            F::Tsync => TSYNC,
+            F::Log => LOG,
+            F::SpecAllow => SPEC_ALLOW,
+            F::WaitKillableRecv => WAIT_KILLABLE_RECV,
+        }
+    })
+}
+
+/// What is weaker than our defaults.
+pub(super) fn grants(process: &Process, filtered: bool) -> Result<Vec<Grant>, PlanError> {
+    let mut grants = Vec::new();
+    if !process.no_new_privileges {
+        grants.push(Grant::NewPrivileges);
+    }
+    grants.push(if filtered { Grant::SeccompCustom } else { Grant::SeccompUnconfined });
+    let extra = CapSets::of(process.capabilities.as_ref())?.any().without(Caps::DEFAULT);
+    if !extra.is_empty() {
+        grants.push(Grant::Capabilities(extra.names().into_iter().map(str::to_owned).collect()));
+    }
+    Ok(grants)
+}
+
+/// `RLIMIT_NOFILE` and its like.
+pub(super) fn limits(process: &Process, facts: &HostFacts) -> Result<Vec<LimitStep>, PlanError> {
+    let mut limits: Vec<LimitStep> = Vec::with_capacity(process.rlimits.len());
+    for (index, limit) in process.rlimits.iter().enumerate() {
+        let field = format!("process.rlimits[{index}]");
+        let name = limit.kind.strip_prefix("RLIMIT_").map(str::to_ascii_lowercase);
+        let Some(name) = name.filter(|n| crate::facts::rlimit_named(n).is_some()) else {
+            return Err(PlanError::invalid(&field, &limit.kind, "a name like RLIMIT_NOFILE is needed"));
+        };
+        if limits.iter().any(|l| l.name == name) {
+            return Err(PlanError::invalid(&field, &limit.kind, "a limit can be there once"));
+        }
+        if limit.soft > limit.hard {
+            let value = format!("{} {}:{}", limit.kind, limit.soft, limit.hard);
+            return Err(PlanError::invalid(&field, value, "the soft limit must not exceed the hard limit"));
+        }
+        let most = facts.hard_limits.get(&name).filter(|most| limit.hard > **most && !facts.may_raise_limits);
+        if let Some(most) = most {
+            return Err(PlanError::Unsupported {
+                what: format!("{field} {}={}", limit.kind, limit.hard),
+                reason: format!("the caller's own hard limit is {most} and it has no right to raise it"),
+            });
+        }
+        let value = |v: u64| (v != u64::MAX).then_some(v);
+        limits.push(LimitStep { name, soft: value(limit.soft), hard: value(limit.hard) });
+    }
+    Ok(limits)
+}
+
+/// The program, and where it is looked for.
+pub(super) fn what(process: &Process) -> Result<Program, PlanError> {
+    if process.args.is_empty() {
+        return Err(PlanError::invalid("process.args", "", "a program is needed"));
+    }
+    for entry in &process.env {
+        if !entry.contains('=') || entry.starts_with('=') {
+            return Err(PlanError::invalid("process.env", entry, "NAME=VALUE is needed"));
+        }
+    }
+    let mut process_of_ours = crate::spec::Process::empty();
+    process_of_ours.args.clone_from(&process.args);
+    process_of_ours.env.clone_from(&process.env);
+    process_of_ours.identity.groups.clone_from(&process.user.additional_gids);
+    program(&process_of_ours)
+}
+
+/// The working directory, as it is entered.
+pub(super) fn workdir(process: &Process) -> Result<crate::spec::Text, PlanError> {
+    if !process.cwd.starts_with('/') {
+        return Err(PlanError::invalid("process.cwd", &process.cwd, "an absolute path is needed"));
+    }
+    path_text("process.cwd", &super::mounts::clean(&process.cwd))
+}
+
+/// CPUs of a process that joins.
+pub(super) fn affinity(process: &Process, steps: &mut Vec<Step>) -> Result<(), PlanError> {
+    let Some(wanted) = &process.exec_cpu_affinity else { return Ok(()) };
+    for (field, list) in
+        [("process.execCPUAffinity.initial", &wanted.initial), ("process.execCPUAffinity.final", &wanted.last)]
+    {
+        let cpus = sets::bits(field, list)?;
+        if !cpus.is_empty() {
+            steps.push(OciStep::Affinity { cpus }.into());
+        }
+    }
+    Ok(())
+}
