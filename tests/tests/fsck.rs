@@ -97,6 +97,8 @@ fn found(said: Said) -> (i32, Vec<(String, bool)>) {
     let mut all: Vec<_> =
         findings.map(|f| (f["Code"].as_str().unwrap().to_owned(), !f["Repaired"].is_null())).collect();
     all.sort();
+    // One bad page of the database is seen from as many sides as its content happens to have.
+    all.dedup_by(|a, b| a == b && a.0 == "database-damaged");
     (said.code, all)
 }
 

@@ -103,7 +103,7 @@ impl Drop for Screen {
 #[test]
 fn tables_fit_the_terminal_and_no_trunc_cuts_nothing() {
     let bench = Bench::new();
-    let (comment, name) = ("c".repeat(80), "n".repeat(80));
+    let (comment, name) = ("c".repeat(120), "n".repeat(120));
     let (dir, archive) = (bench.path("rootfs"), bench.path("rootfs.tar"));
     std::fs::create_dir_all(dir.join("etc")).unwrap();
     tar(&dir, &archive, &[]);
