@@ -7,7 +7,7 @@ use clap::Command;
 
 use crate::commands::{self, Entry, groups, groups::Group};
 use crate::error::{CliError, FAILED};
-use crate::{line, output};
+use crate::{line, output, runc};
 
 const FOOTER: &str = "\
 Every container starts hardened: a user namespace of its own, no new privileges,
@@ -28,6 +28,9 @@ pub(crate) fn dispatch(args: Vec<OsString>) -> Result<u8, CliError> {
     if Path::new(&program).file_name() == Some(OsStr::new("bulkhead-init")) {
         return commands::hidden::init(&args.collect::<Vec<_>>());
     }
+    if runc::is_called(&program) {
+        return Ok(runc::main(args));
+    }
     let Some(first) = args.next() else {
         output::raw(help().as_bytes())?;
         return Ok(0);
@@ -35,6 +38,9 @@ pub(crate) fn dispatch(args: Vec<OsString>) -> Result<u8, CliError> {
     let Some(word) = first.to_str().map(str::to_owned) else {
         return Err(unknown(&first.to_string_lossy()));
     };
+    if word == "oci" {
+        return Ok(runc::main(args));
+    }
     if let Some(run) = commands::hidden::find(&word) {
         return run(&args.collect::<Vec<_>>());
     }

@@ -2,7 +2,7 @@
 //!
 //! The first word chooses the command, and only that command's parser is built: a start costs no more than it needs.
 //! Nothing is decided here: [`flags`] turns words into the request types of the engine, [`wire`] calls the engine, and
-//! [`output`] prints what came back.
+//! [`output`] prints what came back. Called as an OCI runtime, it is another command line: [`runc`].
 
 pub mod attach;
 pub mod commands;
@@ -11,6 +11,7 @@ pub mod error;
 pub mod flags;
 pub mod line;
 pub mod output;
+pub mod runc;
 pub mod wire;
 
 use std::ffi::OsString;

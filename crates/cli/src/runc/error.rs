@@ -1,0 +1,93 @@
+//! Why a command of the OCI command line failed: one chain of causes, and an exit code.
+
+use std::fmt::Display;
+
+use crate::error::{CliError, FAILED};
+
+/// Exit code of `exec` where it failed itself: the program's own codes are below.
+pub const EXEC_FAILED: u8 = 255;
+
+/// A failure, as `a: b: c`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuncError {
+    /// The chain without a final period; empty to print nothing.
+    pub message: String,
+    /// Exit code of the process.
+    pub code: u8,
+}
+
+impl RuncError {
+    /// A failure with exit code 1.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: FAILED }
+    }
+
+    /// The same with another exit code.
+    #[must_use]
+    pub fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// The same below what was tried: `what: message`.
+    #[must_use]
+    pub fn during(mut self, what: impl Display) -> Self {
+        if !self.message.is_empty() {
+            self.message = format!("{what}: {}", self.message);
+        }
+        self
+    }
+
+    /// An error of a lower layer with everything it was caused by.
+    pub fn chain(error: &dyn std::error::Error) -> Self {
+        CliError::chain(error).into()
+    }
+}
+
+impl Display for RuncError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for RuncError {}
+
+impl From<CliError> for RuncError {
+    fn from(error: CliError) -> Self {
+        let message = match error.hint {
+            Some(hint) => format!("{} ({hint})", error.message),
+            None => error.message,
+        };
+        Self { message, code: error.code }
+    }
+}
+
+/// What was tried, put before an error of a lower layer.
+pub trait During<T> {
+    /// `what: error: its causes`.
+    ///
+    /// # Errors
+    ///
+    /// The error, where there is one.
+    fn during(self, what: impl Display) -> Result<T, RuncError>;
+}
+
+impl<T, E: std::error::Error + 'static> During<T> for Result<T, E> {
+    fn during(self, what: impl Display) -> Result<T, RuncError> {
+        self.map_err(|error| RuncError::chain(&error).during(what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_make_one_chain() {
+        let failed: Result<(), _> = Err(std::io::Error::other("disk on fire"));
+        let error = failed.during("read the config").during("create").unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.code), ("create: read the config: disk on fire", 1));
+        assert_eq!(RuncError::new("").during("quiet"), RuncError::new(""));
+        assert_eq!(RuncError::from(CliError::quiet(141)), RuncError::new("").with_code(141));
+    }
+}

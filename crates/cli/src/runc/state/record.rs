@@ -1,0 +1,143 @@
+//! The record of a container: what later calls need and cannot see.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bulkhead_sandbox::oci::config::{Config, MAX_CONFIG_BYTES};
+use bulkhead_sandbox::spec::Grant;
+use serde::{Deserialize, Serialize};
+
+use super::place::{CONFIG, Place, RECORD};
+use crate::output::human;
+use crate::runc::args::Global;
+use crate::runc::error::{During, RuncError};
+
+/// Form of the record as it is written now. A newer program reads older ones; an older program refuses newer ones.
+pub const RECORD_VERSION: u32 = 1;
+
+/// Most bytes of a record: the annotations of a config are in it, and JSON may write each of their bytes as six.
+const MAX_RECORD_BYTES: usize = 6 * MAX_CONFIG_BYTES;
+
+/// What is known of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Form of the record.
+    pub version: u32,
+    /// Its id.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// Absolute path of its root file system.
+    pub rootfs: PathBuf,
+    /// When it was made, in nanoseconds since 1970.
+    pub created: i64,
+    /// User id of who made it.
+    pub owner: u32,
+    /// Host pid of the first process, from the moment it is there.
+    pub pid: Option<i32>,
+    /// Start time of that process in clock ticks since boot: with the pid it names one process for ever.
+    pub start_time: Option<u64>,
+    /// `CLONE_NEW*` bits of the namespaces that it does not share with the host.
+    pub namespaces: u64,
+    /// Directories of its control group, one for each hierarchy.
+    pub cgroups: Vec<PathBuf>,
+    /// Annotations of its config.
+    pub annotations: BTreeMap<String, String>,
+    /// Version of the specification that its config names.
+    pub oci_version: String,
+    /// systemd made its control group.
+    pub systemd: bool,
+    /// Control groups that could not be used were forgiven.
+    pub rootless: bool,
+    /// What is loosened of our defaults.
+    pub grants: Vec<Grant>,
+    /// Its program was started.
+    pub started: bool,
+}
+
+/// What every form of a record has.
+#[derive(Deserialize)]
+struct Form {
+    version: u32,
+}
+
+impl Record {
+    /// A record of a container that is being made now, by this user.
+    #[must_use]
+    pub fn new(id: &str) -> Self {
+        Self {
+            version: RECORD_VERSION,
+            id: id.to_owned(),
+            created: human::now(),
+            owner: rustix::process::geteuid().as_raw(),
+            ..Self::default()
+        }
+    }
+
+    /// Reads the record of a container.
+    ///
+    /// # Errors
+    ///
+    /// `container does not exist`, also for a directory without a record; a record that cannot be read.
+    pub fn load(global: &Global, id: &str) -> Result<Self, RuncError> {
+        Self::read(&Place::open(global, id)?)
+    }
+
+    /// Reads the record in a container's directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Record::load`].
+    pub fn read(place: &Place) -> Result<Self, RuncError> {
+        let Some(bytes) = place.read(RECORD, MAX_RECORD_BYTES)? else {
+            return Err(RuncError::new("container does not exist"));
+        };
+        let what = || format!("read {}", place.path().join(RECORD).display());
+        let form: Form = serde_json::from_slice(&bytes).during(what())?;
+        if form.version != RECORD_VERSION {
+            return Err(RuncError::new(format!(
+                "{}: it has the form {}, and {RECORD_VERSION} is needed: another version of this program wrote it",
+                what(),
+                form.version
+            )));
+        }
+        let record: Self = serde_json::from_slice(&bytes).during(what())?;
+        if record.id != place.id() {
+            return Err(RuncError::new(format!("{}: it is the record of {:?}", what(), record.id)));
+        }
+        Ok(record)
+    }
+
+    /// Writes it whole, in place of the one before.
+    ///
+    /// # Errors
+    ///
+    /// A path that is no UTF-8 text; what the kernel says.
+    pub fn write(&self, place: &Place) -> Result<(), RuncError> {
+        let bytes = serde_json::to_vec(self).during("write the record of the container")?;
+        place.write(RECORD, &bytes)
+    }
+}
+
+impl Place {
+    /// Keeps the config as it was read.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn write_config(&self, bytes: &[u8]) -> Result<(), RuncError> {
+        self.write(CONFIG, bytes)
+    }
+
+    /// The config that the container was made from.
+    ///
+    /// # Errors
+    ///
+    /// One that is missing or cannot be read.
+    pub fn read_config(&self) -> Result<Config, RuncError> {
+        let path = self.path().join(CONFIG);
+        let bytes = self.read(CONFIG, MAX_CONFIG_BYTES)?;
+        let bytes = bytes.ok_or_else(|| RuncError::new(format!("{} is missing", path.display())))?;
+        Config::read(&bytes).during(format!("read {}", path.display()))
+    }
+}
