@@ -157,6 +157,17 @@ impl SandboxPlan {
             }
             match &self.cgroup {
                 CgroupPlan::None => writeln!(out, "cgroup  none: no controller is delegated to this user")?,
+                CgroupPlan::Oci(group) => {
+                    for place in &group.places {
+                        writeln!(out, "cgroup  {}", place.directory.display())?;
+                    }
+                    for s in &group.settings {
+                        writeln!(out, "limit   {} = {} for {}", s.file.display(), s.value, s.field)?;
+                    }
+                    for rule in group.devices.iter().flat_map(|d| &d.rules) {
+                        writeln!(out, "device  {rule}")?;
+                    }
+                }
                 CgroupPlan::V1 { writes, reserve, granted, .. } | CgroupPlan::V2 { writes, reserve, granted, .. } => {
                     for w in reserve {
                         writeln!(out, "reserve {} = {}", w.file.display(), w.value)?;

@@ -98,7 +98,7 @@ pub(crate) fn plan_with(
     match &cgroup {
         cgroup::CgroupPlan::V1 { directories, .. } => steps.push(Step::JoinCgroups { count: directories.len() }),
         cgroup::CgroupPlan::V2 { .. } => namespaces |= clone::NEWCGROUP,
-        cgroup::CgroupPlan::None => {}
+        cgroup::CgroupPlan::None | cgroup::CgroupPlan::Oci(_) => {}
     }
     let set_groups = spec.ids.writer != MapWriter::Single;
     steps.extend([Step::BecomeRoot { drop_groups: set_groups }, Step::NewSession]);

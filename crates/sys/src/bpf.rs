@@ -41,8 +41,34 @@ struct AttachAttr {
     attach_flags: u32,
 }
 
+/// The part of `union bpf_attr` that `BPF_PROG_QUERY` reads and writes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct QueryAttr {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_cnt: u32,
+    padding: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct IdAttr {
+    id: u32,
+    next_id: u32,
+    open_flags: u32,
+}
+
 const PROG_LOAD: libc::c_int = 5;
 const PROG_ATTACH: libc::c_int = 8;
+const PROG_DETACH: libc::c_int = 9;
+const PROG_GET_FD_BY_ID: libc::c_int = 13;
+const PROG_QUERY: libc::c_int = 16;
+/// Most programs that a cgroup can have (`BPF_CGROUP_MAX_PROGS`).
+const MOST_PROGRAMS: usize = 64;
 const CGROUP_DEVICE_PROGRAM: u32 = 15;
 const CGROUP_DEVICE_ATTACH: u32 = 6;
 const ALLOW_MULTI: u32 = 2;
@@ -76,13 +102,62 @@ pub fn load_device_filter(program: &[Instruction]) -> Result<OwnedFd> {
 /// # Errors
 /// What the kernel says.
 pub fn attach_device_filter(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<()> {
+    attach(PROG_ATTACH, ALLOW_MULTI, cgroup, program)
+}
+
+/// Takes a device filter off a cgroup.
+///
+/// # Errors
+/// What the kernel says.
+pub fn detach_device_filter(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<()> {
+    attach(PROG_DETACH, 0, cgroup, program)
+}
+
+fn attach(command: libc::c_int, flags: u32, cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<()> {
     let attr = AttachAttr {
         target_fd: u32::try_from(cgroup.as_raw_fd()).map_err(|_| Errno::BADF)?,
         attach_bpf_fd: u32::try_from(program.as_raw_fd()).map_err(|_| Errno::BADF)?,
         attach_type: CGROUP_DEVICE_ATTACH,
-        attach_flags: ALLOW_MULTI,
+        attach_flags: flags,
     };
     // SAFETY: `attr` is alive during the call, with its true size.
-    check(unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, &raw const attr, core::mem::size_of::<AttachAttr>()) })
+    check(unsafe { libc::syscall(libc::SYS_bpf, command, &raw const attr, core::mem::size_of::<AttachAttr>()) })
         .map(drop)
+}
+
+/// The device filters that are attached to a cgroup itself.
+///
+/// # Errors
+/// `EPERM` without `CAP_NET_ADMIN` and, where there are any, `CAP_SYS_ADMIN`.
+pub fn device_filters(cgroup: BorrowedFd<'_>) -> Result<Vec<OwnedFd>> {
+    let mut ids = [0_u32; MOST_PROGRAMS];
+    let mut query = QueryAttr {
+        target_fd: u32::try_from(cgroup.as_raw_fd()).map_err(|_| Errno::BADF)?,
+        attach_type: CGROUP_DEVICE_ATTACH,
+        query_flags: 0,
+        attach_flags: 0,
+        prog_ids: ids.as_mut_ptr().addr() as u64,
+        prog_cnt: u32::try_from(MOST_PROGRAMS).map_err(|_| Errno::TOOBIG)?,
+        padding: 0,
+    };
+    // SAFETY: `query` is alive during the call, with its true size; the kernel writes at most `prog_cnt` ids, for which
+    // `ids` has room.
+    check(unsafe { libc::syscall(libc::SYS_bpf, PROG_QUERY, &raw mut query, core::mem::size_of::<QueryAttr>()) })?;
+    let count = usize::try_from(query.prog_cnt).unwrap_or(MOST_PROGRAMS).min(MOST_PROGRAMS);
+    let mut programs = Vec::with_capacity(count);
+    for id in ids.into_iter().take(count) {
+        let attr = IdAttr { id, next_id: 0, open_flags: 0 };
+        // SAFETY: `attr` is alive during the call, with its true size.
+        let fd = check(unsafe {
+            libc::syscall(libc::SYS_bpf, PROG_GET_FD_BY_ID, &raw const attr, core::mem::size_of::<IdAttr>())
+        });
+        match fd {
+            // SAFETY: the kernel just made this descriptor and nobody else owns it.
+            Ok(fd) => programs.push(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::BADF)?) }),
+            // It was taken off meanwhile.
+            Err(Errno::NOENT) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(programs)
 }

@@ -18,7 +18,7 @@ pub(crate) fn cgroup_directories(engine: &Engine, id: &str) -> Result<Vec<PathBu
     let mut directories = match plan(id, &Resources::default(), facts) {
         Ok(CgroupPlan::V1 { directories, .. }) => directories,
         Ok(CgroupPlan::V2 { directory, .. }) => vec![directory],
-        Ok(CgroupPlan::None) | Err(_) => Vec::new(),
+        Ok(CgroupPlan::None | CgroupPlan::Oci(_)) | Err(_) => Vec::new(),
     };
     if let bulkhead_sandbox::facts::CgroupLayout::V1 { controllers } = &facts.cgroup {
         for name in ["cpuset", "hugetlb"] {

@@ -9,41 +9,46 @@ const ALLOWED: [(i32, Option<i32>); 8] =
     [(1, Some(3)), (1, Some(5)), (1, Some(7)), (1, Some(8)), (1, Some(9)), (5, Some(0)), (5, Some(2)), (136, None)];
 
 /// `BPF_DEVCG_DEV_BLOCK` of `linux/bpf.h`.
-const BLOCK: i32 = 1;
+pub(super) const BLOCK: i32 = 1;
 /// `BPF_DEVCG_DEV_CHAR`.
-const CHAR: i32 = 2;
+pub(super) const CHAR: i32 = 2;
 /// `BPF_DEVCG_ACC_READ`.
 const READ: i32 = 2;
 /// `BPF_DEVCG_ACC_WRITE`.
 const WRITE: i32 = 4;
 
 const LOAD_WORD: u8 = 0x61;
-const AND: u8 = 0x54;
+pub(super) const AND: u8 = 0x54;
 const SHIFT_RIGHT: u8 = 0x74;
-const JUMP_NOT_EQUAL: u8 = 0x55;
-const MOVE: u8 = 0xb7;
-const MOVE_REGISTER: u8 = 0xbf;
-const EXIT: u8 = 0x95;
+pub(super) const JUMP_NOT_EQUAL: u8 = 0x55;
+pub(super) const JUMP_EQUAL: u8 = 0x15;
+pub(super) const MOVE: u8 = 0xb7;
+pub(super) const MOVE_REGISTER: u8 = 0xbf;
+pub(super) const EXIT: u8 = 0x95;
 
-const fn insn(code: u8, registers: u8, offset: i16, immediate: i32) -> Instruction {
+pub(super) const fn insn(code: u8, registers: u8, offset: i16, immediate: i32) -> Instruction {
     Instruction { code, registers, offset, immediate }
 }
 
-/// Allows a character device of the list and what was granted, refuses everything else.
-///
-/// The context is `struct bpf_cgroup_dev_ctx`: access type (kind in the low half), major, minor, 32 bits each.
-pub(crate) fn device_program(granted: &[DeviceRule]) -> Vec<Instruction> {
-    let mut program = vec![
-        // r2 = kind, r5 = what is wanted, r3 = major, r4 = minor
+/// r2 = kind, r5 = what is wanted, r3 = major, r4 = minor.
+pub(super) fn prologue() -> Vec<Instruction> {
+    vec![
         insn(LOAD_WORD, 0x12, 0, 0),
         insn(MOVE_REGISTER, 0x25, 0, 0),
         insn(SHIFT_RIGHT, 0x05, 0, 16),
         insn(AND, 0x02, 0, 0xffff),
         insn(LOAD_WORD, 0x13, 4, 0),
         insn(LOAD_WORD, 0x14, 8, 0),
-        // Not a character device: over all usual ones.
-        insn(JUMP_NOT_EQUAL, 0x02, rules_length(), CHAR),
-    ];
+    ]
+}
+
+/// Allows a character device of the list and what was granted, refuses everything else.
+///
+/// The context is `struct bpf_cgroup_dev_ctx`: access type (kind in the low half), major, minor, 32 bits each.
+pub(crate) fn device_program(granted: &[DeviceRule]) -> Vec<Instruction> {
+    let mut program = prologue();
+    // Not a character device: over all usual ones.
+    program.push(insn(JUMP_NOT_EQUAL, 0x02, rules_length(), CHAR));
     for (major, minor) in ALLOWED {
         match minor {
             Some(minor) => program.extend([
@@ -81,12 +86,12 @@ fn rules_length() -> i16 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[allow(clippy::as_conversions, reason = "registers are cut and extended as the machine does it")]
     /// Runs a program as the kernel would, for the instructions that it is made of.
-    fn run(program: &[Instruction], kind: u32, access: u32, major: u32, minor: u32) -> bool {
+    pub(in crate::cgroup) fn run(program: &[Instruction], kind: u32, access: u32, major: u32, minor: u32) -> bool {
         let context = [(access << 16) | kind, major, minor];
         let mut registers = [0_u64; 11];
         let mut at = 0_usize;
@@ -106,7 +111,8 @@ mod tests {
                 SHIFT_RIGHT => registers[to] = u64::from((registers[to] as u32) >> i.immediate),
                 AND => registers[to] = u64::from(registers[to] as u32 & i.immediate as u32),
                 JUMP_NOT_EQUAL if registers[to] != immediate => at = at.checked_add_signed(i.offset.into()).unwrap(),
-                JUMP_NOT_EQUAL => {}
+                JUMP_EQUAL if registers[to] == immediate => at = at.checked_add_signed(i.offset.into()).unwrap(),
+                JUMP_NOT_EQUAL | JUMP_EQUAL => {}
                 EXIT => return registers[0] == 1,
                 other => panic!("instruction {other:#x}"),
             }

@@ -21,8 +21,14 @@ pub struct CgroupError {
 }
 
 impl CgroupError {
-    fn new(what: impl Into<String>, path: &Path, source: impl Into<std::io::Error>) -> Self {
+    pub(super) fn new(what: impl Into<String>, path: &Path, source: impl Into<std::io::Error>) -> Self {
         Self { what: what.into(), path: path.to_path_buf(), source: source.into() }
+    }
+
+    /// The kernel said that this user may not.
+    pub(super) fn is_not_permitted(&self) -> bool {
+        use std::io::ErrorKind;
+        matches!(self.source.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem)
     }
 }
 
@@ -35,6 +41,8 @@ pub struct CgroupHandle {
     /// `tasks` of each v1 directory.
     tasks: Vec<OwnedFd>,
     remove: bool,
+    /// What was made of an OCI bundle's tree: there what was found is left.
+    made: super::oci::Made,
 }
 
 /// Figures of a group. `None` where the host does not account it.
@@ -118,9 +126,21 @@ impl CgroupHandle {
     /// # Errors
     /// The first thing that failed; what was made is removed again.
     pub fn create(plan: &CgroupPlan) -> Result<Self, CgroupError> {
-        let mut handle = Self { directories: Vec::new(), into: None, tasks: Vec::new(), remove: true };
+        let mut handle = Self {
+            directories: Vec::new(),
+            into: None,
+            tasks: Vec::new(),
+            remove: true,
+            made: super::oci::Made::default(),
+        };
         match plan {
             CgroupPlan::None => {}
+            CgroupPlan::Oci(group) => {
+                handle.remove = false;
+                let doors = super::oci::make(group, &mut handle.made)?;
+                handle.directories = group.directories();
+                (handle.into, handle.tasks) = (doors.into, doors.tasks);
+            }
             CgroupPlan::V1 { parents, reserve, directories, writes, devices, visible: _, granted } => {
                 for parent in parents {
                     let new = make(parent)?;
@@ -203,6 +223,7 @@ impl CgroupHandle {
     /// Leaves the group in place when the handle is dropped.
     pub fn keep(&mut self) {
         self.remove = false;
+        self.made.keep();
     }
 
     /// Kills what is left in the group and removes its directories, deepest first.

@@ -6,6 +6,7 @@
 mod devices;
 mod figures;
 mod handle;
+pub mod oci;
 mod v1;
 mod v2;
 
@@ -69,7 +70,8 @@ impl CgroupPlan {
     /// Lets the sandbox use these devices too.
     pub(crate) fn grant_devices(&mut self, rules: &[DeviceRule]) {
         match self {
-            Self::None => {}
+            // A bundle's list is its own, in its own words.
+            Self::None | Self::Oci(_) => {}
             Self::V1 { granted, .. } | Self::V2 { granted, .. } => *granted = rules.to_vec(),
         }
     }
@@ -113,6 +115,8 @@ pub enum CgroupPlan {
         /// Devices beyond the usual ones.
         granted: Vec<DeviceRule>,
     },
+    /// The group of an OCI bundle, where its caller wants it.
+    Oci(Box<oci::OciGroup>),
 }
 
 /// A limit that this host cannot enforce.

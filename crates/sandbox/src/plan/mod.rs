@@ -223,7 +223,7 @@ pub fn plan(spec: &SandboxSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanEr
                 steps.push(Step::CgroupNamespace);
             }
         }
-        CgroupPlan::V2 { .. } => namespaces |= clone::NEWCGROUP,
+        CgroupPlan::V2 { .. } | CgroupPlan::Oci(_) => namespaces |= clone::NEWCGROUP,
     }
     let many_ids = spec.ids.writer != MapWriter::Single;
     steps.push(Step::BecomeRoot { drop_groups: many_ids });

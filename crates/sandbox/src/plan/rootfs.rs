@@ -192,7 +192,8 @@ fn kernel_files(b: &mut Builder<'_>, spec: &SandboxSpec, cgroup: &CgroupPlan) ->
     b.mount("proc", "/proc", subset, QUIET, Missing::Make)?;
     b.mount("sysfs", "/sys", &[], QUIET | RDONLY, Missing::Make)?;
     match cgroup {
-        CgroupPlan::None => {}
+        // A bundle lists its mounts itself.
+        CgroupPlan::None | CgroupPlan::Oci(_) => {}
         CgroupPlan::V1 { visible, .. } => {
             let options = [("size", "64k"), ("nr_inodes", "16"), ("mode", "755")];
             b.mount("tmpfs", "/sys/fs/cgroup", &options, QUIET | RDONLY, Missing::Skip)?;

@@ -1,0 +1,215 @@
+//! Making the group of a bundle, and taking back what was made.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use bulkhead_sys::{Errno, bpf};
+use rustix::fs::{Mode, OFlags};
+
+use super::{OciGroup, Place, State, setting};
+use crate::cgroup::handle::{CgroupError, CgroupHandle};
+
+/// Directories that were made, in order. Dropped before [`Made::keep`], it removes them, and only them; what was put
+/// into others ends.
+#[derive(Debug, Default)]
+pub(in crate::cgroup) struct Made {
+    /// On the way to the group.
+    way: Vec<PathBuf>,
+    /// The group's own.
+    group: Vec<PathBuf>,
+    /// The group's own that were there.
+    found: Vec<PathBuf>,
+}
+
+impl Made {
+    /// They stay.
+    pub(in crate::cgroup) fn keep(&mut self) {
+        *self = Self::default();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if !self.found.is_empty() {
+            super::kill_all(&self.found, 9);
+        }
+        // Nobody is left to tell of what stays.
+        drop(CgroupHandle::remove_all(&self.group));
+        for directory in self.way.iter().rev() {
+            // It may have got another container's group meanwhile, and stays.
+            rustix::fs::rmdir(directory).unwrap_or_default();
+        }
+    }
+}
+
+/// Descriptors by which a child enters.
+#[derive(Debug, Default)]
+pub(in crate::cgroup) struct Doors {
+    /// The v2 directory.
+    pub(in crate::cgroup) into: Option<OwnedFd>,
+    /// `tasks` of each v1 directory.
+    pub(in crate::cgroup) tasks: Vec<OwnedFd>,
+}
+
+/// Makes the group and writes its limits.
+pub(in crate::cgroup) fn make(group: &OciGroup, made: &mut Made) -> Result<Doors, CgroupError> {
+    let mut found = Vec::new();
+    for place in &group.places {
+        if !directories(place, group.unified, made)? {
+            found.push(place.directory.clone());
+        }
+    }
+    setting::write_all(&group.settings)?;
+    for place in group.places.iter().filter(|p| p.controllers.iter().any(|c| c == "cpuset") && !group.unified) {
+        // A group takes no member before both lists are written; what was not asked for is the parent's.
+        inherit(&place.directory)?;
+    }
+    if let Some(list) = &group.devices {
+        let result = if group.unified {
+            group.places.iter().try_for_each(|p| filter(&p.directory, list))
+        } else {
+            let with = |p: &&Place| p.controllers.iter().any(|c| c == "devices");
+            group.places.iter().filter(with).try_for_each(|p| super::narrow(&p.directory, list))
+        };
+        match result {
+            Err(e) if !(group.rootless && e.is_not_permitted()) => return Err(e),
+            _ => {}
+        }
+    }
+    let doors = doors(group)?;
+    // Not before: until now nobody came into them by us.
+    made.found = found;
+    Ok(doors)
+}
+
+fn doors(group: &OciGroup) -> Result<Doors, CgroupError> {
+    let mut doors = Doors::default();
+    for Place { directory, .. } in &group.places {
+        let (path, flags) = if group.unified {
+            (directory.clone(), OFlags::PATH | OFlags::DIRECTORY)
+        } else {
+            (directory.join("tasks"), OFlags::WRONLY)
+        };
+        let fd = rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| CgroupError::new("open", &path, e))?;
+        if group.unified {
+            doors.into = Some(fd);
+        } else {
+            doors.tasks.push(fd);
+        }
+    }
+    Ok(doors)
+}
+
+/// Makes what is missing between the mount point and the group. Another container may be made or deleted on the same
+/// way at the same moment. Whether the group's own directory is new.
+fn directories(place: &Place, unified: bool, made: &mut Made) -> Result<bool, CgroupError> {
+    const ATTEMPTS: usize = 16;
+    let mut way: Vec<&Path> = place.directory.ancestors().take_while(|d| *d != place.mount).collect();
+    way.reverse();
+    let cpuset = !unified && place.controllers.iter().any(|c| c == "cpuset");
+    let (mut attempt, mut new) = (0, false);
+    'again: loop {
+        attempt += 1;
+        for (index, directory) in way.iter().enumerate() {
+            if unified {
+                pass_down(directory.parent().unwrap_or(&place.mount));
+            }
+            let last = index + 1 == way.len();
+            match rustix::fs::mkdir(*directory, Mode::from_raw_mode(0o755)) {
+                Ok(()) if last => {
+                    made.group.push(directory.to_path_buf());
+                    new = true;
+                }
+                Ok(()) => made.way.push(directory.to_path_buf()),
+                Err(Errno::EXIST) if last => unused(directory)?,
+                Err(Errno::EXIST) => {}
+                Err(Errno::NOENT) if attempt < ATTEMPTS => continue 'again,
+                Err(e) => return Err(CgroupError::new("make the control group", directory, e)),
+            }
+            if cpuset && !last {
+                inherit(directory)?;
+            }
+            if unified {
+                whole(directory)?;
+            }
+        }
+        return Ok(new);
+    }
+}
+
+/// Passes every controller of a v2 group on to its children. What this does not reach shows when a limit is written.
+fn pass_down(directory: &Path) {
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap_or_default();
+    let passed = read("cgroup.subtree_control");
+    let passed: Vec<&str> = passed.split_whitespace().collect();
+    let all = read("cgroup.controllers");
+    let missing: Vec<String> =
+        all.split_whitespace().filter(|c| !passed.contains(c)).map(|c| format!("+{c}")).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let file = directory.join("cgroup.subtree_control");
+    if std::fs::write(&file, missing.join(" ")).is_err() {
+        // One of them is refused (realtime processes forbid cpu): the others are still wanted.
+        for one in &missing {
+            std::fs::write(&file, one).unwrap_or_default();
+        }
+    }
+}
+
+/// A v2 group in threaded mode takes single threads of one domain, and so no new process.
+fn whole(directory: &Path) -> Result<(), CgroupError> {
+    let file = directory.join("cgroup.type");
+    let kind = std::fs::read_to_string(&file).unwrap_or_default();
+    let reason = match kind.trim() {
+        "" | "domain" => return Ok(()),
+        "domain invalid" => "the group above it is threaded, so it can hold no container; choose another cgroupsPath",
+        _ => "it is in threaded mode, which has no memory and I/O limits; choose another cgroupsPath",
+    };
+    Err(CgroupError::new(
+        "use the control group",
+        directory,
+        std::io::Error::other(format!("{}: {reason}", kind.trim())),
+    ))
+}
+
+/// A group that exists already may be used when nobody is in it and it lets processes run.
+fn unused(directory: &Path) -> Result<(), CgroupError> {
+    let refuse =
+        |reason: String| Err(CgroupError::new("use the control group", directory, std::io::Error::other(reason)));
+    let count = super::processes(&[directory.to_path_buf()]).len();
+    if count > 0 {
+        return refuse(format!("it is not empty: {count} processes are in it or in groups below it"));
+    }
+    if super::frozen(&[directory.to_path_buf()]) == State::Frozen {
+        return refuse("it is frozen".to_owned());
+    }
+    Ok(())
+}
+
+/// Takes over the parent's lists where a v1 cpuset has none of its own.
+fn inherit(directory: &Path) -> Result<(), CgroupError> {
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        let file = directory.join(name);
+        let own = std::fs::read_to_string(&file).map_err(|e| CgroupError::new("read", &file, e))?;
+        if own.trim().is_empty() {
+            let above = directory.parent().unwrap_or(directory).join(name);
+            let value = std::fs::read_to_string(&above).map_err(|e| CgroupError::new("read", &above, e))?;
+            std::fs::write(&file, value.trim())
+                .map_err(|e| CgroupError::new(format!("write {:?} to", value.trim()), &file, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// Attaches the rules to a v2 group, and then takes off what was attached before.
+pub(super) fn filter(directory: &Path, list: &super::DeviceList) -> Result<(), CgroupError> {
+    let attempt = |source: Errno| CgroupError::new("attach linux.resources.devices to", directory, source);
+    let program = bpf::load_device_filter(&super::devices::program(list)).map_err(attempt)?;
+    let fd = rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(attempt)?;
+    let before = bpf::device_filters(fd.as_fd()).map_err(attempt)?;
+    bpf::attach_device_filter(fd.as_fd(), program.as_fd()).map_err(attempt)?;
+    before.iter().try_for_each(|old| bpf::detach_device_filter(fd.as_fd(), old.as_fd())).map_err(attempt)
+}
