@@ -116,11 +116,8 @@ fn tables_fit_the_terminal_and_no_trunc_cuts_nothing() {
     };
     let image = format!("x/{name}");
     // The first column, by which things are found again, is never cut: nothing of `images` is.
-    for (words, wanted) in [
-        (&["ps"][..], &name),
-        (&["history", &image], &comment),
-        (&["stats", "--no-stream"], &name),
-    ] {
+    for (words, wanted) in [(&["ps"][..], &name), (&["history", &image], &comment), (&["stats", "--no-stream"], &name)]
+    {
         let whole = [words, &["--no-trunc"]].concat();
         assert!(!shows(words, wanted), "{words:?} is cut");
         assert!(shows(&whole, wanted), "{whole:?} is not cut");

@@ -128,6 +128,7 @@ pub fn join(plan: &JoinPlan, stdio: Stdio) -> Result<Prepared, StartError> {
     let mut armed = Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, 0, &members, None);
     armed.joining = true;
     armed.preserve = plan.preserve;
+    armed.survives = !plan.steps.contains(&Step::DieWithParent);
     let mut child =
         match clone::clone3(&single, 0, None).map_err(StartError::parent("make a process in the container"))? {
             Fork::Child => {

@@ -64,7 +64,14 @@ impl CgroupPlan {
             Self::None => Vec::new(),
             Self::V1 { directories, .. } => directories.clone(),
             Self::V2 { directory, .. } => vec![directory.clone()],
+            Self::Oci(group) => group.directories(),
         }
+    }
+
+    /// The group of a bundle, if it is one.
+    #[must_use]
+    pub fn bundle(&self) -> Option<&oci::OciGroup> {
+        if let Self::Oci(group) = self { Some(group) } else { None }
     }
 
     /// Lets the sandbox use these devices too.

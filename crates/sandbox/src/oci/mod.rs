@@ -8,6 +8,7 @@ pub mod config;
 mod devices;
 mod exec;
 mod filter;
+pub mod hook;
 mod mounts;
 mod namespaces;
 pub mod options;
@@ -168,8 +169,8 @@ fn refuse(config: &Config) -> Result<(), PlanError> {
 /// clone.
 fn begin(b: &mut Builder<'_>, cgroup: &CgroupPlan, ids: &IdMaps) -> Result<u64, PlanError> {
     let mut make = b.namespaces.make;
-    if let CgroupPlan::V1 { directories, .. } = cgroup {
-        b.steps.push(Step::JoinCgroups { count: directories.len() });
+    if let Some(group) = cgroup.bundle().filter(|g| !g.unified) {
+        b.steps.push(Step::JoinCgroups { count: group.places.len() });
         if make & clone::NEWCGROUP != 0 {
             // The view is rooted where the process is when it is made.
             make &= !clone::NEWCGROUP;

@@ -51,6 +51,8 @@ pub struct Record {
     pub rootless: bool,
     /// What is loosened of our defaults.
     pub grants: Vec<Grant>,
+    /// How many steps of its plan come before its start.
+    pub first_step: usize,
     /// Its program was started.
     pub started: bool,
 }

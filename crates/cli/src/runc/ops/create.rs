@@ -1,0 +1,221 @@
+//! `create`: a container up to its program.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use bulkhead_sandbox::cgroup::oci as cgroup;
+use bulkhead_sandbox::facts::HostFacts;
+use bulkhead_sandbox::oci::config::{Config, MAX_CONFIG_BYTES, Process};
+use bulkhead_sandbox::oci::step::OciStep;
+use bulkhead_sandbox::oci::{Ask, plan};
+use bulkhead_sandbox::plan::SandboxPlan;
+use bulkhead_sandbox::step::Step;
+use bulkhead_sandbox::supervise::{Extras, Prepared, prepare_bundle, start_time};
+use bulkhead_sys::ids;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::hooks;
+use super::{SOCKET, console, facts, pid_file, protect, streams};
+use crate::runc::args::{CreateArgs, Global};
+use crate::runc::error::{During, RuncError};
+use crate::runc::show::state::State;
+use crate::runc::state::{Lock, Place, Record, Status, Use};
+
+/// A container that is made and not yet let go of: dropped, nothing of it is left.
+pub(super) struct Made {
+    pub(super) place: Place,
+    pub(super) record: Record,
+    pub(super) config: Config,
+    pub(super) prepared: Option<Prepared>,
+    /// Master side of a terminal that no socket was given for.
+    pub(super) terminal: Option<OwnedFd>,
+    lock: Option<Lock>,
+    kept: bool,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if !self.kept {
+            // First the process and its group.
+            self.prepared = None;
+            // What cannot be removed is found by the next `delete --force`.
+            self.place.remove().unwrap_or_default();
+        }
+    }
+}
+
+impl Made {
+    /// The container goes on without this process.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub(super) fn keep(&mut self) -> Result<(), RuncError> {
+        if let Some(prepared) = self.prepared.take() {
+            prepared.leave().during("leave the container")?;
+        }
+        self.kept = true;
+        self.lock = None;
+        Ok(())
+    }
+}
+
+/// Makes a container up to its program.
+///
+/// # Errors
+///
+/// What is wrong with the config, by field; the step that failed. Nothing is left of the container then.
+pub fn create(global: &Global, args: CreateArgs) -> Result<u8, RuncError> {
+    make(global, &args, true)?.keep()?;
+    Ok(0)
+}
+
+/// Reads a bundle's config.
+pub(super) fn read(bundle: &Path) -> Result<(Config, Vec<u8>), RuncError> {
+    let path = bundle.join("config.json");
+    let what = || format!("read {}", path.display());
+    let file = std::fs::File::open(&path).during(what())?;
+    let mut bytes = Vec::new();
+    let most = u64::try_from(MAX_CONFIG_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, most), &mut bytes).during(what())?;
+    let config = Config::read(&bytes).during(what())?;
+    Ok((config, bytes))
+}
+
+/// Makes it; `detached` when nobody stays to hold its terminal.
+pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result<Made, RuncError> {
+    let preserve = streams::preserved(args.preserve_fds)?;
+    let (mut config, bytes) = read(&args.bundle)?;
+    streams::pass_listeners(config.process.as_mut());
+    hooks::check(&config)?;
+    let terminal = config.process.as_ref().is_some_and(|p| p.terminal);
+    console::check(terminal, detached, args.console_socket.as_deref())?;
+    let facts = facts()?;
+    protect::before(&facts, config.linux().namespaces.iter().any(|n| n.kind == "user"))?;
+    // Modes are given whole: what the caller has cut from new files must not be cut from the container's.
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let own = cgroup::Own::read();
+    let place = Place::make(global, &args.id)?;
+    let mut made = Made {
+        lock: Some(place.lock(Use::Exclusive)?),
+        record: Record::new(&args.id),
+        config,
+        prepared: None,
+        terminal: None,
+        kept: false,
+        place,
+    };
+    let linux = made.config.linux().into_owned();
+    let rootless = global.rootless.unwrap_or(!facts.privileged);
+    let ask = cgroup::Ask {
+        id: &args.id,
+        path: &linux.cgroups_path,
+        resources: linux.resources.as_ref(),
+        systemd: global.systemd_cgroup,
+        rootless,
+        own: &own,
+    };
+    let ask = Ask {
+        id: &args.id,
+        bundle: &args.bundle,
+        cgroup: cgroup::plan(&ask, &facts).during("plan the control group")?,
+        no_pivot: args.no_pivot,
+        no_new_keyring: args.no_new_keyring,
+        preserve,
+        detached: true,
+    };
+    let plan = plan(&made.config, &ask, &facts).during("invalid config")?;
+    describe(&mut made, global, args, &plan, rootless);
+    made.place.write_config(&bytes)?;
+    carry_out(&mut made, args, &plan, &facts)?;
+    Ok(made)
+}
+
+fn describe(made: &mut Made, global: &Global, args: &CreateArgs, plan: &SandboxPlan, rootless: bool) {
+    let config = &made.config;
+    let record = &mut made.record;
+    record.bundle.clone_from(&args.bundle);
+    record.rootfs = args.bundle.join(config.root.as_ref().map_or("", |r| r.path.as_str()));
+    record.namespaces = plan.entered();
+    record.cgroups = plan.cgroup.directories();
+    record.annotations.clone_from(&config.annotations);
+    record.oci_version.clone_from(&config.oci_version);
+    record.systemd = global.systemd_cgroup;
+    record.rootless = rootless;
+    record.grants.clone_from(&plan.grants);
+    let waits = |s: &Step| *s == Step::Bundle(OciStep::AwaitStart);
+    record.first_step = plan.steps.iter().position(waits).map_or(0, |at| at + 1);
+}
+
+fn carry_out(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan, facts: &HostFacts) -> Result<(), RuncError> {
+    let process = made.config.process.clone().unwrap_or_default();
+    let stdio = streams::own(process.terminal)?;
+    let listener = listen(&made.place)?;
+    if facts.privileged {
+        // Processes of the container must not look into this one, nor into the child before it is theirs.
+        ids::set_dumpable(false).during("forbid being traced")?;
+    }
+    let (record, config, bundle) = (&mut made.record, &made.config, args.bundle.as_path());
+    let bits = plan.entered() | created_late(plan);
+    let mut run_hooks = |pid: i32| -> Result<(), String> {
+        record.pid = Some(pid);
+        let state = State::new(record, Status::Creating).to_json().map_err(|e| e.to_string())?;
+        hooks::creating(config, bundle, &state, pid, bits).map_err(|e| e.to_string())
+    };
+    let extras = Extras { listener: Some(listener), hooks: Some(&mut run_hooks) };
+    let mut prepared = prepare_bundle(plan, stdio, extras).map_err(|e| streams::program_error(&e))?;
+    made.terminal = prepared.take_terminal();
+    let pid = prepared.pid();
+    made.record.pid = Some(pid);
+    made.record.start_time = start_time(pid);
+    made.prepared = Some(prepared);
+    hand_out(made, args, &process)?;
+    made.record.write(&made.place)
+}
+
+/// The cgroup namespace of version 1 is made by a step.
+fn created_late(plan: &SandboxPlan) -> u64 {
+    if plan.steps.contains(&Step::CgroupNamespace) { bulkhead_sys::clone::NEWCGROUP } else { 0 }
+}
+
+/// What the caller waits for: terminal, pid, pidfd.
+fn hand_out(made: &mut Made, args: &CreateArgs, process: &Process) -> Result<(), RuncError> {
+    if let Some(master) = &made.terminal {
+        console::resize(master.as_fd(), process)?;
+        if let Some(socket) = &args.console_socket {
+            console::send(socket, master.as_fd())?;
+            made.terminal = None;
+        }
+    }
+    let pid = made.record.pid.unwrap_or_default();
+    if let Some(socket) = &args.pidfd_socket {
+        console::send_pidfd(socket, pid)?;
+    }
+    if let Some(path) = &args.pid_file {
+        pid_file::PidFile::open(path)?.write(pid)?;
+    }
+    Ok(())
+}
+
+/// The socket that the new process waits on. Its path would be too long for an address, so it is reached from the
+/// container's directory.
+fn listen(place: &Place) -> Result<OwnedFd, RuncError> {
+    let what = || format!("make the socket {}", place.path().join(SOCKET).display());
+    rustix::process::fchdir(place).during(what())?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .during(what())?;
+    let address = SocketAddrUnix::new(SOCKET).during(what())?;
+    rustix::net::bind(&socket, &address).during(what())?;
+    rustix::net::listen(&socket, 1).during(what())?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_config_that_is_not_there_is_named() {
+        let error = read(Path::new("/nonexistent/bundle")).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/bundle/config.json"), "{error}");
+    }
+}

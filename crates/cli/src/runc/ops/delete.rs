@@ -1,0 +1,85 @@
+//! `delete`: nothing is left of a container.
+
+use std::time::{Duration, Instant};
+
+use bulkhead_sandbox::cgroup::{CgroupHandle, oci as cgroup};
+
+use super::hooks::{self, Moment};
+use super::kill;
+use crate::runc::args::{DeleteArgs, Global};
+use crate::runc::error::{During, RuncError};
+use crate::runc::group;
+use crate::runc::show::state::State;
+use crate::runc::state::{Place, Record, Status, Use, is_alive};
+
+/// How long a killed process may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Removes a container that has stopped, or with `--force` any.
+///
+/// # Errors
+///
+/// A container that runs; what cannot be removed, which can be tried again.
+pub fn delete(global: &Global, args: DeleteArgs) -> Result<u8, RuncError> {
+    let (place, _lock) = match Place::locked(global, &args.id, Use::Exclusive) {
+        Err(error) if args.force && error.message == "container does not exist" => return Ok(0),
+        found => found?,
+    };
+    let record = match Record::read(&place) {
+        // A create that was killed before it had made anything else.
+        Err(error) if error.message == "container does not exist" && args.force => {
+            place.remove()?;
+            return Ok(0);
+        }
+        read => read?,
+    };
+    let status = Status::of(&record, group::frozen)?;
+    match status {
+        Status::Stopped | Status::Created | Status::Creating => {}
+        _ if args.force => {}
+        other => {
+            return Err(RuncError::new(format!("cannot delete container {} that is not stopped: {other}", record.id)));
+        }
+    }
+    remove(global, &place, &record)?;
+    Ok(0)
+}
+
+/// Ends what runs, removes the group and the record, and runs the last hooks.
+pub(super) fn remove(global: &Global, place: &Place, record: &Record) -> Result<(), RuncError> {
+    if record.pid.is_some() {
+        drop(kill::send(record, 9));
+    }
+    cgroup::kill_all(&record.cgroups, 9);
+    if Status::of(record, group::frozen)? == Status::Paused {
+        cgroup::freeze(&record.cgroups, false).during("let the container go on, to its end")?;
+    }
+    gone(record)?;
+    CgroupHandle::remove_all(&record.cgroups).during("remove the control group")?;
+    let config = place.read_config();
+    let state = State::new(record, Status::Stopped).to_json()?;
+    place.remove()?;
+    // The specification: a failure here is told and stops nothing.
+    if let Ok(config) = config {
+        for hook in config.hooks.unwrap_or_default().poststop {
+            if let Err(error) = hooks::outside(Moment::Poststop, std::slice::from_ref(&hook), &record.bundle, &state) {
+                global.log.warn(&error.message);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn gone(record: &Record) -> Result<(), RuncError> {
+    let Some(pid) = record.pid else { return Ok(()) };
+    let end = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_micros(100);
+    while is_alive(pid, record.start_time)? {
+        if Instant::now() >= end {
+            return Err(RuncError::new(format!("process {pid} was killed and does not end")));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! `exec`: one more process in a container.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use bulkhead_sandbox::join::{Target, join};
+use bulkhead_sandbox::oci::config::{Config, MAX_CONFIG_BYTES, Process};
+use bulkhead_sandbox::oci::{Entered, KINDS, plan_exec};
+use bulkhead_sys::ids;
+
+use super::console::{self, Socket};
+use super::pid_file::PidFile;
+use super::{facts, foreground, protect, streams};
+use crate::runc::args::{ExecArgs, Global};
+use crate::runc::error::{During, RuncError};
+use crate::runc::group;
+use crate::runc::state::{Place, Record, Status};
+
+/// Runs another process in a container.
+///
+/// # Errors
+///
+/// A container that does not run; what is wrong with the process, by field; the step that failed.
+pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
+    let preserve = streams::preserved(args.preserve_fds)?;
+    let place = Place::open(global, &args.id)?;
+    let record = Record::read(&place)?;
+    match Status::of(&record, group::frozen)? {
+        Status::Created | Status::Running => {}
+        Status::Paused if args.ignore_paused => {}
+        Status::Paused => {
+            return Err(RuncError::new("cannot exec in a paused container (use --ignore-paused to override)"));
+        }
+        Status::Creating | Status::Stopped => return Err(RuncError::new("cannot exec in a stopped container")),
+    }
+    let config = place.read_config()?;
+    let process = wanted(&config, &args)?;
+    console::check(process.terminal, args.detach, args.console_socket.as_deref())?;
+    let facts = facts()?;
+    protect::before(&facts, record.namespaces & bulkhead_sys::clone::NEWUSER != 0)?;
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let pid = record.pid.unwrap_or_default();
+    let target = Target {
+        pid,
+        started: record.start_time.unwrap_or_default(),
+        namespaces: differing(pid)?,
+        cgroups: groups(&record, &args)?,
+    };
+    let entered = Entered { id: &args.id, target: &target, preserve, no_new_keyring: true };
+    let plan = plan_exec(&config, &process, &entered, &facts).during("invalid process")?;
+    // All that the host has is opened before the container's file system is entered.
+    let console = args.console_socket.as_deref().map(Socket::open).transpose()?;
+    let pidfd_socket = args.pidfd_socket.as_deref().map(Socket::open).transpose()?;
+    let pid_file = args.pid_file.as_deref().map(PidFile::open).transpose()?;
+    let stdio = streams::own(process.terminal)?;
+    if facts.privileged {
+        ids::set_dumpable(false).during("forbid being traced")?;
+    }
+    let mut prepared = join(&plan, stdio).map_err(|e| streams::program_error(&e))?;
+    let mut terminal = prepared.take_terminal();
+    if let Some(master) = &terminal {
+        console::resize(master.as_fd(), &process)?;
+        if let Some(console) = &console {
+            console.send(master.as_fd())?;
+            terminal = None;
+        }
+    }
+    let running = prepared.exec().map_err(|e| streams::program_error(&e))?;
+    if let Some(socket) = &pidfd_socket {
+        socket.send_pidfd(running.pidfd.as_fd())?;
+    }
+    if let Some(file) = &pid_file {
+        file.write(running.pid)?;
+    }
+    if args.detach {
+        return Ok(0);
+    }
+    foreground::wait(running.pidfd, terminal)
+}
+
+/// The process of the file, or the container's own with what the flags say.
+fn wanted(config: &Config, args: &ExecArgs) -> Result<Process, RuncError> {
+    if let Some(path) = &args.process {
+        let what = || format!("read {}", path.display());
+        let bytes = std::fs::read(path).during(what())?;
+        if bytes.len() > MAX_CONFIG_BYTES {
+            return Err(RuncError::new(format!("{}: it has more than {MAX_CONFIG_BYTES} bytes", what())));
+        }
+        return serde_json::from_slice(&bytes).during(what());
+    }
+    let mut process = config.process.clone().unwrap_or_default();
+    process.args.clone_from(&args.args);
+    process.terminal = args.tty;
+    process.console_size = None;
+    process.env.extend(args.env.iter().cloned());
+    if let Some(cwd) = &args.cwd {
+        process.cwd.clone_from(cwd);
+    }
+    if let Some((uid, gid)) = args.user {
+        process.user.uid = uid;
+        process.user.gid = gid.unwrap_or(process.user.gid);
+    }
+    process.user.additional_gids.extend(&args.additional_gids);
+    if let Some(label) = &args.process_label {
+        process.selinux_label.clone_from(label);
+    }
+    if let Some(profile) = &args.apparmor {
+        process.apparmor_profile.clone_from(profile);
+    }
+    if let Some(on) = args.no_new_privs {
+        process.no_new_privileges = on;
+    }
+    if !args.caps.is_empty() {
+        let caps = process.capabilities.get_or_insert_default();
+        for cap in &args.caps {
+            // Not inheritable: a set that is not empty gives capabilities back through files (CVE-2022-29162).
+            for set in [&mut caps.bounding, &mut caps.effective, &mut caps.permitted] {
+                set.push(cap.clone());
+            }
+        }
+    }
+    Ok(process)
+}
+
+/// `CLONE_NEW*` bits of the namespaces that process `pid` does not share with this one.
+fn differing(pid: i32) -> Result<u64, RuncError> {
+    let mut bits = 0;
+    for (_, name, bit) in KINDS {
+        let look = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/{name}"));
+        let Ok(own) = look("self") else { continue };
+        let theirs = look(&pid.to_string()).during(format!("look at the {name} namespace of the container"))?;
+        if own != theirs {
+            bits |= bit;
+        }
+    }
+    Ok(bits)
+}
+
+/// The container's group, or one below it.
+fn groups(record: &Record, args: &ExecArgs) -> Result<Vec<PathBuf>, RuncError> {
+    let mut groups = record.cgroups.clone();
+    for sub in &args.cgroups {
+        let mut found = false;
+        for (group, original) in groups.iter_mut().zip(&record.cgroups) {
+            let of = |controller: &String| {
+                original
+                    .components()
+                    .any(|c| c.as_os_str().to_str().is_some_and(|name| name.split(',').any(|n| n == controller)))
+            };
+            if sub.controllers.is_empty() || sub.controllers.iter().any(of) {
+                *group = original.join(sub.path.trim_start_matches('/'));
+                found = true;
+                if !group.is_dir() {
+                    return Err(RuncError::new(format!(
+                        "invalid value {:?} for --cgroup: {} is no control group",
+                        sub.path,
+                        group.display()
+                    )));
+                }
+            }
+        }
+        if !found {
+            let named = sub.controllers.join(",");
+            return Err(RuncError::new(format!(
+                "invalid value {named:?} for --cgroup: the container has no such group"
+            )));
+        }
+    }
+    Ok(groups)
+}

@@ -1,0 +1,47 @@
+//! `run`: create, start, wait and delete.
+
+use std::os::fd::OwnedFd;
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::{create, delete, foreground, start};
+use crate::runc::args::{Global, RunArgs};
+use crate::runc::error::{During, RuncError};
+
+/// Runs a container; returns the exit code of its program.
+///
+/// # Errors
+///
+/// As `create` and `start`; nothing is left of the container then.
+pub fn run(global: &Global, args: RunArgs) -> Result<u8, RuncError> {
+    let mut made = create::make(global, &args.create, args.detach)?;
+    if !args.no_subreaper && !args.detach {
+        // What the program leaves behind is collected here when it has no first process of its own.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).during("adopt orphans")?;
+    }
+    made.keep()?;
+    let terminal = made.terminal.take();
+    let pid = made.record.pid.unwrap_or_default();
+    let pidfd: OwnedFd = Pid::from_raw(pid)
+        .ok_or_else(|| RuncError::new("the container has ended"))
+        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).during("open the container's process"))?;
+    let started = start::begin(global, &made.place, &mut made.record);
+    if args.detach {
+        return match started {
+            Ok(()) => Ok(0),
+            Err(error) => Err(undo(global, &made, error)),
+        };
+    }
+    let code = started.and_then(|()| foreground::wait(pidfd, terminal));
+    match code {
+        Ok(code) if args.keep => Ok(code),
+        Ok(code) => delete::remove(global, &made.place, &made.record).map(|()| code),
+        Err(error) => Err(undo(global, &made, error)),
+    }
+}
+
+/// What failed first is what is told.
+fn undo(global: &Global, made: &create::Made, error: RuncError) -> RuncError {
+    drop(delete::remove(global, &made.place, &made.record));
+    error
+}

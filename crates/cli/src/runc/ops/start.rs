@@ -1,0 +1,67 @@
+//! `start`: the program of a created container.
+
+use bulkhead_sandbox::oci::{self, Rest};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use super::hooks::{self, Moment};
+use super::{SOCKET, kill, listener, streams};
+use crate::runc::args::Global;
+use crate::runc::error::{During, RuncError};
+use crate::runc::group;
+use crate::runc::show::state::State;
+use crate::runc::state::{Place, Record, Status, Use};
+
+/// Starts the program of a created container, and returns when it runs.
+///
+/// # Errors
+///
+/// A container that is not created; a hook that fails; a program that cannot be started.
+pub fn start(global: &Global, id: String) -> Result<u8, RuncError> {
+    let (place, _lock) = Place::locked(global, &id, Use::Exclusive)?;
+    let mut record = Record::read(&place)?;
+    begin(global, &place, &mut record)?;
+    Ok(0)
+}
+
+/// Starts it; the caller has the right to change it.
+pub(super) fn begin(global: &Global, place: &Place, record: &mut Record) -> Result<(), RuncError> {
+    match Status::of(record, group::frozen)? {
+        Status::Created => {}
+        Status::Stopped => return Err(RuncError::new("cannot start a container that has stopped")),
+        Status::Running => return Err(RuncError::new("cannot start an already running container")),
+        other => return Err(RuncError::new(format!("cannot start a container in the {other} state"))),
+    }
+    let config = place.read_config()?;
+    let hooks = config.hooks.clone().unwrap_or_default();
+    if !hooks.start_container.is_empty() {
+        let state = State::new(record, Status::Created).to_json()?;
+        hooks::in_container(global, &config, &record.id, &hooks.start_container, &state)
+            .inspect_err(|_| kill::end(record))?;
+    }
+    let what = || format!("reach container {}", record.id);
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .during(what())?;
+    let address = SocketAddrUnix::new(SOCKET).during(what())?;
+    rustix::process::fchdir(place).during(what())?;
+    rustix::net::connect(&socket, &address).during(what())?;
+    let first = record.first_step;
+    let rest = || {
+        let facts = bulkhead_sandbox::facts::HostFacts::gather().map_err(|e| {
+            bulkhead_sandbox::plan::PlanError::Unsupported { what: e.to_string(), reason: String::new() }
+        })?;
+        Rest::of(&config, first, &facts)
+    };
+    let asking = oci::start(socket, rest).map_err(|e| streams::program_error(&e))?;
+    record.started = true;
+    record.write(place)?;
+    rustix::fs::unlinkat(place, SOCKET, rustix::fs::AtFlags::empty()).unwrap_or_default();
+    if let Some(asking) = asking {
+        listener::send(&config, record, &asking).inspect_err(|_| kill::end(record))?;
+    }
+    if !hooks.poststart.is_empty() {
+        let state = State::new(record, Status::Running).to_json()?;
+        hooks::outside(Moment::Poststart, &hooks.poststart, &record.bundle, &state)
+            .inspect_err(|_| kill::end(record))?;
+    }
+    Ok(())
+}
