@@ -32,16 +32,17 @@ fmt: ## Format the code
 lint: ## Format check and lints
 	@scripts/test.sh lint
 
-install: build ## Install the binary, manual pages, completions and systemd units below DESTDIR and PREFIX
+install: build ## Install the binary, also as bulkhead-runc, manual pages, completions and systemd units below DESTDIR and PREFIX
 	@. scripts/env.sh; binary="$$(built_binary)"; share="$(DESTDIR)$(PREFIX)/share"; \
 	install -D -m 0755 "$$binary" "$(DESTDIR)$(PREFIX)/bin/bulkhead"; \
+	ln -sfn bulkhead "$(DESTDIR)$(PREFIX)/bin/bulkhead-runc"; \
 	"$$binary" man "$$share/man/man1"; \
 	install -d "$$share/bash-completion/completions" "$$share/zsh/site-functions" "$$share/fish/vendor_completions.d"; \
 	"$$binary" completion bash > "$$share/bash-completion/completions/bulkhead"; \
 	"$$binary" completion zsh > "$$share/zsh/site-functions/_bulkhead"; \
 	"$$binary" completion fish > "$$share/fish/vendor_completions.d/bulkhead.fish"
 	@scripts/units.sh '$(PREFIX)/bin/bulkhead' '$(DESTDIR)$(PREFIX)/lib/systemd'
-	@echo 'installed $(DESTDIR)$(PREFIX)/bin/bulkhead, and its units for systemd: bulkhead.service'
+	@echo 'installed $(DESTDIR)$(PREFIX)/bin/bulkhead, its name bulkhead-runc, and its units for systemd: bulkhead.service'
 
 clean: ## Remove what was built
 	@. scripts/env.sh; cargo clean

@@ -5,7 +5,7 @@ use crate::runc::{NAME, SPEC_VERSION};
 
 /// Three lines, as callers read them.
 pub(super) fn version() -> String {
-    let commit = option_env!("BULKHEAD_COMMIT").unwrap_or("unknown");
+    let commit = option_env!("BULKHEAD_COMMIT").filter(|commit| !commit.is_empty()).unwrap_or("unknown");
     format!("{NAME} version {}\ncommit: {commit}\nspec: {SPEC_VERSION}\n", env!("CARGO_PKG_VERSION"))
 }
 

@@ -51,10 +51,6 @@ impl Drop for Lock {
     }
 }
 
-fn open_dir(path: &Path) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
 fn open_below(root: BorrowedFd<'_>, id: &str) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(root, id, flags, Mode::empty())
@@ -71,7 +67,7 @@ impl Place {
         let root = global.make_root()?;
         let path = root.join(id);
         let failed = || format!("make {}", path.display());
-        let root = open_dir(&root).during(format!("open {}", root.display()))?;
+        let root = super::root::open(&root).during(format!("open {}", root.display()))??;
         match rustix::fs::mkdirat(&root, id, Mode::RWXU) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(RuncError::new(TAKEN)),
@@ -96,8 +92,7 @@ impl Place {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP => RuncError::new(UNKNOWN),
             error => RuncError::chain(&error).during(format!("open {}", what.display())),
         };
-        let dir = open_dir(&root).map_err(|error| unknown_or(error, &root))?;
-        super::root::check(&root)?;
+        let dir = super::root::open(&root).map_err(|error| unknown_or(error, &root))??;
         let fd = open_below(dir.as_fd(), id).map_err(|error| unknown_or(error, &path))?;
         let found = rustix::fs::fstat(&fd).during(format!("look at {}", path.display()))?;
         let user = rustix::process::geteuid().as_raw();
@@ -111,7 +106,7 @@ impl Place {
         Ok(Self { fd, root: dir, id: id.to_owned(), path })
     }
 
-    /// [`Place::open`], then [`Place::lock`], again until the directory that is locked is the one that has the name.
+    /// [`Place::open`], then [`Place::lock`].
     ///
     /// # Errors
     ///
@@ -161,7 +156,7 @@ impl Place {
         &self.id
     }
 
-    /// Absolute path of the directory, or of a file in it.
+    /// Absolute path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,9 +1,12 @@
 //! Where the directories of the containers are.
 
 use std::fs::DirBuilder;
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::runc::NAME;
 use crate::runc::args::{Global, check_id};
@@ -27,20 +30,19 @@ impl Global {
         })
     }
 
-    /// As [`Global::root`], made where it is missing, and checked: only its owner may put directories there, because
-    /// what is in them is acted on.
+    /// As [`Global::root`], made where it is missing. Whoever opens it checks it: only its owner may put directories
+    /// there, because what is in them is acted on.
     ///
     /// # Errors
     ///
-    /// As [`Global::root`]; a directory that cannot be made, or that others own or may write to.
-    pub fn make_root(&self) -> Result<PathBuf, RuncError> {
+    /// As [`Global::root`]; a directory that cannot be made.
+    pub(super) fn make_root(&self) -> Result<PathBuf, RuncError> {
         let root = self.root()?;
         // Others may look up ids below root's directory, as with other runtimes, and open none of them. The sticky bit
         // keeps what is below `XDG_RUNTIME_DIR` from those who tidy up there (XDG base directories).
         let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o1700 };
         let made = DirBuilder::new().recursive(true).mode(mode).create(&root);
         made.during(format!("make the state directory {}", root.display()))?;
-        check(&root)?;
         Ok(root)
     }
 }
@@ -63,25 +65,26 @@ fn maps_everything() -> bool {
     map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Refuses a directory in which others may put containers of theirs.
+/// Opens the root and refuses one in which others may put containers of theirs.
 ///
 /// # Errors
 ///
-/// No directory; another owner; others may write to it.
-pub(super) fn check(path: &Path) -> Result<(), RuncError> {
-    let wrong = |what: String| Err(RuncError::new(format!("the state directory {} {what}", path.display())));
-    let found = std::fs::metadata(path).during(format!("look at the state directory {}", path.display()))?;
+/// What the kernel says, to be judged by the caller; inside, another owner, or that others may write to it.
+pub(super) fn open(path: &Path) -> rustix::io::Result<Result<OwnedFd, RuncError>> {
+    let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let found = rustix::fs::fstat(&fd)?;
     let user = rustix::process::geteuid().as_raw();
-    if !found.is_dir() {
-        return wrong("is no directory".to_owned());
+    let wrong = |what: String| Ok(Err(RuncError::new(format!("the state directory {} {what}", path.display()))));
+    if found.st_uid != user {
+        return wrong(format!("belongs to user {}, not to {user}", found.st_uid));
     }
-    if found.uid() != user {
-        return wrong(format!("belongs to user {}, not to {user}", found.uid()));
+    if found.st_mode & 0o022 != 0 {
+        return wrong(format!(
+            "can be written by others (mode {:04o}): 0711 or less is needed",
+            found.st_mode & 0o7777
+        ));
     }
-    if found.mode() & 0o022 != 0 {
-        return wrong(format!("can be written by others (mode {:04o}): 0711 or less is needed", found.mode() & 0o7777));
-    }
-    Ok(())
+    Ok(Ok(fd))
 }
 
 /// Ids below the root, in order. Names that are no ids, and files, are passed over.
@@ -91,21 +94,25 @@ pub(super) fn check(path: &Path) -> Result<(), RuncError> {
 /// A directory that cannot be read; a root that was given and is not there.
 pub fn ids(global: &Global) -> Result<Vec<String>, RuncError> {
     let root = global.root()?;
-    let entries = match std::fs::read_dir(&root) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound && global.given_root.is_none() => return Ok(Vec::new()),
-        Err(error) => return Err(RuncError::chain(&error).during(format!("read {}", root.display()))),
+    let what = || format!("read {}", root.display());
+    let fd = match open(&root) {
+        Err(Errno::NOENT) if global.given_root.is_none() => return Ok(Vec::new()),
+        opened => opened.during(what())??,
     };
-    check(&root)?;
     let mut ids = Vec::new();
-    for entry in entries {
-        let entry = entry.during(format!("read {}", root.display()))?;
-        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if let Ok(name) = entry.file_name().into_string()
-            && is_dir
-            && check_id(&name).is_ok()
+    for entry in Dir::read_from(&fd).during(what())? {
+        let entry = entry.during(what())?;
+        let kind = match entry.file_type() {
+            // Not every file system says it here.
+            FileType::Unknown => rustix::fs::statat(&fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                .map_or(FileType::Unknown, |found| FileType::from_raw_mode(found.st_mode)),
+            kind => kind,
+        };
+        if let Ok(name) = entry.file_name().to_str()
+            && kind == FileType::Directory
+            && check_id(name).is_ok()
         {
-            ids.push(name);
+            ids.push(name.to_owned());
         }
     }
     ids.sort_unstable();
@@ -140,7 +147,7 @@ mod tests {
         std::fs::write(root.join("file"), "").unwrap();
         assert_eq!(ids(&global).unwrap(), [".hidden", "b+1", "web"]);
         std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(global.make_root().unwrap_err().message.contains("mode 0777"));
+        assert!(open(&root).unwrap().unwrap_err().message.contains("mode 0777"));
         assert!(ids(&global).unwrap_err().message.contains("can be written by others"));
         std::fs::remove_dir_all(dir).unwrap();
     }
