@@ -84,8 +84,26 @@ impl DeviceList {
         };
         rules.push(Access { allow: true, kind: None, major: None, minor: None, bits: MKNOD });
         rules.extend(USUAL.map(usual));
-        let list = Self { rules };
-        Ok(list)
+        Ok(Self { rules })
+    }
+
+    /// What is allowed, as `DeviceAllow=` of systemd names it; `None` is everything. A list that cannot be said so is
+    /// shorter than it should be.
+    pub(crate) fn allowed(&self) -> Option<Vec<(String, String)>> {
+        let Ok(list) = V1List::of(self) else { return Some(Vec::new()) };
+        if list.allow {
+            return list.exceptions.is_empty().then_some(()).map_or(Some(Vec::new()), |()| None);
+        }
+        let name = |(kind, major, minor): Key| {
+            let kind = if kind == Kind::Block { "block" } else { "char" };
+            match (major, minor) {
+                (Some(major), Some(minor)) => Some(format!("/dev/{kind}/{major}:{minor}")),
+                (Some(major), None) => Some(format!("{kind}-{major}")),
+                (None, None) => Some(format!("{kind}-*")),
+                (None, Some(_)) => None,
+            }
+        };
+        Some(list.exceptions.iter().filter_map(|(key, bits)| Some((name(*key)?, letters(*bits)))).collect())
     }
 }
 
