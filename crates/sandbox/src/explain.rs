@@ -158,6 +158,9 @@ impl SandboxPlan {
             match &self.cgroup {
                 CgroupPlan::None => writeln!(out, "cgroup  none: no controller is delegated to this user")?,
                 CgroupPlan::Oci(group) => {
+                    if let Some(unit) = &group.unit {
+                        writeln!(out, "unit    {} in {}", unit.name, unit.slice)?;
+                    }
                     for place in &group.places {
                         writeln!(out, "cgroup  {}", place.directory.display())?;
                     }

@@ -21,6 +21,7 @@ mod share;
 pub mod spec;
 pub mod step;
 pub mod supervise;
+pub mod systemd;
 pub mod verify;
 pub mod worker;
 

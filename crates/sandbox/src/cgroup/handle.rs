@@ -43,6 +43,8 @@ pub struct CgroupHandle {
     remove: bool,
     /// What was made of an OCI bundle's tree: there what was found is left.
     made: super::oci::Made,
+    /// What systemd made; after the directories, for it ends what is in them.
+    scope: Option<super::oci::Scope>,
 }
 
 /// Figures of a group. `None` where the host does not account it.
@@ -132,11 +134,13 @@ impl CgroupHandle {
             tasks: Vec::new(),
             remove: true,
             made: super::oci::Made::default(),
+            scope: None,
         };
         match plan {
             CgroupPlan::None => {}
             CgroupPlan::Oci(group) => {
                 handle.remove = false;
+                handle.scope = group.unit.as_ref().map(super::oci::Scope::start).transpose()?;
                 let doors = super::oci::make(group, &mut handle.made)?;
                 handle.directories = group.directories();
                 (handle.into, handle.tasks) = (doors.into, doors.tasks);
@@ -212,6 +216,9 @@ impl CgroupHandle {
     pub fn entered(&mut self) {
         self.tasks.clear();
         self.into = None;
+        if let Some(scope) = &mut self.scope {
+            scope.entered();
+        }
     }
 
     /// The directories, to be found again by [`CgroupHandle::remove_all`].
@@ -224,6 +231,9 @@ impl CgroupHandle {
     pub fn keep(&mut self) {
         self.remove = false;
         self.made.keep();
+        if let Some(scope) = &mut self.scope {
+            scope.keep();
+        }
     }
 
     /// Kills what is left in the group and removes its directories, deepest first.

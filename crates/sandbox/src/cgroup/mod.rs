@@ -137,7 +137,7 @@ pub struct LimitError {
 }
 
 impl LimitError {
-    fn new(limit: &str, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(limit: &str, reason: impl Into<String>) -> Self {
         Self { limit: limit.to_owned(), reason: reason.into() }
     }
 }

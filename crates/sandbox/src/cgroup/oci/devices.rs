@@ -84,8 +84,26 @@ impl DeviceList {
         };
         rules.push(Access { allow: true, kind: None, major: None, minor: None, bits: MKNOD });
         rules.extend(USUAL.map(usual));
-        let list = Self { rules };
-        Ok(list)
+        Ok(Self { rules })
+    }
+
+    /// What is allowed, as `DeviceAllow=` of systemd names it; `None` is everything. A list that cannot be said so is
+    /// shorter than it should be.
+    pub(crate) fn allowed(&self) -> Option<Vec<(String, String)>> {
+        let Ok(list) = V1List::of(self) else { return Some(Vec::new()) };
+        if list.allow {
+            return list.exceptions.is_empty().then_some(()).map_or(Some(Vec::new()), |()| None);
+        }
+        let name = |(kind, major, minor): Key| {
+            let kind = if kind == Kind::Block { "block" } else { "char" };
+            match (major, minor) {
+                (Some(major), Some(minor)) => Some(format!("/dev/{kind}/{major}:{minor}")),
+                (Some(major), None) => Some(format!("{kind}-{major}")),
+                (None, None) => Some(format!("{kind}-*")),
+                (None, Some(_)) => None,
+            }
+        };
+        Some(list.exceptions.iter().filter_map(|(key, bits)| Some((name(*key)?, letters(*bits)))).collect())
     }
 }
 
@@ -164,20 +182,24 @@ impl V1List {
     /// A rule that cuts a hole into a wider one.
     pub(super) fn of(list: &DeviceList) -> Result<Self, LimitError> {
         let mut this = Self::default();
+        // The last ones are every bundle's.
+        let own = list.rules.len().saturating_sub(USUAL.len() + 1);
         for (index, rule) in list.rules.iter().enumerate() {
+            let name =
+                || if index < own { format!("devices[{index}]") } else { "devices, and the usual ones".to_owned() };
             if rule.kind.is_none() && rule.major.is_none() && rule.minor.is_none() && rule.bits == ALL {
                 this = Self { allow: rule.allow, exceptions: BTreeMap::new() };
                 continue;
             }
             let kinds = rule.kind.map_or(vec![Kind::Block, Kind::Char], |k| vec![k]);
             for kind in kinds {
-                this.apply(index, (kind, rule.major, rule.minor), rule)?;
+                this.apply(name, (kind, rule.major, rule.minor), rule)?;
             }
         }
         Ok(this)
     }
 
-    fn apply(&mut self, index: usize, key: Key, rule: &Access) -> Result<(), LimitError> {
+    fn apply(&mut self, name: impl Fn() -> String, key: Key, rule: &Access) -> Result<(), LimitError> {
         if rule.allow != self.allow {
             *self.exceptions.entry(key).or_default() |= rule.bits;
             return Ok(());
@@ -189,7 +211,7 @@ impl V1List {
             }
             if !(covers(key.1, other.1) && covers(key.2, other.2)) {
                 return Err(LimitError::new(
-                    &field(&format!("devices[{index}]")),
+                    &field(&name()),
                     format!(
                         "{:?} is a part of the earlier rule {:?}, and cgroup v1 takes none out of a rule",
                         line(key, rule.bits),
@@ -487,6 +509,9 @@ mod tests {
         let hole = [asked(true, "c", 1, -1, "rw"), asked(false, "c", 1, 11, "w")];
         let error = V1List::of(&DeviceList::of(&hole).unwrap()).unwrap_err();
         assert!(error.limit.ends_with("devices[1]"), "{error}");
+        let usual = [asked(true, "a", -1, -1, "rwm"), asked(false, "c", 5, -1, "rw")];
+        let error = V1List::of(&DeviceList::of(&usual).unwrap()).unwrap_err();
+        assert!(error.limit.ends_with("the usual ones"), "{error}");
         assert!(DeviceList::of(&vec![asked(true, "c", 1, 3, "r"); MOST + 1]).is_err());
     }
 }

@@ -55,7 +55,7 @@ pub(in crate::cgroup) struct Doors {
 pub(in crate::cgroup) fn make(group: &OciGroup, made: &mut Made) -> Result<Doors, CgroupError> {
     let mut found = Vec::new();
     for place in &group.places {
-        if !directories(place, group.unified, made)? {
+        if !directories(place, group, made)? && group.unit.is_none() {
             found.push(place.directory.clone());
         }
     }
@@ -103,8 +103,9 @@ fn doors(group: &OciGroup) -> Result<Doors, CgroupError> {
 
 /// Makes what is missing between the mount point and the group. Another container may be made or deleted on the same
 /// way at the same moment. Whether the group's own directory is new.
-fn directories(place: &Place, unified: bool, made: &mut Made) -> Result<bool, CgroupError> {
+fn directories(place: &Place, group: &OciGroup, made: &mut Made) -> Result<bool, CgroupError> {
     const ATTEMPTS: usize = 16;
+    let unified = group.unified;
     let mut way: Vec<&Path> = place.directory.ancestors().take_while(|d| *d != place.mount).collect();
     way.reverse();
     let cpuset = !unified && place.controllers.iter().any(|c| c == "cpuset");
@@ -122,7 +123,8 @@ fn directories(place: &Place, unified: bool, made: &mut Made) -> Result<bool, Cg
                     new = true;
                 }
                 Ok(()) => made.way.push(directory.to_path_buf()),
-                Err(Errno::EXIST) if last => unused(directory)?,
+                // Of one that systemd made, its members are known.
+                Err(Errno::EXIST) if last && group.unit.is_none() => unused(directory)?,
                 Err(Errno::EXIST) => {}
                 Err(Errno::NOENT) if attempt < ATTEMPTS => continue 'again,
                 Err(e) => return Err(CgroupError::new("make the control group", directory, e)),

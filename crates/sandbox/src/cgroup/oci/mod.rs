@@ -13,6 +13,7 @@ mod make;
 mod members;
 mod oom;
 mod place;
+mod scope;
 mod setting;
 mod stats;
 #[cfg(test)]
@@ -33,13 +34,16 @@ pub use self::oom::{OomWatch, watch_oom};
 pub use self::place::{Hierarchy, Own};
 pub use self::setting::{Absent, Setting};
 pub use self::stats::stats;
+pub(crate) use self::v2::{io_weight, swap_alone, weight};
 pub(super) use self::{
     devices::narrow,
     make::{Made, make},
+    scope::Scope,
 };
 use super::{CgroupPlan, LimitError};
 use crate::facts::{CgroupLayout, HostFacts};
 use crate::oci::config::LinuxResources;
+use crate::systemd::Unit;
 
 /// What a bundle asks of its control group.
 #[derive(Debug, Clone)]
@@ -50,8 +54,10 @@ pub struct Ask<'a> {
     pub path: &'a str,
     /// `linux.resources`.
     pub resources: Option<&'a LinuxResources>,
-    /// The path is `slice:prefix:name` and systemd makes the group.
+    /// The path is `slice:prefix:name` and systemd makes the group; the user's own one for an ordinary user.
     pub systemd: bool,
+    /// `annotations`, of which those of `org.systemd.property.` are for systemd.
+    pub annotations: &'a BTreeMap<String, String>,
     /// What is not permitted is forgiven where neither path nor limits were asked for.
     pub rootless: bool,
     /// The hierarchies and where the caller is in each.
@@ -71,6 +77,8 @@ pub struct OciGroup {
     pub devices: Option<DeviceList>,
     /// A device list that may not be written is forgiven.
     pub rootless: bool,
+    /// systemd makes it.
+    pub unit: Option<Unit>,
 }
 
 /// One directory of a group.
@@ -102,7 +110,7 @@ pub(super) enum Dialect {
 }
 
 /// Plans the group of a bundle. With the systemd driver this is the group that systemd is going to make: see
-/// [`crate::systemd`].
+/// [`crate::systemd`]; [`OciGroup::unit`] has the name by which [`crate::systemd::stop`] ends it.
 ///
 /// # Errors
 /// A limit that this host cannot enforce, a path that cannot be a group's.
@@ -114,7 +122,10 @@ fn plan_with(ask: &Ask<'_>, facts: &HostFacts, permitted: &dyn Fn(&Path) -> bool
     let none = LinuxResources::default();
     let resources = ask.resources.unwrap_or(&none);
     let rules = devices::DeviceList::of(&resources.devices)?;
+    let only_unified = || !ask.own.hierarchies.is_empty() && ask.own.hierarchies.iter().all(|h| h.unified);
     let unified = match &facts.cgroup {
+        // Where the caller is now he may make no groups; systemd may.
+        CgroupLayout::None if ask.systemd && only_unified() => true,
         CgroupLayout::None => return without(ask, resources),
         CgroupLayout::V1 { .. } => false,
         CgroupLayout::V2 { .. } => true,
@@ -122,8 +133,10 @@ fn plan_with(ask: &Ask<'_>, facts: &HostFacts, permitted: &dyn Fn(&Path) -> bool
     if !unified {
         devices::V1List::of(&rules)?;
     }
-    let mut places = place::places(ask, unified)?;
-    if ask.rootless && ask.path.is_empty() {
+    let unit = if ask.systemd { Some(unit(ask, resources, unified, facts.uid)?) } else { None };
+    let path = unit.as_ref().map_or(ask.path, |u| u.path.as_str());
+    let mut places = place::places(&Ask { path, ..ask.clone() }, unified)?;
+    if ask.rootless && path.is_empty() {
         places.retain(|p| permitted(place::nearest(&p.directory, &p.mount)));
     }
     if places.is_empty() {
@@ -143,7 +156,21 @@ fn plan_with(ask: &Ask<'_>, facts: &HostFacts, permitted: &dyn Fn(&Path) -> bool
         settings,
         devices: enforced.then_some(rules),
         rootless: ask.rootless,
+        unit,
     })))
+}
+
+/// The unit that systemd is to make.
+fn unit(ask: &Ask<'_>, resources: &LinuxResources, unified: bool, uid: u32) -> Result<Unit, LimitError> {
+    if ask.rootless && !unified {
+        return Err(LimitError::new(
+            &format!("linux.cgroupsPath {:?}", ask.path),
+            "on a host with cgroup v1 the user's systemd has no groups to give; run as root, or without --systemd-cgroup",
+        ));
+    }
+    let own = ask.own.hierarchies.iter().find(|h| h.unified).map_or("/", |h| h.own.as_str());
+    let manager = if ask.rootless { scope::manager(own, uid) } else { String::new() };
+    Unit::of(ask.id, ask.path, resources, ask.annotations, (ask.rootless, unified, &manager))
 }
 
 fn dialect(places: &[Place], unified: bool) -> Dialect {

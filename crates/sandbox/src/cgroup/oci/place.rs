@@ -194,7 +194,9 @@ mod tests {
 
     fn directories(path: &str, unified: bool) -> Result<Vec<String>, LimitError> {
         let own = Own::of(INFO, CGROUP);
-        let ask = Ask { id: "box", path, resources: None, systemd: false, rootless: false, own: &own };
+        let none = std::collections::BTreeMap::new();
+        let ask =
+            Ask { id: "box", path, resources: None, systemd: false, annotations: &none, rootless: false, own: &own };
         places(&ask, unified)
             .map(|all| all.iter().map(|p| p.directory.to_string_lossy().replace("/sys/fs/cgroup/", "")).collect())
     }

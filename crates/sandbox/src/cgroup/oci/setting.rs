@@ -130,6 +130,17 @@ fn write(path: &Path, value: &str) -> std::io::Result<()> {
     std::fs::OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
+/// Why a file of a group that was just made is missing.
+fn missing(file: &Path) -> std::io::Error {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let controller = name.split('.').next().unwrap_or_default();
+    let reason = format!(
+        "the group has no such file: its kernel lacks it, or the {controller} controller is not passed down to it (it is \
+         not delegated, or a group above has processes of its own)"
+    );
+    std::io::Error::new(std::io::ErrorKind::NotFound, reason)
+}
+
 impl Setting {
     pub(super) fn new(name: &str, file: PathBuf, value: impl ToString) -> Self {
         Self { field: field(name), file, value: value.to_string(), absent: Absent::Refuse }
@@ -146,7 +157,7 @@ impl Setting {
         match write(&self.file, &self.value) {
             Ok(()) => Ok(()),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => match &self.absent {
-                Absent::Refuse => Err(fail(&self.file, &self.value, e)),
+                Absent::Refuse => Err(fail(&self.file, &self.value, missing(&self.file))),
                 Absent::Skip => Ok(()),
                 Absent::Instead(file, value) => write(file, value).map_err(|e| fail(file, value, e)),
             },

@@ -21,7 +21,8 @@ fn layout(own: &Own) -> CgroupLayout {
 }
 
 fn ask<'a>(own: &'a Own, path: &'a str, resources: Option<&'a LinuxResources>) -> Ask<'a> {
-    Ask { id: "box", path, resources, systemd: false, rootless: false, own }
+    const NONE: &BTreeMap<String, String> = &BTreeMap::new();
+    Ask { id: "box", path, resources, systemd: false, annotations: NONE, rootless: false, own }
 }
 
 /// A directory of the test's own, removed at its end.
@@ -78,6 +79,27 @@ fn nothing_is_forgiven_but_to_whom_nothing_was_asked() {
     let rootless = Ask { rootless: true, ..ask(&own, "", None) };
     assert_eq!(plan_with(&rootless, &v2, &|_| false), Ok(CgroupPlan::None));
     assert!(matches!(plan_with(&rootless, &v2, &|_| true), Ok(CgroupPlan::Oci(_))));
+}
+
+#[test]
+fn systemd_makes_what_its_path_says() {
+    let mut own = unified(std::path::Path::new("/m"));
+    own.hierarchies[0].own = "/user.slice/user-5.slice/session-1.scope".into();
+    let systemd = |path, rootless| Ask { systemd: true, rootless, ..ask(&own, path, None) };
+    let place = |ask: &Ask<'_>, layout| {
+        let Ok(CgroupPlan::Oci(group)) = plan_with(ask, &facts(layout), &|_| false) else { panic!("no group") };
+        (group.unit.clone().unwrap().name, group.directories())
+    };
+    let v2 = CgroupLayout::V2 { base: "/m".into(), controllers: Vec::new() };
+    let (name, directories) = place(&systemd("a-b.slice:p:n", false), v2);
+    assert_eq!((name.as_str(), directories), ("p-n.scope", vec!["/m/a.slice/a-b.slice/p-n.scope".into()]));
+    // Nothing is delegated here, but systemd may.
+    let (_, directories) = place(&systemd("", true), CgroupLayout::None);
+    let wanted = "/m/user.slice/user-5.slice/user@5.service/user.slice/bulkhead-box.scope";
+    assert_eq!(directories, [PathBuf::from(wanted)]);
+    let own = Own::of("1 2 0:1 / /d rw - cgroup cgroup rw,devices\n", "");
+    let error = plan(&Ask { systemd: true, rootless: true, ..ask(&own, "", None) }, &facts(layout(&own))).unwrap_err();
+    assert!(error.limit.starts_with("linux.cgroupsPath"), "{error}");
 }
 
 #[test]
@@ -286,4 +308,95 @@ fn life(directories: &[PathBuf], host: &HostFacts, at: &dyn Fn(&str, &str) -> St
     freeze(directories, true).unwrap();
     kill_all(directories, 9);
     assert!(!sleeper.0.wait().unwrap().success(), "the end reaches what is frozen");
+}
+
+/// A group of version 2 needs no controllers for a device filter: on this machine it can be had beside version 1.
+#[test]
+fn a_device_filter_of_version_2_holds_and_is_replaced() {
+    use std::io::Write as _;
+    let host = HostFacts::gather().unwrap();
+    let own = Own::read();
+    let Some(v2) = own.hierarchies.iter().find(|h| h.unified) else { return };
+    if !host.privileged {
+        return;
+    }
+    let directory = v2.mount.join(format!("bulkhead-test-filter-{}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    // `full` is usual, `loop-control` is not.
+    let attempt = |device: &str| {
+        let script = format!("read go; exec 3<{device}");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::fs::write(directory.join("cgroup.procs"), child.id().to_string()).unwrap();
+        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        child.wait().unwrap().success()
+    };
+    let unusual_device = ["/dev/fuse", "/dev/net/tun", "/dev/loop-control"].into_iter().find(|d| attempt(d));
+    let list = |json: &str| DeviceList::of(&resources(json).devices).unwrap();
+    let deny = list(r#"{"devices":[{"allow":false,"access":"rwm"}]}"#);
+    let open =
+        list(r#"{"devices":[{"allow":false,"access":"rwm"},{"allow":true,"type":"c","major":10,"access":"rw"}]}"#);
+    let all = list(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#);
+    let mut seen = Vec::new();
+    for rules in [&deny, &open, &deny, &all] {
+        make::filter(&directory, rules).unwrap();
+        seen.push((attempt("/dev/full"), unusual_device.map(&attempt)));
+    }
+    let removed = CgroupHandle::remove_all(std::slice::from_ref(&directory));
+    let unusual = |may| unusual_device.map(|_| may);
+    assert_eq!(seen, [(true, unusual(false)), (true, unusual(true)), (true, unusual(false)), (true, unusual(true))]);
+    removed.unwrap();
+}
+
+/// Containers below one parent that comes and goes with them.
+#[test]
+fn groups_below_one_new_parent_do_not_disturb_each_other() {
+    let host = HostFacts::gather().unwrap();
+    let mut own = Own::read();
+    own.hierarchies.retain(|h| h.controllers == ["pids"] || h.controllers == ["devices"]);
+    if !host.privileged || own.hierarchies.len() != 2 {
+        return;
+    }
+    let top = format!("bulkhead-test-race-{}", std::process::id());
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let (own, host, top) = (&own, &host, &top);
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let path = format!("/{top}/way/{worker}");
+                    let group = plan(&ask(own, &path, None), host).unwrap();
+                    let handle = CgroupHandle::create(&group).unwrap_or_else(|e| panic!("{worker} {round}: {e:?}"));
+                    assert!(handle.directories().iter().all(|d| d.is_dir()));
+                }
+            });
+        }
+    });
+    // One that was made by another than the last in it stays, but nobody's own. Without force: what is not empty fails.
+    for hierarchy in &own.hierarchies {
+        for directory in [hierarchy.mount.join(&top).join("way"), hierarchy.mount.join(&top)] {
+            assert!(!directory.exists() || std::fs::remove_dir(&directory).is_ok(), "{}", directory.display());
+        }
+    }
+}
+
+#[test]
+fn word_of_memory_that_ran_out_comes_once() {
+    let folder = Folder::new("oom");
+    folder.put("memory.events", "low 0\noom 0\noom_kill 2\n");
+    folder.put("cgroup.events", "populated 1\nfrozen 0\n");
+    let mut watch = watch_oom(std::slice::from_ref(&folder.0)).unwrap();
+    assert!(!watch.killed(), "what was before is no news");
+    folder.put("memory.events", "low 9\noom 0\noom_kill 2\n");
+    assert!(!watch.killed() && !watch.over());
+    folder.put("memory.events", "low 9\noom 1\noom_kill 3\n");
+    let ready = |watch: &OomWatch| {
+        let mut fds = [rustix::event::PollFd::new(watch, rustix::event::PollFlags::IN)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut fds, Some(&now)).unwrap() == 1
+    };
+    assert!(ready(&watch) && watch.killed() && !ready(&watch) && !watch.killed());
+    folder.put("cgroup.events", "populated 0\nfrozen 0\n");
+    assert!(ready(&watch) && watch.over());
+    assert!(watch_oom(&[folder.0.join("none")]).is_err());
 }
