@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use bulkhead_sandbox::cgroup;
-use serde_json::{Value, json};
+use bulkhead_sandbox::cgroup::oci;
+use serde_json::Value;
 
 use super::error::RuncError;
 
@@ -37,34 +37,13 @@ fn read(path: &Path) -> Result<Option<String>, RuncError> {
 /// Host pids of all processes in the group and below it, in rising order; none where it is gone.
 #[must_use]
 pub fn members(directories: &[PathBuf]) -> Vec<i32> {
-    cgroup::members(directories).unwrap_or_default()
-}
-
-/// How often the kernel killed a process of the group because memory ran out.
-#[must_use]
-pub fn oom_kills(directories: &[PathBuf]) -> u64 {
-    cgroup::refusals(directories).oom_kills
+    oci::processes(directories)
 }
 
 /// The `data` of an event of the type `stats`.
 #[must_use]
 pub fn stats(directories: &[PathBuf]) -> Value {
-    let figures = cgroup::figures(directories);
-    let usage = figures.usage;
-    let some = |value: Option<u64>| value.unwrap_or(0);
-    json!({
-        "cpu": {"usage": {"total": some(usage.cpu_nanoseconds)}},
-        "memory": {"usage": {
-            "limit": some(usage.memory_limit),
-            "usage": some(usage.memory),
-            "max": some(usage.memory_peak),
-        }},
-        "pids": {"current": some(usage.pids)},
-        "blkio": {"ioServiceBytesRecursive": [
-            {"op": "Read", "value": some(figures.block_read)},
-            {"op": "Write", "value": some(figures.block_written)},
-        ]},
-    })
+    oci::stats(directories)
 }
 
 #[cfg(test)]

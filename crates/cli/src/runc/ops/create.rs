@@ -19,7 +19,7 @@ use super::{SOCKET, console, facts, pid_file, protect, streams};
 use crate::runc::args::{CreateArgs, Global};
 use crate::runc::error::{During, RuncError};
 use crate::runc::show::state::State;
-use crate::runc::state::{Lock, Place, Record, Status, Use};
+use crate::runc::state::{Lock, Place, Record, ScopeName, Status, Use};
 
 /// A container that is made and not yet let go of: dropped, nothing of it is left.
 pub(super) struct Made {
@@ -111,6 +111,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
         path: &linux.cgroups_path,
         resources: linux.resources.as_ref(),
         systemd: global.systemd_cgroup,
+        annotations: &made.config.annotations,
         rootless,
         own: &own,
     };
@@ -140,6 +141,8 @@ fn describe(made: &mut Made, global: &Global, args: &CreateArgs, plan: &SandboxP
     record.annotations.clone_from(&config.annotations);
     record.oci_version.clone_from(&config.oci_version);
     record.systemd = global.systemd_cgroup;
+    let unit = plan.cgroup.bundle().and_then(|group| group.unit.as_ref());
+    record.unit = unit.map(|u| ScopeName { name: u.name.clone(), user: u.user, unified: u.unified });
     record.rootless = rootless;
     record.grants.clone_from(&plan.grants);
     let waits = |s: &Step| *s == Step::Bundle(OciStep::AwaitStart);

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use bulkhead_sandbox::cgroup::{CgroupHandle, oci as cgroup};
 
+use bulkhead_sandbox::systemd::{self, Bus};
+
 use super::hooks::{self, Moment};
 use super::kill;
 use crate::runc::args::{DeleteArgs, Global};
@@ -55,6 +57,9 @@ pub(super) fn remove(global: &Global, place: &Place, record: &Record) -> Result<
         cgroup::freeze(&record.cgroups, false).during("let the container go on, to its end")?;
     }
     gone(record)?;
+    if let Some(unit) = &record.unit {
+        Bus::open(unit.user).and_then(|mut bus| systemd::stop(&mut bus, &unit.name)).during("remove the unit")?;
+    }
     CgroupHandle::remove_all(&record.cgroups).during("remove the control group")?;
     let config = place.read_config();
     let state = State::new(record, Status::Stopped).to_json()?;

@@ -1,6 +1,7 @@
 //! `pause`, `resume` and `update`: the control group of a container that runs.
 
 use bulkhead_sandbox::cgroup::oci as cgroup;
+use bulkhead_sandbox::systemd::{self, Bus};
 
 use super::facts;
 use crate::runc::args::{Global, UpdateArgs};
@@ -50,6 +51,11 @@ pub fn update(global: &Global, args: UpdateArgs) -> Result<u8, RuncError> {
     let record = Record::read(&place)?;
     if !Status::of(&record, group::frozen)?.is_alive() {
         return Err(RuncError::new("container not running"));
+    }
+    if let Some(unit) = &record.unit {
+        let told =
+            Bus::open(unit.user).and_then(|mut bus| systemd::set(&mut bus, &unit.name, &resources, unit.unified));
+        told.during("tell systemd of the limits")?;
     }
     cgroup::change(&record.cgroups, &resources, &facts()?).during("update the limits")?;
     Ok(0)

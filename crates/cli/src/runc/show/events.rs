@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use bulkhead_sandbox::cgroup::oci::{self, OomWatch};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -40,16 +42,14 @@ pub fn execute(global: &Global, id: &str, stats: bool, interval: u64) -> Result<
     }
     let interval = Duration::from_nanos(interval);
     let mut next = Instant::now().checked_add(interval);
-    let mut kills = group::oom_kills(&record.cgroups);
+    // A host that does not account memory kills none for it.
+    let mut memory = oci::watch_oom(&record.cgroups).ok();
     loop {
-        let now = Instant::now();
-        let wait = next.map_or(TICK, |next| next.saturating_duration_since(now).min(TICK));
-        std::thread::sleep(wait);
-        let killed = group::oom_kills(&record.cgroups);
-        for _ in kills..killed {
+        let wait = next.map_or(TICK, |next| next.saturating_duration_since(Instant::now()).min(TICK));
+        wait_for(memory.as_ref(), wait);
+        if memory.as_mut().is_some_and(OomWatch::killed) {
             compact(&Event { kind: "oom", id, data: None })?;
         }
-        kills = kills.max(killed);
         if !Status::of(&record, |_| Ok(false))?.is_alive() {
             return Ok(0);
         }
@@ -58,6 +58,15 @@ pub fn execute(global: &Global, id: &str, stats: bool, interval: u64) -> Result<
             next = Instant::now().checked_add(interval);
         }
     }
+}
+
+/// Until memory ran out, or the time is over.
+fn wait_for(memory: Option<&OomWatch>, time: Duration) {
+    let timeout =
+        Timespec { tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(time.subsec_nanos()) };
+    let mut polled: Vec<PollFd<'_>> = memory.iter().map(|m| PollFd::new(*m, PollFlags::IN)).collect();
+    // Woken early, it looks early.
+    poll(&mut polled, Some(&timeout)).map(drop).unwrap_or_default();
 }
 
 fn figures(record: &Record) -> Result<(), RuncError> {

@@ -47,6 +47,8 @@ pub struct Record {
     pub oci_version: String,
     /// systemd made its control group.
     pub systemd: bool,
+    /// The unit that it made for it.
+    pub unit: Option<ScopeName>,
     /// Control groups that could not be used were forgiven.
     pub rootless: bool,
     /// What is loosened of our defaults.
@@ -55,6 +57,17 @@ pub struct Record {
     pub first_step: usize,
     /// Its program was started.
     pub started: bool,
+}
+
+/// A unit of systemd.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScopeName {
+    /// `prefix-name.scope`.
+    pub name: String,
+    /// The user's manager made it.
+    pub user: bool,
+    /// Its group is in the unified hierarchy.
+    pub unified: bool,
 }
 
 /// What every form of a record has.
