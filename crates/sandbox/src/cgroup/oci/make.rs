@@ -24,7 +24,11 @@ pub(in crate::cgroup) struct Made {
 impl Made {
     /// They stay.
     pub(in crate::cgroup) fn keep(&mut self) {
-        *self = Self::default();
+        // Not by putting another in its place: the one that is dropped then would remove them.
+        let Self { way, group, found } = self;
+        for all in [way, group, found] {
+            all.clear();
+        }
     }
 }
 
