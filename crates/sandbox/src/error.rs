@@ -21,7 +21,7 @@ pub enum Kind {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The plan breaks an invariant.
-    #[error("the plan was refused before anything was done: {0}")]
+    #[error("the plan was refused before anything was done")]
     Refused(#[from] Violation),
     /// Control groups.
     #[error(transparent)]

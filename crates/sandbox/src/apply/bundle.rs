@@ -125,7 +125,12 @@ fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, 
         }),
         Source::New { filesystem, source, options, keep_mode, copy_up } => {
             let root = state.root()?;
-            let place = root.directory(target, 0o755)?;
+            let place = match root.directory(target, 0o755) {
+                Ok(place) => place,
+                // A link that leads nowhere is a link all the same.
+                Err(Errno::NOENT) => return Err(Errno::LOOP),
+                Err(e) => return Err(e),
+            };
             mounts::refuse_link_target(root, target, &place)?;
             refuse_proc(target, place.as_fd(), filesystem.c() == c"proc")?;
             let words = source.iter().map(|s| (c"source", Some(s.c())));

@@ -27,6 +27,7 @@ pub use self::exec::{Entered, plan_exec};
 pub use self::filter::{Filter, filter};
 use self::namespaces::Namespaces;
 pub use self::namespaces::{Enter, KINDS};
+pub use self::process::unknown_capabilities;
 pub use self::start::{Rest, start};
 use self::step::OciStep;
 use crate::cgroup::CgroupPlan;

@@ -25,12 +25,20 @@ impl CapSets {
     pub(super) fn of(wanted: Option<&Capabilities>) -> Result<Self, PlanError> {
         let Some(wanted) = wanted else { return Ok(Self::default()) };
         let sets = Self {
-            bounding: set("bounding", &wanted.bounding)?,
-            effective: set("effective", &wanted.effective)?,
-            permitted: set("permitted", &wanted.permitted)?,
-            inheritable: set("inheritable", &wanted.inheritable)?,
-            ambient: set("ambient", &wanted.ambient)?,
+            bounding: set(&wanted.bounding),
+            effective: set(&wanted.effective),
+            permitted: set(&wanted.permitted),
+            inheritable: set(&wanted.inheritable),
+            ambient: set(&wanted.ambient),
         };
+        let beyond = sets.permitted.with(sets.inheritable).without(sets.bounding);
+        if !beyond.is_empty() {
+            return Err(PlanError::invalid(
+                "process.capabilities.bounding",
+                beyond.names().join(", "),
+                "what is permitted or inheritable must be in it",
+            ));
+        }
         let extra = sets.effective.without(sets.permitted);
         if !extra.is_empty() {
             return Err(PlanError::invalid(
@@ -48,15 +56,25 @@ impl CapSets {
     }
 }
 
-/// The kernel has more capabilities than this program knows only when it is newer; the config may name those too.
-fn set(name: &str, words: &[String]) -> Result<Caps, PlanError> {
-    words.iter().try_fold(Caps::EMPTY, |all, word| {
-        let known = Caps::named(word).filter(|_| word.starts_with("CAP_"));
-        let field = format!("process.capabilities.{name}");
-        known
-            .map(|cap| all.with(cap))
-            .ok_or_else(|| PlanError::invalid(&field, word, "a name like CAP_CHOWN is needed"))
-    })
+/// What no kernel knows is nothing to give: the specification wants a warning, see [`unknown_capabilities`].
+fn set(words: &[String]) -> Caps {
+    words.iter().filter_map(|word| capability(word)).fold(Caps::EMPTY, Caps::with)
+}
+
+fn capability(word: &str) -> Option<Caps> {
+    Caps::named(word).filter(|_| word.starts_with("CAP_"))
+}
+
+/// Names in the sets of a process that are no capability.
+#[must_use]
+pub fn unknown_capabilities(process: &Process) -> Vec<&str> {
+    let Some(c) = &process.capabilities else { return Vec::new() };
+    let all = [&c.bounding, &c.effective, &c.permitted, &c.inheritable, &c.ambient];
+    let mut names: Vec<&str> =
+        all.into_iter().flatten().filter(|word| capability(word).is_none()).map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Fields that no Linux runtime carries out.
@@ -221,9 +239,20 @@ pub(super) fn what(process: &Process) -> Result<Program, PlanError> {
     }
     let mut process_of_ours = crate::spec::Process::empty();
     process_of_ours.args.clone_from(&process.args);
-    process_of_ours.env.clone_from(&process.env);
+    process_of_ours.env = last_of_each(&process.env);
     process_of_ours.identity.groups.clone_from(&process.user.additional_gids);
     program(&process_of_ours)
+}
+
+/// A name that is there twice has its last value: programs would see whichever they look for first.
+fn last_of_each(env: &[String]) -> Vec<String> {
+    let name = |entry: &String| entry.split('=').next().unwrap_or_default().to_owned();
+    let mut last = std::collections::HashMap::with_capacity(env.len());
+    for (index, entry) in env.iter().enumerate() {
+        last.insert(name(entry), index);
+    }
+    let kept = env.iter().enumerate().filter(|(index, entry)| last.get(&name(entry)) == Some(index));
+    kept.map(|(_, entry)| entry.clone()).collect()
 }
 
 /// The working directory, as it is entered.
@@ -234,16 +263,11 @@ pub(super) fn workdir(process: &Process) -> Result<crate::spec::Text, PlanError>
     path_text("process.cwd", &super::mounts::clean(&process.cwd))
 }
 
-/// CPUs of a process that joins.
-pub(super) fn affinity(process: &Process, steps: &mut Vec<Step>) -> Result<(), PlanError> {
-    let Some(wanted) = &process.exec_cpu_affinity else { return Ok(()) };
-    for (field, list) in
-        [("process.execCPUAffinity.initial", &wanted.initial), ("process.execCPUAffinity.final", &wanted.last)]
-    {
-        let cpus = sets::bits(field, list)?;
-        if !cpus.is_empty() {
-            steps.push(OciStep::Affinity { cpus }.into());
-        }
+/// CPUs of a process that joins; an empty list leaves them.
+pub(super) fn affinity(field: &str, list: &str, steps: &mut Vec<Step>) -> Result<(), PlanError> {
+    let cpus = sets::bits(field, list)?;
+    if !cpus.is_empty() {
+        steps.push(OciStep::Affinity { cpus }.into());
     }
     Ok(())
 }

@@ -214,13 +214,13 @@ impl OciStep {
             | Self::DetachedProc
             | Self::Cover { .. }
             | Self::Seal { .. }
-            | Self::RootPropagation { .. }
             | Self::MoveRoot => Phase::Rootfs,
-            Self::Personality { .. }
+            Self::Affinity { .. } => Phase::Namespace,
+            Self::RootPropagation { .. }
+            | Self::Personality { .. }
             | Self::Schedule { .. }
             | Self::IoPriority { .. }
             | Self::MemoryPolicy { .. }
-            | Self::Affinity { .. }
             | Self::FindProgram => Phase::Process,
             Self::AwaitStart | Self::CapSets { .. } | Self::Filter { .. } => Phase::Identity,
         }

@@ -87,6 +87,9 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     let (mut config, bytes) = read(&args.bundle)?;
     streams::pass_listeners(config.process.as_mut());
     hooks::check(&config)?;
+    if let Some(process) = &config.process {
+        streams::warn_of_capabilities(global, process);
+    }
     let terminal = config.process.as_ref().is_some_and(|p| p.terminal);
     console::check(terminal, detached, args.console_socket.as_deref())?;
     let facts = facts()?;

@@ -35,6 +35,7 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     }
     let config = place.read_config()?;
     let process = wanted(&config, &args)?;
+    streams::warn_of_capabilities(global, &process);
     console::check(process.terminal, args.detach, args.console_socket.as_deref())?;
     let facts = facts()?;
     protect::before(&facts, record.namespaces & bulkhead_sys::clone::NEWUSER != 0)?;

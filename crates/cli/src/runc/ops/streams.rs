@@ -5,8 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use bulkhead_sandbox::StartError;
 use bulkhead_sandbox::Stdio;
 use bulkhead_sandbox::oci::config::Process;
+use bulkhead_sandbox::oci::unknown_capabilities;
 use bulkhead_sys::Errno;
 
+use crate::runc::args::Global;
 use crate::runc::error::{During, RuncError};
 
 /// The caller's own standard streams, or a terminal to be made.
@@ -52,6 +54,13 @@ pub(super) fn pass_listeners(process: Option<&mut Process>) {
     }
 }
 
+/// The specification: a capability that nobody knows is told of and left out.
+pub(super) fn warn_of_capabilities(global: &Global, process: &Process) {
+    for name in unknown_capabilities(process) {
+        global.log.warn(&format!("process.capabilities: {name:?} is no capability, and nobody gets it"));
+    }
+}
+
 /// Callers look for these words to tell a missing program from a broken runtime: Docker makes exit codes 127 and 126 of
 /// them.
 pub(super) fn program_error(error: &StartError) -> RuncError {
@@ -63,6 +72,11 @@ pub(super) fn program_error(error: &StartError) -> RuncError {
         },
         _ => None,
     };
+    if let StartError::Step { description, source: Errno::LOOP, .. } = error
+        && ["\"/proc\"", "\"/sys\"", "\"/dev\""].iter().any(|place| description.ends_with(place))
+    {
+        return RuncError::new(format!("{description}: it must be mounted on ordinary directory, and a link is there"));
+    }
     match words {
         Some(words) => RuncError::new(format!("exec: {words}")),
         None => {
