@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY};
 use bulkhead_sys::proc::Proc;
 use bulkhead_sys::root::Root;
-use bulkhead_sys::{Errno, Result, caps, clone, mount, seccomp, tune};
+use bulkhead_sys::{Errno, Result, caps, clone, fd, mount, seccomp, tune};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
+use super::home::Home;
 use super::{FAILED, State, copy_up, mounts, wait_for};
 use crate::arm::Armed;
 use crate::oci::step::{Attributes, NodeKind, OciStep, Source};
@@ -56,6 +57,10 @@ pub(super) fn apply(step: &OciStep, armed: &Armed<'_>, state: &mut State, channe
         OciStep::IoPriority { class, level } => tune::io_priority(*class, *level),
         OciStep::MemoryPolicy { mode, nodes } => tune::memory_policy(*mode, nodes),
         OciStep::Affinity { cpus } => tune::affinity(cpus),
+        OciStep::Home { uid } => {
+            state.home = Some(Home::of(state.root()?, *uid));
+            Ok(())
+        }
         OciStep::FindProgram => find_program(armed, state),
         OciStep::AwaitStart => await_start(armed, state),
         OciStep::CapSets { effective, permitted, inheritable, ambient } => {
@@ -324,6 +329,9 @@ fn is_dir_at(at: BorrowedFd<'_>, path: &CStr) -> Result<bool> {
 /// killed at any moment.
 fn await_start(armed: &Armed<'_>, state: &mut State) -> Result<()> {
     let listener = armed.listener.as_ref().ok_or(Errno::BADF)?;
+    let workdir = state.workdir.as_ref().ok_or(Errno::BADF)?;
+    // Nothing of the host is held open for as long as that may take (CVE-2024-21626).
+    fd::close_from_but(3 + armed.preserve, [listener.as_fd(), workdir.as_fd()])?;
     loop {
         let socket = match rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC) {
             Ok(socket) => socket,

@@ -49,6 +49,7 @@ pub fn plan_exec(
     let members: Vec<_> = entered.target.cgroups.iter().map(|d| member_file(d)).collect();
     let mut steps = Vec::new();
     let affinity = wanted.exec_cpu_affinity.clone().unwrap_or_default();
+    steps.push(process::all_cpus());
     process::affinity("process.execCPUAffinity.initial", &affinity.initial, &mut steps)?;
     if !members.is_empty() {
         steps.push(Step::JoinCgroups { count: members.len() });

@@ -31,12 +31,12 @@ impl CapSets {
             inheritable: set(&wanted.inheritable),
             ambient: set(&wanted.ambient),
         };
-        let beyond = sets.permitted.with(sets.inheritable).without(sets.bounding);
+        let beyond = sets.inheritable.without(sets.bounding);
         if !beyond.is_empty() {
             return Err(PlanError::invalid(
-                "process.capabilities.bounding",
+                "process.capabilities.inheritable",
                 beyond.names().join(", "),
-                "what is permitted or inheritable must be in it",
+                "what is inheritable must be in the bounding set (operation not permitted)",
             ));
         }
         let extra = sets.effective.without(sets.permitted);
@@ -63,6 +63,13 @@ fn set(words: &[String]) -> Caps {
 
 fn capability(word: &str) -> Option<Caps> {
     Caps::named(word).filter(|_| word.starts_with("CAP_"))
+}
+
+/// Ambient capabilities of a process that the kernel takes from nobody: they are not permitted, or not inheritable.
+#[must_use]
+pub fn idle_ambient(process: &Process) -> Vec<&'static str> {
+    let sets = CapSets::of(process.capabilities.as_ref()).unwrap_or_default();
+    sets.ambient.without(Caps(sets.permitted.0 & sets.inheritable.0)).names()
 }
 
 /// Names in the sets of a process that are no capability.
@@ -113,6 +120,9 @@ pub(super) fn early(
     }
     steps.push(Step::Umask { mask: umask });
     tune::steps(process, steps)?;
+    if !process.env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
+        steps.push(OciStep::Home { uid: user.uid }.into());
+    }
     labels(process, facts, steps)
 }
 
@@ -239,9 +249,16 @@ pub(super) fn what(process: &Process) -> Result<Program, PlanError> {
     }
     let mut process_of_ours = crate::spec::Process::empty();
     process_of_ours.args.clone_from(&process.args);
+    if let (Some(path), Some(first)) = (&process.program, process_of_ours.args.first_mut()) {
+        first.clone_from(path);
+    }
     process_of_ours.env = last_of_each(&process.env);
     process_of_ours.identity.groups.clone_from(&process.user.additional_gids);
-    program(&process_of_ours)
+    let mut program = program(&process_of_ours)?;
+    if let (Some(first), Some(name)) = (program.args.first_mut(), process.args.first()) {
+        *first = text("process.args", name)?;
+    }
+    Ok(program)
 }
 
 /// A name that is there twice has its last value: programs would see whichever they look for first.
@@ -251,7 +268,10 @@ fn last_of_each(env: &[String]) -> Vec<String> {
     for (index, entry) in env.iter().enumerate() {
         last.insert(name(entry), index);
     }
-    let kept = env.iter().enumerate().filter(|(index, entry)| last.get(&name(entry)) == Some(index));
+    let kept = env.iter().enumerate().filter(|(index, entry)| {
+        // An empty one is as good as none, and a directory is found instead.
+        last.get(&name(entry)) == Some(index) && *entry != "HOME="
+    });
     kept.map(|(_, entry)| entry.clone()).collect()
 }
 
@@ -261,6 +281,11 @@ pub(super) fn workdir(process: &Process) -> Result<crate::spec::Text, PlanError>
         return Err(PlanError::invalid("process.cwd", &process.cwd, "an absolute path is needed"));
     }
     path_text("process.cwd", &super::mounts::clean(&process.cwd))
+}
+
+/// Every CPU: what the caller may run on says nothing about the container, whose group decides.
+pub(super) fn all_cpus() -> Step {
+    OciStep::Affinity { cpus: vec![u64::MAX; 128] }.into()
 }
 
 /// CPUs of a process that joins; an empty list leaves them.

@@ -121,13 +121,13 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     let ask = Ask {
         id: &args.id,
         bundle: &args.bundle,
-        cgroup: cgroup::plan(&ask, &facts).during("plan the control group")?,
+        cgroup: cgroup::plan(&ask, &facts).during("invalid configuration")?,
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve,
         detached: true,
     };
-    let plan = plan(&made.config, &ask, &facts).during("invalid config")?;
+    let plan = plan(&made.config, &ask, &facts).during("invalid configuration")?;
     describe(&mut made, global, args, &plan, rootless);
     made.place.write_config(&bytes)?;
     carry_out(&mut made, args, &plan, &facts)?;
@@ -155,6 +155,7 @@ fn describe(made: &mut Made, global: &Global, args: &CreateArgs, plan: &SandboxP
 fn carry_out(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan, facts: &HostFacts) -> Result<(), RuncError> {
     let process = made.config.process.clone().unwrap_or_default();
     let stdio = streams::own(process.terminal)?;
+    let first = process.args.first().map_or("", String::as_str);
     let listener = listen(&made.place)?;
     if facts.privileged {
         // Processes of the container must not look into this one, nor into the child before it is theirs.
@@ -168,7 +169,7 @@ fn carry_out(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan, facts: &Hos
         hooks::creating(config, bundle, &state, pid, bits).map_err(|e| e.to_string())
     };
     let extras = Extras { listener: Some(listener), hooks: Some(&mut run_hooks) };
-    let mut prepared = prepare_bundle(plan, stdio, extras).map_err(|e| streams::program_error(&e))?;
+    let mut prepared = prepare_bundle(plan, stdio, extras).map_err(|e| streams::program_error(&e, first))?;
     made.terminal = prepared.take_terminal();
     let pid = prepared.pid();
     made.record.pid = Some(pid);

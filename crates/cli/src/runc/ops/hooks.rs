@@ -116,7 +116,8 @@ pub(super) fn in_container(
         let what = || format!("hook startContainer[{index}] {:?}", hook.path);
         let mut process = config.process.clone().unwrap_or_default();
         process.terminal = false;
-        process.args = std::iter::once(hook.path.clone()).chain(hook.args.iter().skip(1).cloned()).collect();
+        process.args = if hook.args.is_empty() { vec![hook.path.clone()] } else { hook.args.clone() };
+        process.program = Some(hook.path.clone());
         if !hook.env.is_empty() {
             process.env.clone_from(&hook.env);
         }
@@ -193,5 +194,5 @@ fn judge(moment: Moment, index: usize, hook: &Hook, code: i32, said: &std::os::f
         code => format!("ended with code {code}"),
     };
     let said = if text.is_empty() { String::new() } else { format!(": {text}") };
-    Err(RuncError::new(format!("hook {}[{index}] {:?} {how}{said}", moment.word(), hook.path)))
+    Err(RuncError::new(format!("error running {} hook #{index}: {:?} {how}{said}", moment.word(), hook.path)))
 }
