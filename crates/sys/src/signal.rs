@@ -59,6 +59,40 @@ pub fn reset_all() -> Result<()> {
         .map(drop)
 }
 
+extern "C" fn end(number: libc::c_int) {
+    // SAFETY: `_exit` takes one integer, may be called from a handler and does not return.
+    unsafe { libc::_exit(128 + number) }
+}
+
+/// Has every signal that usually ends a process end this one, also where it is the first of its pid namespace
+/// (`pid_namespaces(7)`), until the next `execve`. Child-safe.
+///
+/// # Errors
+/// What the kernel says.
+pub fn end_on_all() -> Result<()> {
+    const HARMLESS: [libc::c_int; 10] = [
+        libc::SIGKILL,
+        libc::SIGSTOP,
+        libc::SIGCHLD,
+        libc::SIGCONT,
+        libc::SIGURG,
+        libc::SIGWINCH,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGPIPE,
+    ];
+    for number in (1..=31).filter(|n| !HARMLESS.contains(n)) {
+        let handler: extern "C" fn(libc::c_int) = end;
+        // SAFETY: `sigaction` is plain data; all-zero is a valid value of it.
+        let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
+        action.sa_sigaction = handler as libc::sighandler_t;
+        // SAFETY: the handler only ends the process; the action is alive during the call.
+        check(libc::c_long::from(unsafe { libc::sigaction(number, &raw const action, core::ptr::null_mut()) }))?;
+    }
+    Ok(())
+}
+
 /// Makes `command` start with every signal at its default and none blocked, whatever this process blocks.
 pub fn reset_in_child(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;

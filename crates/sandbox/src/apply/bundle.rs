@@ -3,10 +3,10 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY};
+use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 use bulkhead_sys::proc::Proc;
 use bulkhead_sys::root::Root;
-use bulkhead_sys::{Errno, Result, caps, clone, fd, mount, seccomp, tune};
+use bulkhead_sys::{Errno, Result, caps, clone, fd, mount, seccomp, signal, tune};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
 use super::home::Home;
@@ -22,7 +22,7 @@ const PROC: i64 = 0x9fa0;
 pub(super) fn apply(step: &OciStep, armed: &Armed<'_>, state: &mut State, channel: &Channel) -> Result<()> {
     match step {
         OciStep::SlaveMounts => mount::make_all_slave(),
-        OciStep::BundleRoot { from } => bundle_root(armed, state, from),
+        OciStep::BundleRoot { from, propagation } => bundle_root(armed, state, from, *propagation),
         OciStep::Hooks => hooks(channel),
         OciStep::Attach { source, target, attributes } => attach(armed, state, source, target.c(), *attributes),
         OciStep::Node { path, kind, major, minor, mode, uid, gid } => {
@@ -41,7 +41,17 @@ pub(super) fn apply(step: &OciStep, armed: &Armed<'_>, state: &mut State, channe
             let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
             mount::change(root.as_fd(), 0, 0, *propagation, *below)
         }
-        OciStep::MoveRoot => mount::move_over_root(state.root()?.as_fd()),
+        OciStep::MoveRoot => {
+            // Whole ones of the host below would let the container mount its own whole (`mount_too_revealing` of the
+            // kernel).
+            for kernel in [c"/proc", c"/sys"] {
+                match rustix::mount::unmount(kernel, rustix::mount::UnmountFlags::DETACH) {
+                    Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            mount::move_over_root(state.root()?.as_fd())
+        }
         OciStep::Personality { domain } => tune::personality(*domain),
         OciStep::Schedule { policy, flags, nice, priority, deadline: [runtime, deadline, period] } => {
             tune::schedule(tune::SchedAttr {
@@ -78,7 +88,7 @@ pub(super) fn apply(step: &OciStep, armed: &Armed<'_>, state: &mut State, channe
 }
 
 /// On itself, so that who knows the bundle finds in this mount namespace what the container will see.
-fn bundle_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom) -> Result<()> {
+fn bundle_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom, propagation: u64) -> Result<()> {
     let (tree, place) = match from {
         TreeFrom::Path(place) => (mounts::open_tree(place)?, open(place.path.c())?),
         TreeFrom::Sent(index) => {
@@ -90,8 +100,7 @@ fn bundle_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom) -> Result<
     if !FileType::from_raw_mode(rustix::fs::fstat(&tree)?.st_mode).is_dir() {
         return Err(Errno::NOTDIR);
     }
-    // `pivot_root(2)` takes no shared one.
-    mount::change(tree.as_fd(), 0, 0, PRIVATE, false)?;
+    mount::change(tree.as_fd(), 0, 0, propagation, false)?;
     mount::attach(tree.as_fd(), place.as_fd())?;
     state.root = Some(Root::new(tree));
     Ok(())
@@ -130,10 +139,11 @@ fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, 
         }),
         Source::New { filesystem, source, options, keep_mode, copy_up } => {
             let root = state.root()?;
+            let there = root.handle(target).is_ok();
             let place = match root.directory(target, 0o755) {
                 Ok(place) => place,
-                // A link that leads nowhere is a link all the same.
-                Err(Errno::NOENT) => return Err(Errno::LOOP),
+                // A link that leads nowhere, or to a file, is a link all the same.
+                Err(Errno::NOENT | Errno::NOTDIR) => return Err(Errno::LOOP),
                 Err(e) => return Err(e),
             };
             mounts::refuse_link_target(root, target, &place)?;
@@ -143,7 +153,7 @@ fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, 
             // What is to be read-only is filled first.
             let late = if *copy_up || *keep_mode { a.set & RDONLY } else { 0 };
             let made = mount::new_filesystem(filesystem.c(), words, a.set & !late)?;
-            if *keep_mode {
+            if *keep_mode && there {
                 let mode = rustix::fs::fstat(&place)?.st_mode & 0o7777;
                 rustix::fs::chmodat(&made, c".", Mode::from_raw_mode(mode), AtFlags::empty())?;
             }
@@ -163,7 +173,14 @@ fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, 
 }
 
 fn change(mount: BorrowedFd<'_>, a: Attributes) -> Result<()> {
-    if a.set | a.clear | a.propagation != 0 {
+    if a.clear_if_free != 0 {
+        match mount::change(mount, a.set, a.clear | a.clear_if_free, a.propagation, false) {
+            Ok(()) => {}
+            // One of them is locked, and stays.
+            Err(Errno::PERM) => mount::change(mount, a.set, a.clear, a.propagation, false)?,
+            Err(e) => return Err(e),
+        }
+    } else if a.set | a.clear | a.propagation != 0 {
         mount::change(mount, a.set, a.clear, a.propagation, false)?;
     }
     if a.set_below | a.clear_below | a.propagation_below != 0 {
@@ -331,6 +348,8 @@ fn await_start(armed: &Armed<'_>, state: &mut State) -> Result<()> {
     let listener = armed.listener.as_ref().ok_or(Errno::BADF)?;
     let workdir = state.workdir.as_ref().ok_or(Errno::BADF)?;
     // Nothing of the host is held open for as long as that may take (CVE-2024-21626).
+    // As the first process of a pid namespace it would else sleep through what ends any other.
+    signal::end_on_all()?;
     fd::close_from_but(3 + armed.preserve, [listener.as_fd(), workdir.as_fd()])?;
     loop {
         let socket = match rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC) {

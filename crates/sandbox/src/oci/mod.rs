@@ -64,6 +64,8 @@ struct Builder<'a> {
     namespaces: &'a Namespaces,
     trees: Vec<Tree>,
     steps: Vec<Step>,
+    /// `/dev` becomes read-only at the end.
+    sealed_dev: bool,
 }
 
 /// How a process gets its rights.
@@ -95,7 +97,15 @@ pub fn plan(config: &Config, ask: &Ask<'_>, facts: &HostFacts) -> Result<Sandbox
         filter: filter.as_ref(),
         set_groups: !namespaces.has(clone::NEWUSER) || ids.writer != MapWriter::Single,
     };
-    let mut b = Builder { config, linux: &linux, facts, namespaces: &namespaces, trees: Vec::new(), steps: Vec::new() };
+    let mut b = Builder {
+        config,
+        linux: &linux,
+        facts,
+        namespaces: &namespaces,
+        trees: Vec::new(),
+        steps: Vec::new(),
+        sealed_dev: false,
+    };
     let make = begin(&mut b, &ask.cgroup, &ids)?;
     rootfs(&mut b, ask, process)?;
     if let Some((propagation, below)) = mounts::propagation(&b)? {
@@ -231,6 +241,7 @@ fn rootfs(b: &mut Builder<'_>, ask: &Ask<'_>, process: &config::Process) -> Resu
     if process.terminal {
         b.steps.push(Step::Terminal { console: !mounts::has_foreign_dev(b) });
     }
+    mounts::seal_dev(b)?;
     let labelled = !process.apparmor_profile.is_empty() || !process.selinux_label.is_empty();
     if labelled || !b.linux.sysctl.is_empty() {
         b.steps.push(OciStep::DetachedProc.into());
@@ -243,8 +254,11 @@ fn rootfs(b: &mut Builder<'_>, ask: &Ask<'_>, process: &config::Process) -> Resu
     for path in &b.linux.readonly_paths {
         b.steps.push(OciStep::Seal { target: path_text("linux.readonlyPaths", &mounts::clean(path))? }.into());
     }
-    for path in &b.linux.masked_paths {
-        b.steps.push(OciStep::Cover { target: path_text("linux.maskedPaths", &mounts::clean(path))? }.into());
+    let mut masked: Vec<String> = b.linux.masked_paths.iter().map(|path| mounts::clean(path)).collect();
+    let mut seen = std::collections::HashSet::new();
+    masked.retain(|path| seen.insert(path.clone()));
+    for path in masked {
+        b.steps.push(OciStep::Cover { target: path_text("linux.maskedPaths", &path)? }.into());
     }
     b.steps.push(Step::Workdir { path: process::workdir(process)? });
     if b.config.root.as_ref().is_some_and(|r| r.readonly) {

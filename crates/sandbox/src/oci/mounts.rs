@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY, SHARED};
+use bulkhead_sys::mount::{NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, PRIVATE, RDONLY, SHARED, SLAVE};
 
 use super::config::{IdMapping, Mount};
 use super::options::{self, IdMap, Options};
@@ -30,6 +30,9 @@ const PROC_FILES: [&str; 11] = [
     "/proc/sys/crypto/fips_enabled",
 ];
 
+/// What a bind can take from a mount.
+const RESTRICTIONS: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NODIRATIME | NOSYMFOLLOW;
+
 /// The target without double slashes, `.` and `..`; a relative one is taken from the root.
 pub(super) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
@@ -52,14 +55,14 @@ pub(super) fn root(b: &mut Builder<'_>, ask: &Ask<'_>) -> Result<(), PlanError> 
         return Err(PlanError::invalid("root.path", "", "a directory is needed"));
     }
     let path = ask.bundle.join(&root.path);
-    let shared = propagation(b)?.is_some_and(|(bit, _)| bit == SHARED);
-    b.steps.push(if propagation(b)?.is_some_and(|(bit, _)| bit == bulkhead_sys::mount::PRIVATE) {
+    b.steps.push(if propagation(b)?.is_some_and(|(bit, _)| bit == PRIVATE) {
         Step::PrivateMounts
     } else {
         OciStep::SlaveMounts.into()
     });
-    let from = tree(b, &path, true, shared, None)?;
-    b.steps.push(OciStep::BundleRoot { from }.into());
+    let from = tree(b, &path, true, false, None)?;
+    let slave = propagation(b)?.is_some_and(|(bit, _)| bit == SLAVE);
+    b.steps.push(OciStep::BundleRoot { from, propagation: if slave { SLAVE } else { PRIVATE } }.into());
     Ok(())
 }
 
@@ -152,6 +155,17 @@ fn one(
     options: &Options,
 ) -> Result<(), PlanError> {
     let target = path_text(&format!("{field}.destination"), target)?;
+    let implied = options.id_map.is_some() && mount.uid_mappings.is_empty() && b.linux.uid_mappings.is_empty();
+    if implied && is_bind(mount) && b.namespaces.enters(bulkhead_sys::clone::NEWUSER) && b.facts.privileged {
+        // By the map of the user namespace that is entered, whatever it is.
+        let mut place =
+            TreePath::new(text(field, &ask.bundle.join(&mount.source).to_string_lossy())?, options.recursive, false);
+        place.follow = true;
+        b.trees.push(Tree { place, shift_ids: true, origin: Origin::Host, maps: None });
+        let tree = TreeFrom::Sent(b.trees.len() - 1);
+        b.steps.push(attach(Source::Tree { tree }, target, options.attributes));
+        return Ok(());
+    }
     let maps = maps(b, field, mount, options)?;
     if options.remount && !is_bind(mount) {
         b.steps.push(attach(Source::Existing, target, options.attributes));
@@ -169,7 +183,11 @@ fn one(
         if mount.source.is_empty() {
             return Err(PlanError::invalid(&format!("{field}.source"), "", "a bind needs a path of the host"));
         }
-        let a = options.attributes;
+        let mut a = options.attributes;
+        if (a.set | a.clear) & RESTRICTIONS != 0 {
+            // As `mount --bind -o` with the same words: a restriction of the source that is not named again goes.
+            a.clear_if_free = RESTRICTIONS & !a.set & !a.clear;
+        }
         let peer = a.propagation == SHARED || a.propagation_below == SHARED;
         let tree = tree(b, &source, options.recursive, peer, maps)?;
         b.steps.push(attach(Source::Tree { tree }, target, a));
@@ -180,7 +198,13 @@ fn one(
         return Err(PlanError::invalid(&format!("{field}.uidMappings"), &mount.kind, accepted));
     }
     let source = new(b, field, mount, options)?;
-    b.steps.push(attach(source, target, options.attributes));
+    let mut attributes = options.attributes;
+    if target.show() == "/dev" && attributes.set & RDONLY != 0 {
+        // When its nodes are in it: see `seal_dev`.
+        attributes.set &= !RDONLY;
+        b.sealed_dev = true;
+    }
+    b.steps.push(attach(source, target, attributes));
     Ok(())
 }
 
@@ -262,6 +286,14 @@ pub(super) fn small_memory(target: &Text) -> Result<Step, PlanError> {
         target.clone(),
         Attributes { set: QUIET, ..Attributes::default() },
     ))
+}
+
+/// Makes `/dev` read-only where it was asked for, when all is in it.
+pub(super) fn seal_dev(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    if b.sealed_dev {
+        b.steps.push(seal_memory(path_text("mount target", "/dev")?));
+    }
+    Ok(())
 }
 
 /// Makes what was mounted by [`small_memory`] read-only, when all is in it.

@@ -35,8 +35,11 @@ pub struct Options {
     pub data: Vec<(String, Option<String>)>,
 }
 
+/// Words that ask for what a mount has anyway: the kernel keeps the times of access as they are unless one is named.
+const AS_IT_IS: [&str; 3] = ["atime", "norelatime", "nostrictatime"];
+
 /// Attribute words: (word, bits, set or cleared). Each has a recursive form with `r` before it.
-const ATTRIBUTES: [(&str, u64, bool); 16] = [
+const ATTRIBUTES: [(&str, u64, bool); 15] = [
     ("ro", RDONLY, true),
     ("rw", RDONLY, false),
     ("nosuid", NOSUID, true),
@@ -52,11 +55,7 @@ const ATTRIBUTES: [(&str, u64, bool); 16] = [
     ("noatime", NOATIME, true),
     ("strictatime", STRICTATIME, true),
     ("relatime", 0, true),
-    ("norelatime", 0, true),
 ];
-
-/// What puts the time of access back to the usual.
-const USUAL_ATIME: [&str; 2] = ["atime", "nostrictatime"];
 
 const PROPAGATION: [(&str, u64); 4] =
     [("shared", SHARED), ("slave", SLAVE), ("private", PRIVATE), ("unbindable", UNBINDABLE)];
@@ -75,7 +74,7 @@ pub fn known() -> Vec<String> {
     for (word, _, _) in ATTRIBUTES {
         all.extend([word.to_owned(), format!("r{word}")]);
     }
-    for word in USUAL_ATIME {
+    for word in AS_IT_IS {
         all.extend([word.to_owned(), format!("r{word}")]);
     }
     for (word, _) in PROPAGATION {
@@ -94,15 +93,12 @@ pub(super) fn propagation(word: &str) -> Option<(u64, bool)> {
 }
 
 fn attribute(word: &str) -> Option<(u64, bool)> {
-    if USUAL_ATIME.contains(&word) {
-        return Some((0, true));
-    }
     ATTRIBUTES.iter().find(|(w, _, _)| *w == word).map(|(_, bits, set)| (*bits, *set))
 }
 
 /// The times of access are a number in the bits, not bits of their own.
 fn is_atime(word: &str) -> bool {
-    matches!(word, "noatime" | "strictatime" | "relatime" | "norelatime") || USUAL_ATIME.contains(&word)
+    matches!(word, "noatime" | "strictatime" | "relatime")
 }
 
 fn apply(set: &mut u64, clear: &mut u64, word: &str, (bits, on): (u64, bool)) {
@@ -138,7 +134,8 @@ impl Options {
             "tmpcopyup" => self.copy_up = true,
             "idmap" => self.id_map = Some(IdMap::Top),
             "ridmap" => self.id_map = Some(IdMap::Recursive),
-            _ if QUIET.contains(&word) => {}
+            _ if QUIET.contains(&word) || AS_IT_IS.contains(&word.strip_prefix('r').unwrap_or(word)) => {}
+            _ if AS_IT_IS.contains(&word) => {}
             _ => {
                 if let Some(found) = attribute(word) {
                     apply(&mut a.set, &mut a.clear, word, found);

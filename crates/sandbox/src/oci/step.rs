@@ -38,6 +38,8 @@ pub struct Attributes {
     pub set: u64,
     /// Bits that are cleared.
     pub clear: u64,
+    /// Bits that are cleared where nothing more privileged has locked them.
+    pub clear_if_free: u64,
     /// Bits that are set on it and on all mounts below.
     pub set_below: u64,
     /// Bits that are cleared on it and on all mounts below.
@@ -70,6 +72,8 @@ pub enum OciStep {
     BundleRoot {
         /// Its tree.
         from: TreeFrom,
+        /// Its propagation until it is the root: `pivot_root(2)` takes no shared one.
+        propagation: u64,
     },
     /// Let the parent run the hooks of this moment, and wait.
     Hooks,
@@ -237,7 +241,7 @@ impl std::fmt::Display for OciStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::SlaveMounts => f.write_str("keep mounts from travelling to the host"),
-            Self::BundleRoot { from } => write!(f, "attach {from} as the root"),
+            Self::BundleRoot { from, .. } => write!(f, "attach {from} as the root"),
             Self::Hooks => f.write_str("run hooks"),
             Self::Attach { source, target, .. } => match source {
                 Source::New { filesystem, .. } => write!(f, "mount {filesystem} on {:?}", target.show()),

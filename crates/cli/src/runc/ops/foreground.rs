@@ -24,6 +24,9 @@ pub(super) fn wait(pidfd: OwnedFd, terminal: Option<OwnedFd>) -> Result<u8, Runc
         Some(_) if std::io::stdin().is_terminal() => RawMode::enter(stdin.as_fd()).during("make the terminal raw")?,
         _ => None,
     };
+    if let Some(terminal) = &terminal {
+        leave_line_ends(terminal).during("set the container's terminal")?;
+    }
     resize(terminal.as_ref());
     let mut copy = Copy { terminal, input: true };
     loop {
@@ -59,6 +62,13 @@ pub(super) fn wait(pidfd: OwnedFd, terminal: Option<OwnedFd>) -> Result<u8, Runc
             return Ok(u8::try_from(ended.code()).unwrap_or(255));
         }
     }
+}
+
+/// Our own terminal makes what it needs of a line's end; made twice, files would get what nobody wrote.
+fn leave_line_ends(terminal: &OwnedFd) -> rustix::io::Result<()> {
+    let mut settings = rustix::termios::tcgetattr(terminal)?;
+    settings.output_modes.remove(rustix::termios::OutputModes::ONLCR);
+    rustix::termios::tcsetattr(terminal, rustix::termios::OptionalActions::Now, &settings)
 }
 
 fn pass_on(signals: &SignalFd, pidfd: &OwnedFd, terminal: Option<&OwnedFd>) -> Result<(), RuncError> {

@@ -28,6 +28,12 @@ pub fn kill(global: &Global, args: KillArgs) -> Result<u8, RuncError> {
         thaw_for(&record, status, args.signal)?;
         return Ok(0);
     }
+    let left = record.namespaces & NEWPID == 0 && !group::members(&record.cgroups).is_empty();
+    if !status.is_alive() && left && args.signal == KILL {
+        // The first process is gone, and no end of a pid namespace has taken the others with it.
+        cgroup::kill_all(&record.cgroups, KILL);
+        return Ok(0);
+    }
     if !status.is_alive() {
         return Err(RuncError::new("container not running"));
     }
