@@ -52,6 +52,7 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     let console = args.console_socket.as_deref().map(Socket::open).transpose()?;
     let pidfd_socket = args.pidfd_socket.as_deref().map(Socket::open).transpose()?;
     let pid_file = args.pid_file.as_deref().map(PidFile::open).transpose()?;
+    global.log.hold()?;
     let stdio = streams::own(process.terminal)?;
     if facts.privileged {
         ids::set_dumpable(false).during("forbid being traced")?;

@@ -46,7 +46,8 @@ impl State {
         Self {
             oci_version: record.oci_version.clone(),
             id: record.id.clone(),
-            pid: if status.is_alive() { record.pid.unwrap_or(0) } else { 0 },
+            // Hooks are told of a process while its container is still being made.
+            pid: if status == Status::Stopped { 0 } else { record.pid.unwrap_or(0) },
             status: status.word(),
             bundle: record.bundle.to_string_lossy().into_owned(),
             rootfs: record.rootfs.to_string_lossy().into_owned(),
