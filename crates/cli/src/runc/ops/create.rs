@@ -90,7 +90,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     let terminal = config.process.as_ref().is_some_and(|p| p.terminal);
     console::check(terminal, detached, args.console_socket.as_deref())?;
     let facts = facts()?;
-    protect::before(&facts, config.linux().namespaces.iter().any(|n| n.kind == "user"))?;
+    protect::before(&config.linux())?;
     // Modes are given whole: what the caller has cut from new files must not be cut from the container's.
     rustix::process::umask(rustix::fs::Mode::empty());
     let own = cgroup::Own::read();
@@ -153,7 +153,7 @@ fn carry_out(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan, facts: &Hos
     let process = made.config.process.clone().unwrap_or_default();
     let stdio = streams::own(process.terminal)?;
     let listener = listen(&made.place)?;
-    if facts.privileged {
+    if facts.privileged || facts.nested {
         // Processes of the container must not look into this one, nor into the child before it is theirs.
         ids::set_dumpable(false).during("forbid being traced")?;
     }

@@ -37,7 +37,7 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     let process = wanted(&config, &args)?;
     console::check(process.terminal, args.detach, args.console_socket.as_deref())?;
     let facts = facts()?;
-    protect::before(&facts, record.namespaces & bulkhead_sys::clone::NEWUSER != 0)?;
+    protect::before(&config.linux())?;
     rustix::process::umask(rustix::fs::Mode::empty());
     let pid = record.pid.unwrap_or_default();
     let target = Target {
@@ -54,7 +54,7 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     let pid_file = args.pid_file.as_deref().map(PidFile::open).transpose()?;
     global.log.hold()?;
     let stdio = streams::own(process.terminal)?;
-    if facts.privileged {
+    if facts.privileged || facts.nested {
         ids::set_dumpable(false).during("forbid being traced")?;
     }
     let mut prepared = join(&plan, stdio).map_err(|e| streams::program_error(&e))?;
