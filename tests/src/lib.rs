@@ -9,6 +9,7 @@ pub mod dockerd;
 pub mod fill;
 pub mod kill;
 pub mod life;
+pub mod oci;
 pub mod probe;
 pub mod session;
 

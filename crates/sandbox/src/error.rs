@@ -3,6 +3,7 @@
 use bulkhead_sys::Errno;
 
 use crate::cgroup::CgroupError;
+use crate::oci::step::OciStep;
 use crate::step::Step;
 use crate::verify::Violation;
 
@@ -75,6 +76,7 @@ impl StartError {
             index,
             description: match step {
                 Some(Step::Exec) => format!("start {program:?}"),
+                Some(Step::Bundle(OciStep::FindProgram)) => format!("find the program {program:?}"),
                 Some(step) => step.to_string(),
                 None => "a step that the plan does not have".to_owned(),
             },

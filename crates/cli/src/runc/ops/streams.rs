@@ -55,22 +55,27 @@ pub(super) fn pass_listeners(process: Option<&mut Process>) {
 /// Callers look for these words to tell a missing program from a broken runtime: Docker makes exit codes 127 and 126 of
 /// them.
 pub(super) fn program_error(error: &StartError) -> RuncError {
-    let words = match error {
-        StartError::Step { description, source, .. } => match (description.as_str(), *source) {
-            ("find the program", Errno::NOENT) => Some("executable file not found in $PATH"),
-            ("find the program", Errno::ACCESS) => Some("permission denied"),
+    if let StartError::Step { description, exec, source, .. } = error {
+        let found = description.strip_prefix("find the program ").zip(match *source {
+            Errno::NOENT => Some("executable file not found in $PATH"),
+            Errno::ACCESS => Some("permission denied"),
             _ => None,
-        },
-        _ => None,
-    };
-    match words {
-        Some(words) => RuncError::new(format!("exec: {words}")),
-        None => {
-            let plain = RuncError::chain(error);
-            match error.hint() {
-                Some(hint) => RuncError::new(format!("{plain} ({hint})")),
-                None => plain,
-            }
+        });
+        let begun = description.strip_prefix("start ").filter(|_| *exec).zip(match *source {
+            Errno::NOENT => Some("no such file or directory"),
+            Errno::ACCESS => Some("permission denied"),
+            Errno::NOEXEC => Some("exec format error"),
+            Errno::ISDIR => Some("is a directory"),
+            _ => None,
+        });
+        if let Some((program, words)) = found.or(begun) {
+            let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            return RuncError::new(format!("exec: {program}: {words}{hint}"));
         }
+    }
+    let plain = RuncError::chain(error);
+    match error.hint() {
+        Some(hint) => RuncError::new(format!("{plain} ({hint})")),
+        None => plain,
     }
 }
