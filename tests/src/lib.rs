@@ -4,6 +4,7 @@
 //! own, and its guard fails the test when anything is left behind.
 
 pub mod canary;
+pub mod console;
 pub mod debian;
 pub mod dockerd;
 pub mod fill;

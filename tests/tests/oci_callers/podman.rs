@@ -49,7 +49,7 @@ const LIMITS: &[Line] = &[
 /// An engine with everything of its own. The user's account has no home of its own.
 fn engine(directory: &Path) -> Engine {
     let path = |name: &str| directory.join(name);
-    for name in ["home", "run", "config", "share"] {
+    for name in ["home", "run", "config", "share", "files"] {
         std::fs::create_dir_all(path(name)).unwrap();
         std::fs::set_permissions(path(name), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     }
@@ -65,6 +65,7 @@ fn engine(directory: &Path) -> Engine {
         command: words.into_iter().map(str::to_owned).chain(places).collect(),
         env: vec![
             ("CONTAINERS_CONF", path("containers.conf")),
+            ("TMPDIR", path("files")),
             ("XDG_RUNTIME_DIR", path("run")),
             ("XDG_CONFIG_HOME", path("config")),
             ("XDG_DATA_HOME", path("share")),
@@ -85,7 +86,7 @@ fn has_subordinate_ids() -> bool {
 
 #[test]
 fn podman_calls_it() {
-    let there = Command::new("podman").arg("--version").output().is_ok_and(|o| o.status.success());
+    let there = Command::new("sh").args(["-c", "command -v podman"]).output().is_ok_and(|o| o.status.success());
     if !there || !is_root() && !has_subordinate_ids() {
         skip("podman_calls_it", "the package podman, and subordinate ids of an ordinary user");
         return;
