@@ -3,7 +3,6 @@
 use bulkhead_sys::Errno;
 
 use crate::cgroup::CgroupError;
-use crate::oci::step::OciStep;
 use crate::step::Step;
 use crate::verify::Violation;
 
@@ -22,7 +21,7 @@ pub enum Kind {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The plan breaks an invariant.
-    #[error("the plan was refused before anything was done: {0}")]
+    #[error("the plan was refused before anything was done")]
     Refused(#[from] Violation),
     /// Control groups.
     #[error(transparent)]
@@ -76,7 +75,6 @@ impl StartError {
             index,
             description: match step {
                 Some(Step::Exec) => format!("start {program:?}"),
-                Some(Step::Bundle(OciStep::FindProgram)) => format!("find the program {program:?}"),
                 Some(step) => step.to_string(),
                 None => "a step that the plan does not have".to_owned(),
             },

@@ -160,7 +160,9 @@ fn launch(
     if plan.namespaces & clone::NEWUSER != 0 {
         write_maps(plan, &proc, child.pid)?;
     }
-    set_limits(&plan.limits, child.pid)?;
+    if plan.kind != SandboxKind::Bundle {
+        set_limits(&plan.limits, child.pid)?;
+    }
     set_oom_score(&proc, child.pid, plan.oom_score_adj)?;
     if entry.is_some() {
         let (pid, pidfd) = share::await_birth(&ours, child.pidfd.as_fd())?;
@@ -171,6 +173,10 @@ fn launch(
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
     let terminal = await_ready(&plan.steps, &ours, &mut child, extras.hooks)?;
     cgroup.entered();
+    if plan.kind == SandboxKind::Bundle {
+        // A bundle's mounts may need more descriptors than its program may have.
+        set_limits(&plan.limits, child.pid)?;
+    }
     let program = plan.program.name();
     Ok(Prepared { child, channel: ours, terminal, cgroup, steps: plan.steps.clone(), program })
 }

@@ -1,5 +1,6 @@
 //! Starting a program: `execve(2)` on argument vectors that were prepared before the clone.
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -10,16 +11,30 @@ use crate::{Errno, check};
 pub struct ArgVec {
     /// Owns what `pointers` points to; never changed after construction.
     _strings: Vec<CString>,
-    pointers: Vec<*const libc::c_char>,
+    /// The last but one is a place for one more string.
+    pointers: Vec<Cell<*const libc::c_char>>,
 }
 
 impl ArgVec {
     /// Prepares the vector; allocates, so it is called before a clone.
     #[must_use]
     pub fn new(strings: Vec<CString>) -> Self {
-        let mut pointers: Vec<_> = strings.iter().map(|s| s.as_ptr()).collect();
-        pointers.push(core::ptr::null());
+        let mut pointers: Vec<_> = strings.iter().map(|s| Cell::new(s.as_ptr())).collect();
+        pointers.extend([Cell::new(core::ptr::null()), Cell::new(core::ptr::null())]);
         Self { _strings: strings, pointers }
+    }
+
+    /// Adds one string for the time of `then`. Child-safe.
+    pub fn with<T>(&self, more: Option<&CStr>, then: impl FnOnce() -> T) -> T {
+        let place = self.pointers.len().checked_sub(2).and_then(|at| self.pointers.get(at));
+        if let (Some(place), Some(more)) = (place, more) {
+            place.set(more.as_ptr());
+        }
+        let done = then();
+        if let Some(place) = place {
+            place.set(core::ptr::null());
+        }
+        done
     }
 }
 

@@ -44,6 +44,27 @@ pub fn close_all_but(keep: &[RawFd]) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) }).map(drop)
 }
 
+/// Closes every descriptor from `first` on but these two. Child-safe.
+///
+/// For a process that waits for long and never returns to what owns the others.
+///
+/// # Errors
+/// What the kernel says.
+pub fn close_from_but(first: u32, keep: [BorrowedFd<'_>; 2]) -> Result<()> {
+    let mut numbers = keep.map(|fd| fd.as_raw_fd().unsigned_abs());
+    numbers.sort_unstable();
+    let mut from = first;
+    for number in numbers {
+        if number > from {
+            // SAFETY: takes three integers; the caller uses none of the descriptors between them any more.
+            check(unsafe { libc::syscall(libc::SYS_close_range, from, number - 1, 0) })?;
+        }
+        from = from.max(number + 1);
+    }
+    // SAFETY: as above.
+    check(unsafe { libc::syscall(libc::SYS_close_range, from, libc::c_uint::MAX, 0) }).map(drop)
+}
+
 /// Takes over a descriptor that this process was started with, by its number.
 ///
 /// # Errors

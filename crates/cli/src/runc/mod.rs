@@ -50,6 +50,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
 }
 
 fn execute(global: &Global, command: Command) -> Result<u8, RuncError> {
+    global.log.debug(|| format!("{NAME}: {command:?}"));
     match command {
         Command::Show(text) => Ok(output::raw(text.as_bytes()).map(|()| 0)?),
         Command::Create(args) => ops::create(global, args),

@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, PRIVATE, RDONLY};
 use bulkhead_sys::proc::Proc;
 use bulkhead_sys::root::Root;
-use bulkhead_sys::{Errno, Result, caps, clone, mount, seccomp, tune};
+use bulkhead_sys::{Errno, Result, caps, clone, fd, mount, seccomp, tune};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 
+use super::home::Home;
 use super::{FAILED, State, copy_up, mounts, wait_for};
 use crate::arm::Armed;
 use crate::oci::step::{Attributes, NodeKind, OciStep, Source};
@@ -56,6 +57,10 @@ pub(super) fn apply(step: &OciStep, armed: &Armed<'_>, state: &mut State, channe
         OciStep::IoPriority { class, level } => tune::io_priority(*class, *level),
         OciStep::MemoryPolicy { mode, nodes } => tune::memory_policy(*mode, nodes),
         OciStep::Affinity { cpus } => tune::affinity(cpus),
+        OciStep::Home { uid } => {
+            state.home = Some(Home::of(state.root()?, *uid));
+            Ok(())
+        }
         OciStep::FindProgram => find_program(armed, state),
         OciStep::AwaitStart => await_start(armed, state),
         OciStep::CapSets { effective, permitted, inheritable, ambient } => {
@@ -125,7 +130,12 @@ fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, 
         }),
         Source::New { filesystem, source, options, keep_mode, copy_up } => {
             let root = state.root()?;
-            let place = root.directory(target, 0o755)?;
+            let place = match root.directory(target, 0o755) {
+                Ok(place) => place,
+                // A link that leads nowhere is a link all the same.
+                Err(Errno::NOENT) => return Err(Errno::LOOP),
+                Err(e) => return Err(e),
+            };
             mounts::refuse_link_target(root, target, &place)?;
             refuse_proc(target, place.as_fd(), filesystem.c() == c"proc")?;
             let words = source.iter().map(|s| (c"source", Some(s.c())));
@@ -319,6 +329,9 @@ fn is_dir_at(at: BorrowedFd<'_>, path: &CStr) -> Result<bool> {
 /// killed at any moment.
 fn await_start(armed: &Armed<'_>, state: &mut State) -> Result<()> {
     let listener = armed.listener.as_ref().ok_or(Errno::BADF)?;
+    let workdir = state.workdir.as_ref().ok_or(Errno::BADF)?;
+    // Nothing of the host is held open for as long as that may take (CVE-2024-21626).
+    fd::close_from_but(3 + armed.preserve, [listener.as_fd(), workdir.as_fd()])?;
     loop {
         let socket = match rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC) {
             Ok(socket) => socket,

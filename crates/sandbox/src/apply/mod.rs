@@ -2,6 +2,7 @@
 
 mod bundle;
 mod copy_up;
+mod home;
 mod mounts;
 
 pub(crate) use self::mounts::open_tree;
@@ -33,6 +34,8 @@ struct State {
     slave: Option<OwnedFd>,
     /// An empty directory that is mounted somewhere, to cover others with.
     void: Option<OwnedFd>,
+    /// `HOME=` and the directory of the user, where the environment has none.
+    home: Option<home::Home>,
     /// Whoever starts the container, once he has come.
     starter: Option<Channel>,
 }
@@ -162,7 +165,7 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
         Step::NoNewPrivileges => rustix::thread::set_no_new_privs(true),
         Step::Seccomp => seccomp::load(&armed.filter),
         Step::Bundle(step) => bundle::apply(step, armed, state, channel),
-        Step::Exec => start(armed),
+        Step::Exec => start(armed, state),
     }
 }
 
@@ -304,11 +307,13 @@ fn forbid_mounts(armed: &Armed<'_>) -> Result<()> {
     landlock::restrict_self(ruleset.as_fd())
 }
 
-fn start(armed: &Armed<'_>) -> Result<()> {
+fn start(armed: &Armed<'_>, state: &State) -> Result<()> {
     fd::cloexec_from(3 + armed.preserve)?;
     Err(match &armed.init {
         Some(file) => exec::exec_fd(file.as_fd(), &armed.args, &armed.env),
-        None => exec::exec_first(&armed.candidates, &armed.args, &armed.env),
+        None => armed.env.with(state.home.as_ref().map(home::Home::text), || {
+            exec::exec_first(&armed.candidates, &armed.args, &armed.env)
+        }),
     })
 }
 

@@ -4,7 +4,7 @@ use bulkhead_sys::clone;
 
 use super::config::{Config, Process};
 use super::step::OciStep;
-use super::{Rights, filter, ids, namespaces::Namespaces, process};
+use super::{Rights, filter, ids, namespaces::Namespaces, process, tune};
 use crate::facts::HostFacts;
 use crate::join::{JoinPlan, Target, member_file};
 use crate::plan::{PlanError, oom_score};
@@ -48,10 +48,14 @@ pub fn plan_exec(
     };
     let members: Vec<_> = entered.target.cgroups.iter().map(|d| member_file(d)).collect();
     let mut steps = Vec::new();
-    process::affinity(wanted, &mut steps)?;
+    let affinity = wanted.exec_cpu_affinity.clone().unwrap_or_default();
+    steps.push(process::all_cpus());
+    process::affinity("process.execCPUAffinity.initial", &affinity.initial, &mut steps)?;
     if !members.is_empty() {
-        steps.insert(0, Step::JoinCgroups { count: members.len() });
+        steps.push(Step::JoinCgroups { count: members.len() });
     }
+    // The kernel gives a process the CPUs of the group that it enters.
+    process::affinity("process.execCPUAffinity.final", &affinity.last, &mut steps)?;
     if own_ids {
         steps.push(Step::BecomeRoot { drop_groups: ids.writer != MapWriter::Single });
     }
@@ -62,6 +66,7 @@ pub fn plan_exec(
     }
     steps.push(Step::ExistingWorkdir { path: process::workdir(wanted)? });
     process::early(wanted, facts, &rights, &mut steps)?;
+    tune::container_steps(&linux, &mut steps)?;
     steps.push(OciStep::FindProgram.into());
     steps.push(Step::Ready);
     process::late(wanted, &rights, &mut steps)?;

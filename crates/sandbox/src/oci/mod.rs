@@ -27,6 +27,8 @@ pub use self::exec::{Entered, plan_exec};
 pub use self::filter::{Filter, filter};
 use self::namespaces::Namespaces;
 pub use self::namespaces::{Enter, KINDS};
+pub use self::process::{idle_ambient, unknown_capabilities};
+pub use self::sets::bits;
 pub use self::start::{Rest, start};
 use self::step::OciStep;
 use crate::cgroup::CgroupPlan;
@@ -169,6 +171,7 @@ fn refuse(config: &Config) -> Result<(), PlanError> {
 /// clone.
 fn begin(b: &mut Builder<'_>, cgroup: &CgroupPlan, ids: &IdMaps) -> Result<u64, PlanError> {
     let mut make = b.namespaces.make;
+    b.steps.push(process::all_cpus());
     if let Some(group) = cgroup.bundle().filter(|g| !g.unified) {
         b.steps.push(Step::JoinCgroups { count: group.places.len() });
         if make & clone::NEWCGROUP != 0 {

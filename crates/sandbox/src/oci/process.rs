@@ -25,12 +25,20 @@ impl CapSets {
     pub(super) fn of(wanted: Option<&Capabilities>) -> Result<Self, PlanError> {
         let Some(wanted) = wanted else { return Ok(Self::default()) };
         let sets = Self {
-            bounding: set("bounding", &wanted.bounding)?,
-            effective: set("effective", &wanted.effective)?,
-            permitted: set("permitted", &wanted.permitted)?,
-            inheritable: set("inheritable", &wanted.inheritable)?,
-            ambient: set("ambient", &wanted.ambient)?,
+            bounding: set(&wanted.bounding),
+            effective: set(&wanted.effective),
+            permitted: set(&wanted.permitted),
+            inheritable: set(&wanted.inheritable),
+            ambient: set(&wanted.ambient),
         };
+        let beyond = sets.inheritable.without(sets.bounding);
+        if !beyond.is_empty() {
+            return Err(PlanError::invalid(
+                "process.capabilities.inheritable",
+                beyond.names().join(", "),
+                "what is inheritable must be in the bounding set (operation not permitted)",
+            ));
+        }
         let extra = sets.effective.without(sets.permitted);
         if !extra.is_empty() {
             return Err(PlanError::invalid(
@@ -48,15 +56,32 @@ impl CapSets {
     }
 }
 
-/// The kernel has more capabilities than this program knows only when it is newer; the config may name those too.
-fn set(name: &str, words: &[String]) -> Result<Caps, PlanError> {
-    words.iter().try_fold(Caps::EMPTY, |all, word| {
-        let known = Caps::named(word).filter(|_| word.starts_with("CAP_"));
-        let field = format!("process.capabilities.{name}");
-        known
-            .map(|cap| all.with(cap))
-            .ok_or_else(|| PlanError::invalid(&field, word, "a name like CAP_CHOWN is needed"))
-    })
+/// What no kernel knows is nothing to give: the specification wants a warning, see [`unknown_capabilities`].
+fn set(words: &[String]) -> Caps {
+    words.iter().filter_map(|word| capability(word)).fold(Caps::EMPTY, Caps::with)
+}
+
+fn capability(word: &str) -> Option<Caps> {
+    Caps::named(word).filter(|_| word.starts_with("CAP_"))
+}
+
+/// Ambient capabilities of a process that the kernel takes from nobody: they are not permitted, or not inheritable.
+#[must_use]
+pub fn idle_ambient(process: &Process) -> Vec<&'static str> {
+    let sets = CapSets::of(process.capabilities.as_ref()).unwrap_or_default();
+    sets.ambient.without(Caps(sets.permitted.0 & sets.inheritable.0)).names()
+}
+
+/// Names in the sets of a process that are no capability.
+#[must_use]
+pub fn unknown_capabilities(process: &Process) -> Vec<&str> {
+    let Some(c) = &process.capabilities else { return Vec::new() };
+    let all = [&c.bounding, &c.effective, &c.permitted, &c.inheritable, &c.ambient];
+    let mut names: Vec<&str> =
+        all.into_iter().flatten().filter(|word| capability(word).is_none()).map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Fields that no Linux runtime carries out.
@@ -95,6 +120,9 @@ pub(super) fn early(
     }
     steps.push(Step::Umask { mask: umask });
     tune::steps(process, steps)?;
+    if !process.env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
+        steps.push(OciStep::Home { uid: user.uid }.into());
+    }
     labels(process, facts, steps)
 }
 
@@ -221,9 +249,30 @@ pub(super) fn what(process: &Process) -> Result<Program, PlanError> {
     }
     let mut process_of_ours = crate::spec::Process::empty();
     process_of_ours.args.clone_from(&process.args);
-    process_of_ours.env.clone_from(&process.env);
+    if let (Some(path), Some(first)) = (&process.program, process_of_ours.args.first_mut()) {
+        first.clone_from(path);
+    }
+    process_of_ours.env = last_of_each(&process.env);
     process_of_ours.identity.groups.clone_from(&process.user.additional_gids);
-    program(&process_of_ours)
+    let mut program = program(&process_of_ours)?;
+    if let (Some(first), Some(name)) = (program.args.first_mut(), process.args.first()) {
+        *first = text("process.args", name)?;
+    }
+    Ok(program)
+}
+
+/// A name that is there twice has its last value: programs would see whichever they look for first.
+fn last_of_each(env: &[String]) -> Vec<String> {
+    let name = |entry: &String| entry.split('=').next().unwrap_or_default().to_owned();
+    let mut last = std::collections::HashMap::with_capacity(env.len());
+    for (index, entry) in env.iter().enumerate() {
+        last.insert(name(entry), index);
+    }
+    let kept = env.iter().enumerate().filter(|(index, entry)| {
+        // An empty one is as good as none, and a directory is found instead.
+        last.get(&name(entry)) == Some(index) && *entry != "HOME="
+    });
+    kept.map(|(_, entry)| entry.clone()).collect()
 }
 
 /// The working directory, as it is entered.
@@ -234,16 +283,16 @@ pub(super) fn workdir(process: &Process) -> Result<crate::spec::Text, PlanError>
     path_text("process.cwd", &super::mounts::clean(&process.cwd))
 }
 
-/// CPUs of a process that joins.
-pub(super) fn affinity(process: &Process, steps: &mut Vec<Step>) -> Result<(), PlanError> {
-    let Some(wanted) = &process.exec_cpu_affinity else { return Ok(()) };
-    for (field, list) in
-        [("process.execCPUAffinity.initial", &wanted.initial), ("process.execCPUAffinity.final", &wanted.last)]
-    {
-        let cpus = sets::bits(field, list)?;
-        if !cpus.is_empty() {
-            steps.push(OciStep::Affinity { cpus }.into());
-        }
+/// Every CPU: what the caller may run on says nothing about the container, whose group decides.
+pub(super) fn all_cpus() -> Step {
+    OciStep::Affinity { cpus: vec![u64::MAX; 128] }.into()
+}
+
+/// CPUs of a process that joins; an empty list leaves them.
+pub(super) fn affinity(field: &str, list: &str, steps: &mut Vec<Step>) -> Result<(), PlanError> {
+    let cpus = sets::bits(field, list)?;
+    if !cpus.is_empty() {
+        steps.push(OciStep::Affinity { cpus }.into());
     }
     Ok(())
 }

@@ -6,7 +6,10 @@ use crate::plan::PlanError;
 const MOST: usize = 8191;
 
 /// The list as a bit set, lowest first; empty for an empty list.
-pub(super) fn bits(field: &str, list: &str) -> Result<Vec<u64>, PlanError> {
+///
+/// # Errors
+/// A list that is none, by the name of its field.
+pub fn bits(field: &str, list: &str) -> Result<Vec<u64>, PlanError> {
     let refuse = || PlanError::invalid(field, list, "a list like 0-3,7 is needed, up to 8191");
     let mut bits: Vec<u64> = Vec::new();
     for part in list.split(',').map(str::trim).filter(|p| !p.is_empty()) {

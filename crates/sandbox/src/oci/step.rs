@@ -175,6 +175,11 @@ pub enum OciStep {
         /// Bit set of CPUs.
         cpus: Vec<u64>,
     },
+    /// Find the directory of the user, for an environment that has none.
+    Home {
+        /// User id inside.
+        uid: u32,
+    },
     /// Make sure that there is a program.
     FindProgram,
     /// Wait until the container is started, for as long as it takes.
@@ -214,13 +219,14 @@ impl OciStep {
             | Self::DetachedProc
             | Self::Cover { .. }
             | Self::Seal { .. }
-            | Self::RootPropagation { .. }
             | Self::MoveRoot => Phase::Rootfs,
-            Self::Personality { .. }
+            Self::Affinity { .. } => Phase::Namespace,
+            Self::RootPropagation { .. }
+            | Self::Personality { .. }
             | Self::Schedule { .. }
             | Self::IoPriority { .. }
             | Self::MemoryPolicy { .. }
-            | Self::Affinity { .. }
+            | Self::Home { .. }
             | Self::FindProgram => Phase::Process,
             Self::AwaitStart | Self::CapSets { .. } | Self::Filter { .. } => Phase::Identity,
         }
@@ -253,6 +259,7 @@ impl std::fmt::Display for OciStep {
             Self::IoPriority { class, level } => write!(f, "set I/O priority class {class}, level {level}"),
             Self::MemoryPolicy { .. } => f.write_str("set the memory policy"),
             Self::Affinity { .. } => f.write_str("choose CPUs"),
+            Self::Home { uid } => write!(f, "find the home directory of user {uid}"),
             Self::FindProgram => f.write_str("find the program"),
             Self::AwaitStart => f.write_str("wait for the start"),
             Self::CapSets { effective, permitted, inheritable, ambient } => write!(

@@ -130,7 +130,7 @@ fn cgroup(text: &str) -> Result<SubCgroup, RuncError> {
     let leads_out = path.split('/').any(|part| part == "..");
     if path.is_empty() || leads_out || (named && controllers.is_empty()) {
         return Err(RuncError::new(format!(
-            "invalid value {text:?} for --cgroup: [CONTROLLER[,...]:]PATH is needed, the path without .."
+            "invalid value {text:?} for --cgroup: bad sub cgroup path: [CONTROLLER[,...]:]PATH is needed, the path without .."
         )));
     }
     Ok(SubCgroup { controllers, path: path.to_owned() })

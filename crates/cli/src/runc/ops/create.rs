@@ -87,6 +87,9 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     let (mut config, bytes) = read(&args.bundle)?;
     streams::pass_listeners(config.process.as_mut());
     hooks::check(&config)?;
+    if let Some(process) = &config.process {
+        streams::warn_of_capabilities(global, process);
+    }
     let terminal = config.process.as_ref().is_some_and(|p| p.terminal);
     console::check(terminal, detached, args.console_socket.as_deref())?;
     let facts = facts()?;
@@ -118,15 +121,20 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     let ask = Ask {
         id: &args.id,
         bundle: &args.bundle,
-        cgroup: cgroup::plan(&ask, &facts).during("plan the control group")?,
+        cgroup: cgroup::plan(&ask, &facts).during("invalid configuration")?,
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve,
         detached: true,
     };
-    let plan = plan(&made.config, &ask, &facts).during("invalid config")?;
+    let plan = plan(&made.config, &ask, &facts).during("invalid configuration")?;
     describe(&mut made, global, args, &plan, rootless);
     made.place.write_config(&bytes)?;
+    if cgroup::processes(&made.record.cgroups).is_empty() {
+        // From now on `delete --force` finds what is made, even if this process is killed. A group in which somebody
+        // is must not be found by it: that one is refused below.
+        made.record.write(&made.place)?;
+    }
     carry_out(&mut made, args, &plan, &facts)?;
     Ok(made)
 }
@@ -152,6 +160,7 @@ fn describe(made: &mut Made, global: &Global, args: &CreateArgs, plan: &SandboxP
 fn carry_out(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan, facts: &HostFacts) -> Result<(), RuncError> {
     let process = made.config.process.clone().unwrap_or_default();
     let stdio = streams::own(process.terminal)?;
+    let first = process.args.first().map_or("", String::as_str);
     let listener = listen(&made.place)?;
     if facts.privileged || facts.nested {
         // Processes of the container must not look into this one, nor into the child before it is theirs.
@@ -165,7 +174,7 @@ fn carry_out(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan, facts: &Hos
         hooks::creating(config, bundle, &state, pid, bits).map_err(|e| e.to_string())
     };
     let extras = Extras { listener: Some(listener), hooks: Some(&mut run_hooks) };
-    let mut prepared = prepare_bundle(plan, stdio, extras).map_err(|e| streams::program_error(&e))?;
+    let mut prepared = prepare_bundle(plan, stdio, extras).map_err(|e| streams::program_error(&e, first))?;
     made.terminal = prepared.take_terminal();
     let pid = prepared.pid();
     made.record.pid = Some(pid);

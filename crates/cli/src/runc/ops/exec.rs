@@ -33,11 +33,16 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
         }
         Status::Creating | Status::Stopped => return Err(RuncError::new("cannot exec in a stopped container")),
     }
-    let config = place.read_config()?;
-    let process = wanted(&config, &args)?;
-    console::check(process.terminal, args.detach, args.console_socket.as_deref())?;
     let facts = facts()?;
+    let config = place.read_config()?;
+    // Before anything is read that can be read only once.
     protect::before(&config.linux())?;
+    let process = wanted(&config, &args)?;
+    streams::warn_of_capabilities(global, &process);
+    if let Some(affinity) = &process.exec_cpu_affinity {
+        global.log.debug(|| format!("affinity: {}", streams::mask(&affinity.initial)));
+    }
+    console::check(process.terminal, args.detach, args.console_socket.as_deref())?;
     rustix::process::umask(rustix::fs::Mode::empty());
     let pid = record.pid.unwrap_or_default();
     let target = Target {
@@ -47,17 +52,18 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
         cgroups: groups(&record, &args)?,
     };
     let entered = Entered { id: &args.id, target: &target, preserve, no_new_keyring: true };
-    let plan = plan_exec(&config, &process, &entered, &facts).during("invalid process")?;
+    let plan = plan_exec(&config, &process, &entered, &facts).during("invalid configuration")?;
     // All that the host has is opened before the container's file system is entered.
     let console = args.console_socket.as_deref().map(Socket::open).transpose()?;
     let pidfd_socket = args.pidfd_socket.as_deref().map(Socket::open).transpose()?;
     let pid_file = args.pid_file.as_deref().map(PidFile::open).transpose()?;
     global.log.hold()?;
     let stdio = streams::own(process.terminal)?;
+    let first = process.args.first().map_or("", String::as_str);
     if facts.privileged || facts.nested {
         ids::set_dumpable(false).during("forbid being traced")?;
     }
-    let mut prepared = join(&plan, stdio).map_err(|e| streams::program_error(&e))?;
+    let mut prepared = join(&plan, stdio).map_err(|e| streams::program_error(&e, first))?;
     let mut terminal = prepared.take_terminal();
     if let Some(master) = &terminal {
         console::resize(master.as_fd(), &process)?;
@@ -66,7 +72,7 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
             terminal = None;
         }
     }
-    let running = prepared.exec().map_err(|e| streams::program_error(&e))?;
+    let running = prepared.exec().map_err(|e| streams::program_error(&e, first))?;
     if let Some(socket) = &pidfd_socket {
         socket.send_pidfd(running.pidfd.as_fd())?;
     }

@@ -80,6 +80,7 @@ pub(super) fn creating(config: &Config, bundle: &Path, state: &[u8], pid: i32, b
     let Some(hooks) = &config.hooks else { return Ok(()) };
     outside(Moment::Prestart, &hooks.prestart, bundle, state)?;
     outside(Moment::CreateRuntime, &hooks.create_runtime, bundle, state)?;
+    let own: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
     for (index, hook) in hooks.create_container.iter().enumerate() {
         let (moment, what) = (Moment::CreateContainer, || format!("hook createContainer[{index}] {:?}", hook.path));
         let input = fd::sealed(c"state", state).during(what())?;
@@ -89,7 +90,7 @@ pub(super) fn creating(config: &Config, bundle: &Path, state: &[u8], pid: i32, b
             namespaces: bits,
             path: &hook.path,
             args: &hook.args,
-            env: &hook.env,
+            env: if hook.env.is_empty() { &own } else { &hook.env },
             directory: bundle,
             input: input.as_fd(),
             output: said.as_fd(),
@@ -115,8 +116,11 @@ pub(super) fn in_container(
         let what = || format!("hook startContainer[{index}] {:?}", hook.path);
         let mut process = config.process.clone().unwrap_or_default();
         process.terminal = false;
-        process.args = std::iter::once(hook.path.clone()).chain(hook.args.iter().skip(1).cloned()).collect();
-        process.env.clone_from(&hook.env);
+        process.args = if hook.args.is_empty() { vec![hook.path.clone()] } else { hook.args.clone() };
+        process.program = Some(hook.path.clone());
+        if !hook.env.is_empty() {
+            process.env.clone_from(&hook.env);
+        }
         let process = serde_json::to_vec(&process).during(what())?;
         let file = fd::sealed(c"process", &process).during(what())?;
         fd::keep_over_exec(&file).during(what())?;
@@ -152,7 +156,11 @@ fn one(moment: Moment, index: usize, hook: &Hook, bundle: &Path, state: &[u8]) -
     if let Some((name, rest)) = hook.args.split_first() {
         command.arg0(name).args(rest);
     }
-    command.env_clear().envs(hook.env.iter().filter_map(|e| e.split_once('='))).current_dir(bundle);
+    if !hook.env.is_empty() {
+        // Without any it has the caller's, as with other runtimes.
+        command.env_clear().envs(hook.env.iter().filter_map(|e| e.split_once('=')));
+    }
+    command.current_dir(bundle);
     command.stdin(Stdio::from(input)).stdout(Stdio::from(copy()?)).stderr(Stdio::from(copy()?));
     let mut child = command.spawn().during(what())?;
     let end = hook.timeout.map(|t| Instant::now() + Duration::from_secs(u64::try_from(t).unwrap_or(0)));
@@ -186,5 +194,5 @@ fn judge(moment: Moment, index: usize, hook: &Hook, code: i32, said: &std::os::f
         code => format!("ended with code {code}"),
     };
     let said = if text.is_empty() { String::new() } else { format!(": {text}") };
-    Err(RuncError::new(format!("hook {}[{index}] {:?} {how}{said}", moment.word(), hook.path)))
+    Err(RuncError::new(format!("error running {} hook #{index}: {:?} {how}{said}", moment.word(), hook.path)))
 }

@@ -51,7 +51,7 @@ pub(super) fn begin(global: &Global, place: &Place, record: &mut Record) -> Resu
         })?;
         Rest::of(&config, first, &facts)
     };
-    let asking = oci::start(socket, rest).map_err(|e| streams::program_error(&e))?;
+    let asking = oci::start(socket, rest).map_err(|e| streams::program_error(&e, ""))?;
     record.started = true;
     record.write(place)?;
     rustix::fs::unlinkat(place, SOCKET, rustix::fs::AtFlags::empty()).unwrap_or_default();

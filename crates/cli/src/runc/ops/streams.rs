@@ -5,8 +5,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use bulkhead_sandbox::StartError;
 use bulkhead_sandbox::Stdio;
 use bulkhead_sandbox::oci::config::Process;
+use bulkhead_sandbox::oci::{idle_ambient, unknown_capabilities};
 use bulkhead_sys::Errno;
 
+use crate::runc::args::Global;
 use crate::runc::error::{During, RuncError};
 
 /// The caller's own standard streams, or a terminal to be made.
@@ -52,30 +54,65 @@ pub(super) fn pass_listeners(process: Option<&mut Process>) {
     }
 }
 
+/// A list of CPUs as the number whose bits they are.
+pub(super) fn mask(list: &str) -> String {
+    let words = bulkhead_sandbox::oci::bits("process.execCPUAffinity.initial", list).unwrap_or_default();
+    let text: String = words.iter().rev().map(|word| format!("{word:016x}")).collect();
+    let text = text.trim_start_matches('0');
+    format!("0x{}", if text.is_empty() { "0" } else { text })
+}
+
+/// The specification: a capability that nobody knows is told of and left out.
+pub(super) fn warn_of_capabilities(global: &Global, process: &Process) {
+    for name in unknown_capabilities(process) {
+        global.log.warn(&format!("process.capabilities: ignoring unknown capability {name:?}"));
+    }
+    for name in idle_ambient(process) {
+        global.log.warn(&format!(
+            "process.capabilities.ambient: can't raise ambient capability CAP_{name}: it is not permitted and inheritable"
+        ));
+    }
+}
+
 /// Callers look for these words to tell a missing program from a broken runtime: Docker makes exit codes 127 and 126 of
 /// them.
-pub(super) fn program_error(error: &StartError) -> RuncError {
-    if let StartError::Step { description, exec, source, .. } = error {
-        let found = description.strip_prefix("find the program ").zip(match *source {
-            Errno::NOENT => Some("executable file not found in $PATH"),
-            Errno::ACCESS => Some("permission denied"),
+pub(super) fn program_error(error: &StartError, name: &str) -> RuncError {
+    let words = match error {
+        StartError::Step { description, source, .. } => match (description.as_str(), *source) {
+            ("find the program", Errno::NOENT) => Some("executable file not found in $PATH"),
+            ("find the program", Errno::ACCESS) => Some("permission denied"),
             _ => None,
-        });
-        let begun = description.strip_prefix("start ").filter(|_| *exec).zip(match *source {
-            Errno::NOENT => Some("no such file or directory"),
-            Errno::ACCESS => Some("permission denied"),
-            Errno::NOEXEC => Some("exec format error"),
-            Errno::ISDIR => Some("is a directory"),
-            _ => None,
-        });
-        if let Some((program, words)) = found.or(begun) {
-            let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            return RuncError::new(format!("exec: {program}: {words}{hint}"));
-        }
+        },
+        _ => None,
+    };
+    if let StartError::Step { description, source: Errno::LOOP, .. } = error
+        && ["\"/proc\"", "\"/sys\"", "\"/dev\""].iter().any(|place| description.ends_with(place))
+    {
+        return RuncError::new(format!("{description}: it must be mounted on ordinary directory, and a link is there"));
     }
-    let plain = RuncError::chain(error);
-    match error.hint() {
-        Some(hint) => RuncError::new(format!("{plain} ({hint})")),
-        None => plain,
+    if let StartError::Step { exec: true, description, source, .. } = error {
+        let words = match *source {
+            Errno::NOENT | Errno::NOTDIR => "no such file or directory".to_owned(),
+            Errno::ACCESS => "permission denied".to_owned(),
+            Errno::NOEXEC => "exec format error".to_owned(),
+            other => other.to_string(),
+        };
+        let program = description.trim_start_matches("start ").trim_matches('"');
+        let hint = error.hint().map_or(String::new(), |hint| format!(" ({hint})"));
+        return RuncError::new(format!("exec {program}: {words}{hint}"));
+    }
+    match words {
+        Some(words) if name.contains('/') => {
+            let words = if words.starts_with("exec") { "no such file or directory" } else { words };
+            RuncError::new(format!("exec: {name:?}: stat {name}: {words}"))
+        }
+        Some(words) => RuncError::new(format!("exec: {name:?}: {words}")),
+        None => {
+            let plain = RuncError::chain(error);
+            match error.hint() {
+                Some(hint) => RuncError::new(format!("{plain} ({hint})")),
+                None => plain,
+            }
+        }
     }
 }

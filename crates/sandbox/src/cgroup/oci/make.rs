@@ -186,10 +186,10 @@ fn unused(directory: &Path) -> Result<(), CgroupError> {
         |reason: String| Err(CgroupError::new("use the control group", directory, std::io::Error::other(reason)));
     let count = super::processes(&[directory.to_path_buf()]).len();
     if count > 0 {
-        return refuse(format!("it is not empty: {count} processes are in it or in groups below it"));
+        return refuse(format!("container's cgroup is not empty: {count} processes are in it or in groups below it"));
     }
     if super::frozen(&[directory.to_path_buf()]) == State::Frozen {
-        return refuse("it is frozen".to_owned());
+        return refuse("container's cgroup unexpectedly frozen".to_owned());
     }
     Ok(())
 }

@@ -136,7 +136,7 @@ pub struct Hook {
     /// Arguments, the program's name first; none means the path alone.
     #[serde(deserialize_with = "or_default")]
     pub args: Vec<String>,
-    /// `NAME=VALUE`; nothing else is in its environment.
+    /// `NAME=VALUE`, all of its environment; none means the caller's.
     #[serde(deserialize_with = "or_default")]
     pub env: Vec<String>,
     /// Seconds after which it is ended and the container with it.

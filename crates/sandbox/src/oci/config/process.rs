@@ -19,6 +19,9 @@ pub struct Process {
     /// Program and arguments.
     #[serde(deserialize_with = "or_default")]
     pub args: Vec<String>,
+    /// Our own, for hooks: the path of the program where it is not the first of `args`.
+    #[serde(rename = "io.bulkhead.program", skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// Windows' own form of `args`: refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command_line: Option<String>,
