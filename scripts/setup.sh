@@ -10,7 +10,7 @@ wanted() {
     demo) wanted build && echo uidmap:newuidmap ;;
     test)
         wanted demo
-        echo docker.io:/usr/sbin/dockerd busybox-static:/usr/share/doc/busybox-static
+        echo docker.io:/usr/sbin/dockerd podman:podman busybox-static:/usr/share/doc/busybox-static
         echo debootstrap:debootstrap strace:strace passwd:useradd util-linux:setpriv xz-utils:xz zstd:zstd
         ;;
     bench) wanted demo ;;

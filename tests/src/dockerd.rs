@@ -41,6 +41,15 @@ impl Daemon {
     /// When it does not.
     #[must_use]
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with further words for the daemon.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn with(more: &[String]) -> Self {
         // Short, because the paths of sockets are below it.
         let dir = tempfile::Builder::new().prefix("dkr").tempdir().expect("a scratch directory");
         let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
@@ -78,6 +87,7 @@ impl Daemon {
             .args(["sh", "-c", script, "sh", DAEMON])
             .args(words)
             .args(fixed)
+            .args(more)
             .env_remove("DOCKER_HOST")
             .env("HOME", path("home"))
             .stdin(Stdio::null())

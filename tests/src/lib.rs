@@ -4,11 +4,13 @@
 //! own, and its guard fails the test when anything is left behind.
 
 pub mod canary;
+pub mod console;
 pub mod debian;
 pub mod dockerd;
 pub mod fill;
 pub mod kill;
 pub mod life;
+pub mod oci;
 pub mod probe;
 pub mod session;
 

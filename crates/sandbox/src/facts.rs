@@ -48,6 +48,9 @@ impl Default for Reserve {
 pub struct HostFacts {
     /// Root of the initial user namespace with all it needs: ids are mapped freely and mounts can be id-mapped.
     pub privileged: bool,
+    /// Root of a user namespace that somebody else made, with all that root can have there: an engine of an ordinary
+    /// user calls a runtime so. It needs no user namespace of its own, and has no right over the host.
+    pub nested: bool,
     /// Effective user id of the caller.
     pub uid: u32,
     /// Effective group id of the caller.
@@ -148,10 +151,12 @@ impl HostFacts {
                 rustix::process::getrlimit(*resource).maximum.map(|hard| ((*name).to_owned(), hard))
             })
             .collect();
-        let privileged = uid == 0 && effective & needed == needed && initial;
+        let root = uid == 0 && effective & needed == needed;
+        let (privileged, nested) = (root && initial, root && !initial);
         let oom_score = || proc_text(&proc, c"thread-self/oom_score_adj", "self/oom_score_adj")?.trim().parse().ok();
         Ok(Self {
             privileged,
+            nested,
             oom_score_adj: if privileged { 0 } else { oom_score().unwrap_or(0) },
             reserve: Reserve::default(),
             uid,

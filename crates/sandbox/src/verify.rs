@@ -71,7 +71,10 @@ fn bundle(plan: &SandboxPlan) -> Result<(), Violation> {
         return Err(Violation("mounts are not cut off, or the old root is kept".to_owned()));
     };
     for (index, step) in plan.steps.iter().enumerate().filter(|(_, s)| s.phase() == Phase::Rootfs) {
-        must((cut..=left).contains(&index), || format!("{step} comes before mounts are cut off or after the root"))?;
+        // The one thing that is asked of the new root itself.
+        let of_root = matches!(step, Step::Bundle(OciStep::RootPropagation { .. }));
+        let in_place = if of_root { index > left } else { (cut..=left).contains(&index) };
+        must(in_place, || format!("{step} comes before mounts are cut off or after the root"))?;
     }
     rights(&plan.steps, &plan.filter, &plan.grants)
 }

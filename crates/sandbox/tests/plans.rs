@@ -24,6 +24,7 @@ fn facts(v2: bool, privileged: bool) -> HostFacts {
     let v1 = names.map(|n| (n.to_owned(), PathBuf::from(format!("/sys/fs/cgroup/{n}"))));
     HostFacts {
         privileged,
+        nested: false,
         uid: if privileged { 0 } else { 1000 },
         gid: if privileged { 0 } else { 1000 },
         kernel: (6, 12),

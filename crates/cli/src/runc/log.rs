@@ -3,11 +3,13 @@
 //! containerd takes the `msg` of the last JSON line of the log file as the error; others read standard error. So an
 //! error goes to both. Without a file the line itself goes to standard error.
 
+use std::cell::OnceCell;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::error::{During, RuncError};
 use crate::output::{escape, human};
@@ -18,7 +20,20 @@ pub struct Log {
     file: Option<PathBuf>,
     json: bool,
     debug: bool,
+    held: Held,
 }
+
+/// The file, once it is held open; it says nothing about what was asked for.
+#[derive(Debug, Clone, Default)]
+struct Held(Rc<OnceCell<File>>);
+
+impl PartialEq for Held {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Held {}
 
 impl Log {
     /// A log into `file`, or to standard error. The file is made now, so that a wrong path stops the command before it
@@ -45,7 +60,21 @@ impl Log {
                 Some(path)
             }
         };
-        Ok(Self { file, json, debug })
+        Ok(Self { file, json, debug, held: Held::default() })
+    }
+
+    /// Keeps the file open from now on: this process is about to enter the file system of a container, where the path
+    /// is another file or none. Descriptors that the program is to get must have been counted before.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be opened any more.
+    pub fn hold(&self) -> Result<(), RuncError> {
+        let Some(path) = &self.file else { return Ok(()) };
+        let file = open(path).during(format!("open the log {}", path.display()))?;
+        // A second time there is one already.
+        self.held.0.set(file).unwrap_or_default();
+        Ok(())
     }
 
     /// Reports an error: a line in the log, and one on standard error. Nothing for an empty message.
@@ -85,7 +114,11 @@ impl Log {
         match &self.file {
             // One write for each line: several processes append to one file. A log that is gone stops no container.
             Some(path) => {
-                if let Err(error) = open(path).and_then(|mut file| file.write_all(line.as_bytes())) {
+                let written = match self.held.0.get() {
+                    Some(mut file) => file.write_all(line.as_bytes()),
+                    None => open(path).and_then(|mut file| file.write_all(line.as_bytes())),
+                };
+                if let Err(error) = written {
                     standard_error(&format!("cannot write the log {}: {error}\n", path.display()));
                 }
             }
@@ -163,6 +196,11 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(lines.iter().map(|l| l["msg"].as_str().unwrap()).collect::<Vec<_>>(), ["first", "second"]);
+        // One that is held is the file that it was, whatever the path leads to later.
+        log.hold().unwrap();
+        std::fs::rename(&path, dir.join("moved")).unwrap();
+        log.error(&RuncError::new("third"));
+        assert!(std::fs::read_to_string(dir.join("moved")).unwrap().contains("\"third\"") && !path.exists());
         assert!(Log::new(Some(&dir.join("no/log")), None, false).unwrap_err().message.contains("no/log"));
         assert!(Log::new(None, Some("xml"), false).unwrap_err().message.contains("\"xml\""));
         std::fs::remove_dir_all(dir).unwrap();

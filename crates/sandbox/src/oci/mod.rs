@@ -347,14 +347,14 @@ fn ids(linux: &Linux, namespaces: &Namespaces, facts: &HostFacts) -> Result<IdMa
             "id maps need a user namespace of the container's own",
         ));
     }
-    if !own && !facts.privileged {
+    if !own && !facts.privileged && !facts.nested {
         return Err(PlanError::Unsupported {
             what: "linux.namespaces without user".to_owned(),
             reason: "an ordinary user needs a user namespace ('spec --rootless' writes such a config)".to_owned(),
         });
     }
     let one = |ranges: &[IdRange], id: u32| matches!(ranges, [r] if r.count == 1 && r.outside == id);
-    let writer = if facts.privileged {
+    let writer = if facts.privileged || facts.nested {
         MapWriter::Direct
     } else if one(&uids, facts.uid) && one(&gids, facts.gid) {
         MapWriter::Single

@@ -93,7 +93,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     let terminal = config.process.as_ref().is_some_and(|p| p.terminal);
     console::check(terminal, detached, args.console_socket.as_deref())?;
     let facts = facts()?;
-    protect::before(&facts, config.linux().namespaces.iter().any(|n| n.kind == "user"))?;
+    protect::before(&config.linux())?;
     // Modes are given whole: what the caller has cut from new files must not be cut from the container's.
     rustix::process::umask(rustix::fs::Mode::empty());
     let own = cgroup::Own::read();
@@ -130,6 +130,11 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     let plan = plan(&made.config, &ask, &facts).during("invalid configuration")?;
     describe(&mut made, global, args, &plan, rootless);
     made.place.write_config(&bytes)?;
+    if cgroup::processes(&made.record.cgroups).is_empty() {
+        // From now on `delete --force` finds what is made, even if this process is killed. A group in which somebody
+        // is must not be found by it: that one is refused below.
+        made.record.write(&made.place)?;
+    }
     carry_out(&mut made, args, &plan, &facts)?;
     Ok(made)
 }
@@ -157,7 +162,7 @@ fn carry_out(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan, facts: &Hos
     let stdio = streams::own(process.terminal)?;
     let first = process.args.first().map_or("", String::as_str);
     let listener = listen(&made.place)?;
-    if facts.privileged {
+    if facts.privileged || facts.nested {
         // Processes of the container must not look into this one, nor into the child before it is theirs.
         ids::set_dumpable(false).during("forbid being traced")?;
     }

@@ -34,9 +34,9 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
         Status::Creating | Status::Stopped => return Err(RuncError::new("cannot exec in a stopped container")),
     }
     let facts = facts()?;
-    // Before anything is read that can be read only once.
-    protect::before(&facts, record.namespaces & bulkhead_sys::clone::NEWUSER != 0)?;
     let config = place.read_config()?;
+    // Before anything is read that can be read only once.
+    protect::before(&config.linux())?;
     let process = wanted(&config, &args)?;
     streams::warn_of_capabilities(global, &process);
     if let Some(affinity) = &process.exec_cpu_affinity {
@@ -57,9 +57,10 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     let console = args.console_socket.as_deref().map(Socket::open).transpose()?;
     let pidfd_socket = args.pidfd_socket.as_deref().map(Socket::open).transpose()?;
     let pid_file = args.pid_file.as_deref().map(PidFile::open).transpose()?;
+    global.log.hold()?;
     let stdio = streams::own(process.terminal)?;
     let first = process.args.first().map_or("", String::as_str);
-    if facts.privileged {
+    if facts.privileged || facts.nested {
         ids::set_dumpable(false).during("forbid being traced")?;
     }
     let mut prepared = join(&plan, stdio).map_err(|e| streams::program_error(&e, first))?;

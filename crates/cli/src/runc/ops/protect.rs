@@ -2,13 +2,13 @@
 //!
 //! A process that becomes the program of a container can be tricked into executing `/proc/self/exe` there, and root in
 //! the container, where it is the host's root too, could then open that link for writing (CVE-2019-5736). So this program
-//! goes on from a copy of its own mount that is read-only and exists nowhere else. In a user namespace, root of the
-//! container has no right over a file of the host.
+//! goes on from a copy of its own mount that is read-only and exists nowhere else. It need not where a user
+//! namespace leaves the owner of the file out: nobody in the container has a right over it then.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 
-use bulkhead_sandbox::facts::HostFacts;
+use bulkhead_sandbox::oci::config::{IdMapping, Linux};
 use bulkhead_sys::{fd, mount};
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 
@@ -21,11 +21,8 @@ const SELF: &str = "/proc/self/exe";
 /// # Errors
 ///
 /// When no such copy can be made.
-pub(super) fn before(facts: &HostFacts, own_ids: bool) -> Result<(), RuncError> {
-    if !facts.privileged || own_ids {
-        return Ok(());
-    }
-    if is_protected()? {
+pub(super) fn before(linux: &Linux) -> Result<(), RuncError> {
+    if !is_reached(linux)? || is_protected()? {
         return Ok(());
     }
     let copy = copy()?;
@@ -35,6 +32,19 @@ pub(super) fn before(facts: &HostFacts, own_ids: bool) -> Result<(), RuncError> 
     let name = args.next().unwrap_or_default();
     let error = std::process::Command::new(format!("/proc/self/fd/{}", copy.as_raw_fd())).arg0(name).args(args).exec();
     Err(RuncError::chain(&error).during(what()))
+}
+
+/// Whether somebody in the container could have the right to write the file of this program.
+fn is_reached(linux: &Linux) -> Result<bool, RuncError> {
+    let Some(namespace) = linux.namespaces.iter().find(|n| n.kind == "user") else { return Ok(true) };
+    let file = rustix::fs::stat(SELF).during("look at this program")?;
+    let others = file.st_mode & 0o022 != 0;
+    // Whom a namespace of somebody else has is not known.
+    Ok(others || !namespace.path.is_empty() || is_mapped(&linux.uid_mappings, file.st_uid))
+}
+
+fn is_mapped(ranges: &[IdMapping], id: u32) -> bool {
+    ranges.iter().any(|r| u64::from(id).checked_sub(u64::from(r.host_id)).is_some_and(|n| n < u64::from(r.size)))
 }
 
 fn is_protected() -> Result<bool, RuncError> {

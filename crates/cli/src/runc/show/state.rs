@@ -46,6 +46,7 @@ impl State {
         Self {
             oci_version: record.oci_version.clone(),
             id: record.id.clone(),
+            // Hooks are told of a process while its container is still being made.
             pid: if status == Status::Stopped { 0 } else { record.pid.unwrap_or(0) },
             status: status.word(),
             bundle: record.bundle.to_string_lossy().into_owned(),

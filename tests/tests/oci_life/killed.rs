@@ -1,0 +1,40 @@
+//! `create` is killed at any moment: what it has made is found and removed by the next `delete --force`.
+
+use std::time::Duration;
+
+use bulkhead_tests::eventually;
+use bulkhead_tests::oci::Runtime;
+
+const TRIES: u64 = 60;
+
+#[test]
+fn a_create_that_is_killed_leaves_nothing_after_delete() {
+    let runtime = Runtime::new();
+    let bundle = runtime.bundle("web", "exec sleep 300", |_| {}).to_string_lossy().into_owned();
+    let id = runtime.id("web");
+    // How long a whole one takes here.
+    let began = std::time::Instant::now();
+    runtime.create("web", &[]).ok();
+    let whole = began.elapsed();
+    runtime.on("delete", "web", &["--force"]).ok();
+    let (mut early, mut late) = (0, 0);
+    for number in 0..TRIES {
+        let mut command = runtime.command(&["create", "--bundle", &bundle, &id]);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::thread::sleep(
+            whole.mul_f64(number as f64 * 1.5 / TRIES as f64) + Duration::from_micros(number * 37 % 500),
+        );
+        child.kill().unwrap();
+        if child.wait().unwrap().success() {
+            late += 1
+        } else {
+            early += 1
+        }
+        runtime.on("delete", "web", &["--force"]).ok();
+        // A child that was not yet known ends with its parent; the kernel takes a moment to clear it away.
+        let gone = eventually(5, || runtime.left().is_empty());
+        assert!(gone, "killed after {number}: {:#?}", runtime.left());
+    }
+    assert!(early > 5 && late > 0, "{early} were killed, {late} were not, of {whole:?}");
+}

@@ -1,0 +1,73 @@
+//! What the process of the config gets: limits, mask, groups, rights, filter, terminal-free streams.
+
+use bulkhead_tests::is_root;
+use bulkhead_tests::oci::Runtime;
+use serde_json::json;
+
+#[test]
+fn limits_mask_and_priority() {
+    let runtime = Runtime::new();
+    let script = "ulimit -n; ulimit -Hn; umask; cat /proc/self/oom_score_adj; pwd; echo $A";
+    let said = runtime.sh(script, |config| {
+        config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 70, "hard": 80}]);
+        config["process"]["user"]["umask"] = json!(0o27);
+        config["process"]["oomScoreAdj"] = json!(900);
+        config["process"]["cwd"] = json!("/data");
+        config["process"]["env"] = json!(["PATH=/bin", "A=B"]);
+        config["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 5});
+    });
+    assert_eq!(said.ok(), "70\n80\n0027\n900\n/data\nB\n");
+    let said =
+        runtime.sh("", |config| config["process"]["rlimits"] = json!([{"type": "RLIMIT_LUNCH", "soft": 1, "hard": 1}]));
+    assert!(said.code == 1 && said.err.contains("RLIMIT_LUNCH"), "{said:?}");
+}
+
+#[test]
+fn users_and_groups() {
+    let runtime = Runtime::new();
+    let script = "grep -E '^(Uid|Gid|Groups)' /proc/self/status";
+    if is_root() {
+        let said = runtime.sh(script, |config| {
+            config["process"]["user"] = json!({"uid": 7, "gid": 8, "additionalGids": [9, 10]});
+        });
+        assert_eq!(said.ok(), "Uid:\t7\t7\t7\t7\nGid:\t8\t8\t8\t8\nGroups:\t9 10 \n");
+        return;
+    }
+    let said = runtime.sh(script, |config| config["process"]["user"]["uid"] = json!(7));
+    assert!(said.code == 1 && said.err.contains("process.user.uid"), "{said:?}");
+}
+
+#[test]
+fn rights_are_those_of_the_five_sets() {
+    let runtime = Runtime::new();
+    let set = json!(["CAP_CHOWN", "CAP_KILL"]);
+    let said = runtime.sh("grep ^Cap /proc/self/status; grep NoNew /proc/self/status", |config| {
+        config["process"]["noNewPrivileges"] = json!(false);
+        config["process"]["capabilities"] = json!({"bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_FOWNER"], "effective": ["CAP_CHOWN"],
+            "permitted": set, "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"]});
+    });
+    // Root's program gets all that is bounded or inheritable.
+    assert_eq!(
+        said.ok(),
+        "CapInh:\t0000000000000020\nCapPrm:\t0000000000000029\nCapEff:\t0000000000000029\nCapBnd:\t0000000000000029\nCapAmb:\t0000000000000020\nNoNewPrivs:\t0\n"
+    );
+    let said = runtime.sh("", |config| config["process"]["capabilities"]["bounding"] = json!(["CAP_LUNCH"]));
+    assert!(said.code == 1 && said.err.contains("CAP_LUNCH"), "{said:?}");
+}
+
+#[test]
+fn a_filter_answers_with_its_errno() {
+    let runtime = Runtime::new();
+    let plain = runtime.sh("mkdir /tmp/a && echo made", |config| config["root"]["readonly"] = json!(false));
+    assert_eq!(plain.ok(), "made\n");
+    let script = "mkdir /tmp/b; grep -E '^Seccomp:' /proc/self/status";
+    let said = runtime.sh(script, |config| {
+        config["root"]["readonly"] = json!(false);
+        config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]});
+    });
+    assert_eq!(said.out, "Seccomp:\t2\n", "{}", said.err);
+    assert!(said.err.contains("not supported"), "{}", said.err);
+    let said = runtime.sh("", |config| config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_LUNCH"}));
+    assert!(said.code == 1 && said.err.contains("SCMP_ACT_LUNCH"), "{said:?}");
+}
