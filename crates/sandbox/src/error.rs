@@ -57,6 +57,9 @@ pub enum StartError {
     /// A hook of a bundle.
     #[error("{0}")]
     Hook(String),
+    /// A system call filter asks, and its listener could not be given to whoever answers.
+    #[error("linux.seccomp: {0}")]
+    Listener(String),
     /// The child ended without a word.
     #[error("the new process ended before it was ready ({0})")]
     Vanished(String),

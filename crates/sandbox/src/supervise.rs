@@ -109,6 +109,14 @@ impl std::fmt::Debug for Extras<'_> {
     }
 }
 
+/// Takes the descriptor of a system call filter that asks to whoever answers.
+pub type Deliver<'a> = dyn FnMut(OwnedFd) -> Result<(), String> + 'a;
+
+pub(crate) fn deliver_from(fds: &mut Vec<OwnedFd>, deliver: &mut Deliver<'_>) -> Result<(), StartError> {
+    let listener = fds.pop().ok_or_else(|| StartError::Vanished("it broke the protocol".to_owned()))?;
+    deliver(listener).map_err(StartError::Listener)
+}
+
 /// As [`prepare`], of a bundle.
 ///
 /// # Errors
@@ -272,14 +280,26 @@ impl Prepared {
     ///
     /// # Errors
     /// The step that failed; all of the sandbox is undone.
-    pub fn exec(mut self) -> Result<Running, StartError> {
+    pub fn exec(self) -> Result<Running, StartError> {
+        self.exec_asking(&mut |_| Err("its system call filter asks, and nobody answers".to_owned()))
+    }
+
+    /// As [`Prepared::exec`]; `deliver` gets the descriptor of a filter that asks, as soon as it exists.
+    ///
+    /// # Errors
+    /// As [`Prepared::exec`]; what `deliver` says.
+    pub fn exec_asking(mut self, deliver: &mut Deliver<'_>) -> Result<Running, StartError> {
         self.channel.send(Message::Exec, &[]).map_err(StartError::parent("tell the new process to start"))?;
-        match self.channel.recv_in_time(&mut Vec::new()).map_err(StartError::parent("hear from the new process"))? {
-            None => {}
-            Some(Message::Failed { step, errno }) => {
-                return Err(StartError::step(&self.steps, &self.program, step, errno));
+        let mut fds = Vec::with_capacity(1);
+        loop {
+            match self.channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))? {
+                None => break,
+                Some(Message::Listener) => deliver_from(&mut fds, deliver)?,
+                Some(Message::Failed { step, errno }) => {
+                    return Err(StartError::step(&self.steps, &self.program, step, errno));
+                }
+                Some(_) => return Err(StartError::Vanished("it broke the protocol".to_owned())),
             }
-            Some(_) => return Err(StartError::Vanished("it broke the protocol".to_owned())),
         }
         self.child.over = true;
         let Self { mut child, terminal, cgroup, .. } = self;

@@ -10,6 +10,7 @@ const KILL_PROCESS: u32 = 0x8000_0000;
 const KILL_THREAD: u32 = 0x0000_0000;
 const TRAP: u32 = 0x0003_0000;
 const ERRNO: u32 = 0x0005_0000;
+const NOTIFY: u32 = 0x7fc0_0000;
 const TRACE: u32 = 0x7ff0_0000;
 const LOG: u32 = 0x7ffc_0000;
 const ALLOW: u32 = 0x7fff_0000;
@@ -25,6 +26,8 @@ pub enum Action {
     Trap,
     /// Fail the call with this error number.
     Errno(u16),
+    /// Ask the listener of the filter (`seccomp_unotify(2)`).
+    Notify,
     /// Hand the call to a tracer with this message.
     Trace(u16),
     /// Let the call pass and log it.
@@ -47,6 +50,7 @@ impl Action {
             Self::KillThread => KILL_THREAD,
             Self::Trap => TRAP,
             Self::Errno(number) => ERRNO | u32::from(number),
+            Self::Notify => NOTIFY,
             Self::Trace(message) => TRACE | u32::from(message),
             Self::Log => LOG,
             Self::Allow => ALLOW,
@@ -62,6 +66,7 @@ impl Action {
             KILL_THREAD => Some(Self::KillThread),
             TRAP => Some(Self::Trap),
             ERRNO => Some(Self::Errno(data)),
+            NOTIFY => Some(Self::Notify),
             TRACE => Some(Self::Trace(data)),
             LOG => Some(Self::Log),
             ALLOW => Some(Self::Allow),
@@ -83,6 +88,7 @@ impl Action {
             Self::KillThread => "SCMP_ACT_KILL_THREAD",
             Self::Trap => "SCMP_ACT_TRAP",
             Self::Errno(_) => "SCMP_ACT_ERRNO",
+            Self::Notify => "SCMP_ACT_NOTIFY",
             Self::Trace(_) => "SCMP_ACT_TRACE",
             Self::Log => "SCMP_ACT_LOG",
             Self::Allow => "SCMP_ACT_ALLOW",
@@ -100,6 +106,7 @@ impl fmt::Display for Action {
                 Some(name) => f.write_str(name),
                 None => write!(f, "errno {number}"),
             },
+            Self::Notify => f.write_str("ask"),
             Self::Trace(message) => write!(f, "trace {message}"),
             Self::Log => f.write_str("log"),
             Self::Allow => f.write_str("allow"),
@@ -119,12 +126,14 @@ mod tests {
             Action::Trap,
             Action::Errno(0),
             Action::Errno(MAX_ERRNO),
+            Action::Notify,
             Action::Trace(7),
             Action::Log,
             Action::Allow,
         ] {
             assert_eq!(Action::from_return(action.to_return()), Some(action));
         }
-        assert_eq!(Action::from_return(0x7fc0_0000), None, "user notification");
+        assert_eq!(Action::from_return(0x7fc0_0000), Some(Action::Notify));
+        assert_eq!(Action::from_return(0x7ff1_0000), None);
     }
 }

@@ -46,7 +46,7 @@ pub fn verdict_table(filter: &Filter, arch: Arch) -> String {
 pub struct Counts {
     /// Allowed whatever the arguments are.
     pub allowed: usize,
-    /// Allowed with some arguments.
+    /// Allowed with some arguments, or when a listener says so.
     pub conditional: usize,
     /// Never allowed.
     pub refused: usize,
@@ -62,7 +62,7 @@ pub fn counts(filter: &Filter, arch: Arch) -> Counts {
         let outcomes = outcomes.unwrap_or_else(|| vec![Action::KillProcess]);
         if outcomes.iter().all(|action| action.permits()) {
             counts.allowed += 1;
-        } else if outcomes.iter().any(|action| action.permits()) {
+        } else if outcomes.iter().any(|action| action.permits() || *action == Action::Notify) {
             counts.conditional += 1;
         } else {
             counts.refused += 1;

@@ -121,7 +121,7 @@ impl Profile {
         }
         let calls = calls.into_iter().map(|(number, rules)| CallRules { number, rules }).collect();
         let hides_news = match self.default_action {
-            Action::Allow | Action::Log | Action::Trace(_) | Action::ENOSYS => false,
+            Action::Allow | Action::Log | Action::Notify | Action::Trace(_) | Action::ENOSYS => false,
             Action::KillProcess | Action::KillThread | Action::Trap | Action::Errno(_) => true,
         };
         Ok(ArchFilter::new(arch, calls, highest.filter(|_| hides_news)))

@@ -16,6 +16,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::KillThread),
         1 => Just(Action::Trap),
         1 => Just(Action::Log),
+        1 => Just(Action::Notify),
         1 => (0_u16..3).prop_map(Action::Trace),
     ]
 }

@@ -4,8 +4,8 @@
 
 use bulkhead_seccomp::defaults::{compat_profile, default_profile, strict_profile};
 use bulkhead_seccomp::{
-    Action, Arch, Architectures, Context, Filter, FilterFlag, Profile, SyscallData, caps, explain, matcher,
-    syscall_number,
+    Action, Arch, Architectures, Context, Filter, FilterFlag, Profile, ProfileText, SyscallData, caps, explain,
+    matcher, syscall_number,
 };
 use std::error::Error;
 
@@ -99,6 +99,25 @@ fn oci_form() {
     assert_eq!(verdict(&profile, "personality", first(5)), Action::Trace(7));
     assert_eq!(verdict(&profile, "personality", first(3)), Action::KillProcess);
     assert_eq!(profile.resolve(&X86_64).unwrap().arches().len(), 2);
+}
+
+/// Who has a listener reads the shape first; who has none refuses.
+#[test]
+fn a_filter_that_asks() {
+    let text = r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/s","syscalls":[{"names":["mkdir"],
+        "action":"SCMP_ACT_NOTIFY","args":[{"index":1,"value":511,"op":"SCMP_CMP_EQ"}]}]}"#;
+    assert!(refusal(text).contains("rule 1: action \"SCMP_ACT_NOTIFY\" is not supported here"), "{}", refusal(text));
+    let shape: ProfileText = serde_json::from_str(text).unwrap();
+    assert_eq!((shape.listener_path(), shape.listener_metadata(), shape.is_empty()), (Some("/s"), "", false));
+    let profile = Profile::from_text(&shape).unwrap();
+    let second = |value: u64| [0, value, 0, 0, 0, 0];
+    assert_eq!(verdict(&profile, "mkdir", second(511)), Action::Notify);
+    assert_eq!(verdict(&profile, "mkdir", second(0)), Action::Allow);
+    let again: ProfileText = serde_json::from_str(&profile.to_json().unwrap()).unwrap();
+    assert_eq!(Profile::from_text(&again).unwrap(), profile);
+    let filter = profile.resolve(&X86_64).unwrap();
+    assert_eq!(explain::call(&filter, Arch::X86_64, "mkdir").unwrap(), "mkdir: ask if mode is 0x1ff | else allow");
+    assert!(serde_json::from_str::<ProfileText>("{}").unwrap().is_empty());
 }
 
 #[test]

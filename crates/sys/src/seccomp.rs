@@ -64,6 +64,18 @@ pub fn load_listening(filter: &[Instruction], flags: u64) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Whether the kernel knows a flag. Nothing is loaded: it looks at flags before it looks for the program, and there is
+/// none here.
+#[must_use]
+pub fn knows(flag: u64) -> bool {
+    // That one is taken with a listener only.
+    let flags = if flag == WAIT_KILLABLE_RECV { flag | NEW_LISTENER } else { flag };
+    // SAFETY: a null pointer is what the kernel is to find; it answers EFAULT.
+    let answer =
+        check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags, std::ptr::null::<Program>()) });
+    answer == Err(crate::Errno::FAULT)
+}
+
 fn install(filter: &[Instruction], flags: u64) -> Result<libc::c_long> {
     let len = u16::try_from(filter.len()).map_err(|_| crate::Errno::INVAL)?;
     if len == 0 {
@@ -72,4 +84,15 @@ fn install(filter: &[Instruction], flags: u64) -> Result<libc::c_long> {
     let program = Program { len, filter: filter.as_ptr() };
     // SAFETY: `program` points to `len` instructions that are alive during the call; the kernel copies them.
     check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, flags, &raw const program) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_known_or_not() {
+        assert!([TSYNC, LOG, SPEC_ALLOW].into_iter().all(knows));
+        assert!(!knows(1 << 30));
+    }
 }

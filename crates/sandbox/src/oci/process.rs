@@ -151,8 +151,9 @@ fn labels(process: &Process, facts: &HostFacts, steps: &mut Vec<Step>) -> Result
 pub(super) fn late(process: &Process, rights: &Rights<'_>, steps: &mut Vec<Step>) -> Result<(), PlanError> {
     let caps = CapSets::of(process.capabilities.as_ref())?;
     steps.push(Step::EnterWorkdir);
-    let filter =
-        rights.filter.map(|f| -> Step { OciStep::Filter { flags: flags(&f.flags), listener: f.listener }.into() });
+    let filter = rights
+        .filter
+        .map(|f| -> Step { OciStep::Filter { flags: flags(&f.flags, f.listener), listener: f.listener }.into() });
     if process.no_new_privileges {
         steps.push(Step::NoNewPrivileges);
     } else if let Some(filter) = &filter {
@@ -182,13 +183,17 @@ pub(super) fn late(process: &Process, rights: &Rights<'_>, steps: &mut Vec<Step>
     Ok(())
 }
 
-fn flags(wanted: &[bulkhead_seccomp::FilterFlag]) -> u64 {
+/// The kernel takes not every flag with every filter: without a listener nothing waits to be received, and with one it
+/// takes no `TSYNC`, which does nothing in a process of one thread.
+fn flags(wanted: &[bulkhead_seccomp::FilterFlag], listener: bool) -> u64 {
     use bulkhead_seccomp::FilterFlag as F;
     wanted.iter().fold(0, |bits, flag| {
         bits | match flag {
+            F::Tsync if listener => 0,
             F::Tsync => TSYNC,
             F::Log => LOG,
             F::SpecAllow => SPEC_ALLOW,
+            F::WaitKillableRecv if !listener => 0,
             F::WaitKillableRecv => WAIT_KILLABLE_RECV,
         }
     })

@@ -10,6 +10,7 @@ use crate::plan::PlanError;
 use crate::protocol::{Channel, Message};
 use crate::spec::MapWriter;
 use crate::step::Step;
+use crate::supervise::{Deliver, deliver_from};
 
 /// The steps that a waiting container has left, and how many came before them.
 #[derive(Debug)]
@@ -38,24 +39,25 @@ impl Rest {
     }
 }
 
-/// Gives the word over a connection to the container's socket and returns when the program runs; what comes back is the
-/// descriptor of a filter that asks.
+/// Gives the word over a connection to the container's socket and returns when the program runs.
 ///
-/// `rest` is asked only when something failed: what failed is then told in words.
+/// `deliver` gets the descriptor of a filter that asks as soon as it exists: the start of the program may be among what
+/// is asked. `rest` is asked only when something failed: what failed is then told in words.
 ///
 /// # Errors
 /// The step that failed; the container has ended by then.
 pub fn start(
     connection: OwnedFd,
+    deliver: &mut Deliver<'_>,
     rest: impl FnOnce() -> Result<Rest, PlanError>,
-) -> Result<Option<OwnedFd>, StartError> {
+) -> Result<(), StartError> {
     let channel = Channel::new(connection);
     channel.send(Message::Exec, &[]).map_err(StartError::parent("tell the container to start"))?;
     let mut fds = Vec::with_capacity(1);
     loop {
         match channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the container"))? {
-            None => return Ok(fds.pop()),
-            Some(Message::Listener) => {}
+            None => return Ok(()),
+            Some(Message::Listener) => deliver_from(&mut fds, deliver)?,
             Some(Message::Failed { step, errno }) => {
                 let rest = rest().map_err(|e| StartError::Hook(e.to_string()))?;
                 let index = usize::try_from(step).unwrap_or(usize::MAX).saturating_sub(rest.first);

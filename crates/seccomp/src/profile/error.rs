@@ -28,9 +28,9 @@ pub enum ProfileError {
         /// What would have been accepted.
         accepted: String,
     },
-    /// The notify action, which needs a supervisor that does not exist here.
+    /// The notify action where nobody listens, see [`super::Profile::from_json`].
     #[error(
-        "{place}: action \"SCMP_ACT_NOTIFY\" is not supported yet, because no supervisor \
+        "{place}: action \"SCMP_ACT_NOTIFY\" is not supported here, because no supervisor \
          would answer; use SCMP_ACT_ERRNO or SCMP_ACT_ALLOW"
     )]
     Notify {

@@ -6,10 +6,13 @@ use crate::action::Action;
 use crate::filter::Op;
 use serde::{Deserialize, Serialize};
 
-#[derive(Deserialize, Serialize)]
+/// A profile as JSON has it: of the right shape, and nothing in it is checked yet. It may be empty, as the
+/// `linux.seccomp` object of an OCI config may.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct RawProfile {
-    pub(super) default_action: String,
+pub struct ProfileText {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) default_action: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) default_errno_ret: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -22,17 +25,38 @@ pub(super) struct RawProfile {
     pub(super) listener_path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) listener_metadata: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) syscalls: Option<Vec<RawRule>>,
 }
 
-#[derive(Deserialize, Serialize)]
+impl ProfileText {
+    /// Whether it asks for no filter at all: no default and no rule, as other OCI runtimes take it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.default_action.as_ref().is_none_or(String::is_empty) && self.syscalls.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// `listenerPath`: the socket that gets the listener of [`Action::Notify`].
+    #[must_use]
+    pub fn listener_path(&self) -> Option<&str> {
+        self.listener_path.as_deref().filter(|path| !path.is_empty())
+    }
+
+    /// `listenerMetadata`: what goes to that socket with it.
+    #[must_use]
+    pub fn listener_metadata(&self) -> &str {
+        self.listener_metadata.as_deref().unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RawArchMap {
     pub(super) architecture: String,
     pub(super) sub_architectures: Option<Vec<String>>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RawRule {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +76,7 @@ pub(super) struct RawRule {
     pub(super) excludes: Option<RawFilter>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RawArg {
     pub(super) index: u64,
@@ -62,7 +86,7 @@ pub(super) struct RawArg {
     pub(super) op: String,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct RawFilter {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,8 +131,8 @@ pub(super) fn to_json(profile: &Profile) -> Result<String, ProfileError> {
         Architectures::Map(entries) => (Some(entries.iter().map(raw_arch_map).collect()), None),
     };
     let flags = profile.flags.iter().map(|flag| word(&FLAGS, flag));
-    let raw = RawProfile {
-        default_action: profile.default_action.profile_name().to_owned(),
+    let raw = ProfileText {
+        default_action: Some(profile.default_action.profile_name().to_owned()),
         default_errno_ret: action_data(profile.default_action),
         arch_map,
         architectures,

@@ -5,6 +5,7 @@ mod json;
 mod read;
 
 pub use error::ProfileError;
+pub use json::ProfileText;
 
 use crate::action::Action;
 use crate::filter::Op;
@@ -119,8 +120,17 @@ impl Profile {
     /// # Errors
     /// Anything unknown is refused with its place and what would be accepted, except names of
     /// system calls: shipped profiles name calls of every machine, see [`Profile::unknown_calls`].
+    /// So is [`Action::Notify`]: whoever has a listener reads with [`Profile::from_text`].
     pub fn from_json(text: &str) -> Result<Self, ProfileError> {
         read::from_json(text)
+    }
+
+    /// As [`Profile::from_json`], of what has the shape already; [`Action::Notify`] is taken.
+    ///
+    /// # Errors
+    /// As [`Profile::from_json`].
+    pub fn from_text(text: &ProfileText) -> Result<Self, ProfileError> {
+        read::from_text(text)
     }
 
     /// Writes the profile in Docker's format.
@@ -159,8 +169,7 @@ impl Profile {
         &self.flags
     }
 
-    /// Socket of a notification listener. Kept for a faithful copy; nothing uses it, because
-    /// the notify action is refused.
+    /// Socket that gets the listener of [`Action::Notify`], and what goes to it as well.
     #[must_use]
     pub fn listener(&self) -> (Option<&str>, Option<&str>) {
         (self.listener_path.as_deref(), self.listener_metadata.as_deref())

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 
 use bulkhead_sandbox::join::{Target, join};
 use bulkhead_sandbox::oci::config::{Config, MAX_CONFIG_BYTES, Process};
+use bulkhead_sandbox::oci::step::OciStep;
 use bulkhead_sandbox::oci::{Entered, KINDS, plan_exec};
+use bulkhead_sandbox::step::Step;
 use bulkhead_sys::ids;
 
 use super::console::{self, Socket};
 use super::pid_file::PidFile;
-use super::{facts, foreground, protect, streams};
+use super::{facts, foreground, listener, protect, streams};
 use crate::runc::args::{ExecArgs, Global};
 use crate::runc::error::{During, RuncError};
 use crate::runc::group;
@@ -58,6 +60,8 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     let pidfd_socket = args.pidfd_socket.as_deref().map(Socket::open).transpose()?;
     let pid_file = args.pid_file.as_deref().map(PidFile::open).transpose()?;
     global.log.hold()?;
+    let asks = plan.steps.iter().any(|s| matches!(s, Step::Bundle(OciStep::Filter { listener: true, .. })));
+    let answers = if asks { listener::socket(&config)? } else { None };
     let stdio = streams::own(process.terminal)?;
     let first = process.args.first().map_or("", String::as_str);
     if facts.privileged || facts.nested {
@@ -72,7 +76,12 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
             terminal = None;
         }
     }
-    let running = prepared.exec().map_err(|e| streams::program_error(&e, first))?;
+    let own = prepared.pid();
+    let mut deliver = |asking| match &answers {
+        Some(to) => listener::send(to, &config, &record, (Status::Running, own), &asking).map_err(|e| e.to_string()),
+        None => Err("listenerPath is missing".to_owned()),
+    };
+    let running = prepared.exec_asking(&mut deliver).map_err(|e| streams::program_error(&e, first))?;
     if let Some(socket) = &pidfd_socket {
         socket.send_pidfd(running.pidfd.as_fd())?;
     }

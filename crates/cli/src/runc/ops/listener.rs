@@ -10,19 +10,31 @@ use crate::runc::error::{During, RuncError};
 use crate::runc::show::state::State;
 use crate::runc::state::{Record, Status};
 
-/// Sends it (`config-linux.md`, "The Container Process State").
-pub(super) fn send(config: &Config, record: &Record, asking: &OwnedFd) -> Result<(), RuncError> {
+/// The socket of `linux.seccomp.listenerPath`, connected; nothing where the config has none. Without a filter that asks
+/// it must not be opened at all: the path then has no meaning.
+pub(super) fn socket(config: &Config) -> Result<Option<Socket>, RuncError> {
     let linux = config.linux();
-    let field = |name: &str| linux.seccomp.as_ref().and_then(|s| s.get(name)).and_then(Value::as_str);
-    let path = field("listenerPath").ok_or_else(|| RuncError::new("linux.seccomp.listenerPath is missing"))?;
-    let state: Value =
-        serde_json::from_slice(&State::new(record, Status::Running).to_json()?).during("write the state")?;
+    let path = linux.seccomp.as_ref().and_then(|text| text.listener_path());
+    path.map(|path| Socket::open(path.as_ref()).during("linux.seccomp.listenerPath")).transpose()
+}
+
+/// Sends the descriptor (`config-linux.md`, "The Container Process State"): one message a connection.
+pub(super) fn send(
+    socket: &Socket,
+    config: &Config,
+    record: &Record,
+    (status, pid): (Status, i32),
+    asking: &OwnedFd,
+) -> Result<(), RuncError> {
+    let linux = config.linux();
+    let metadata = linux.seccomp.as_ref().map(|text| text.listener_metadata()).unwrap_or_default();
+    let state: Value = serde_json::from_slice(&State::new(record, status).to_json()?).during("write the state")?;
     let message = json!({
         "ociVersion": record.oci_version,
         "fds": ["seccompFd"],
-        "pid": record.pid,
-        "metadata": field("listenerMetadata").unwrap_or_default(),
+        "pid": pid,
+        "metadata": metadata,
         "state": state,
     });
-    Socket::open(path.as_ref())?.send_with(message.to_string().as_bytes(), asking.as_fd())
+    socket.send_with(message.to_string().as_bytes(), asking.as_fd())
 }

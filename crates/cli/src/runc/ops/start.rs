@@ -1,5 +1,6 @@
 //! `start`: the program of a created container.
 
+use bulkhead_sandbox::StartError;
 use bulkhead_sandbox::oci::{self, Rest};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -51,13 +52,22 @@ pub(super) fn begin(global: &Global, place: &Place, record: &mut Record) -> Resu
         })?;
         Rest::of(&config, first, &facts)
     };
-    let asking = oci::start(socket, rest).map_err(|e| streams::program_error(&e, ""))?;
+    let mut deliver = |asking| {
+        let to = listener::socket(&config).map_err(|e| e.to_string())?;
+        let to = to.ok_or_else(|| "listenerPath is missing".to_owned())?;
+        let pid = record.pid.unwrap_or_default();
+        listener::send(&to, &config, record, (Status::Created, pid), &asking).map_err(|e| e.to_string())
+    };
+    oci::start(socket, &mut deliver, rest).map_err(|e| {
+        if !matches!(e, StartError::Step { .. }) {
+            // It may wait for an answer that nobody gives.
+            kill::end(record);
+        }
+        streams::program_error(&e, "")
+    })?;
     record.started = true;
     record.write(place)?;
     rustix::fs::unlinkat(place, SOCKET, rustix::fs::AtFlags::empty()).unwrap_or_default();
-    if let Some(asking) = asking {
-        listener::send(&config, record, &asking).inspect_err(|_| kill::end(record))?;
-    }
     if !hooks.poststart.is_empty() {
         let state = State::new(record, Status::Running).to_json()?;
         hooks::outside(Moment::Poststart, &hooks.poststart, &record.bundle, &state)

@@ -3,6 +3,7 @@
 //! Nothing is claimed that is not so: what concerns system call filters is asked of the reader of profiles itself.
 
 use bulkhead_seccomp::{Profile, caps};
+use bulkhead_sys::seccomp;
 use serde_json::{Value, json};
 
 use super::pretty;
@@ -132,11 +133,11 @@ const ARCHES: [&str; 23] = [
     "SCMP_ARCH_X86",
     "SCMP_ARCH_X86_64",
 ];
-const FILTER_FLAGS: [&str; 4] = [
-    "SECCOMP_FILTER_FLAG_LOG",
-    "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-    "SECCOMP_FILTER_FLAG_TSYNC",
-    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+const FILTER_FLAGS: [(&str, u64); 4] = [
+    ("SECCOMP_FILTER_FLAG_LOG", seccomp::LOG),
+    ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", seccomp::SPEC_ALLOW),
+    ("SECCOMP_FILTER_FLAG_TSYNC", seccomp::TSYNC),
+    ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", seccomp::WAIT_KILLABLE_RECV),
 ];
 
 /// Prints what is supported.
@@ -160,7 +161,7 @@ fn features() -> Value {
             "namespaces": NAMESPACES,
             "capabilities": caps::names().to_vec(),
             "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": true},
-            "seccomp": seccomp(),
+            "seccomp": filters(),
             "apparmor": enabled,
             "selinux": enabled,
             "intelRdt": {"enabled": false},
@@ -176,8 +177,9 @@ fn features() -> Value {
     })
 }
 
-fn seccomp() -> Value {
-    let flags = known(&FILTER_FLAGS, |name| json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": [name]}));
+fn filters() -> Value {
+    let flags =
+        known(&FILTER_FLAGS.map(|(name, _)| name), |name| json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": [name]}));
     json!({
         "enabled": true,
         "actions": known(&ACTIONS, |name| json!({"defaultAction": name})),
@@ -190,13 +192,14 @@ fn seccomp() -> Value {
         }),
         "archs": known(&ARCHES, |name| json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": [name]})),
         "knownFlags": flags,
-        "supportedFlags": flags,
+        "supportedFlags": FILTER_FLAGS.iter().filter(|(_, bit)| seccomp::knows(*bit)).map(|(name, _)| *name).collect::<Vec<_>>(),
     })
 }
 
 /// Those of `names` with which a profile can be read.
 fn known(names: &[&'static str], profile: impl Fn(&str) -> Value) -> Vec<&'static str> {
-    names.iter().copied().filter(|name| Profile::from_json(&profile(name).to_string()).is_ok()).collect()
+    let reads = |name: &str| serde_json::from_value(profile(name)).is_ok_and(|text| Profile::from_text(&text).is_ok());
+    names.iter().copied().filter(|name| reads(name)).collect()
 }
 
 #[cfg(test)]
@@ -209,7 +212,8 @@ mod tests {
         assert!(MOUNT_OPTIONS.is_sorted() && NAMESPACES.is_sorted() && ARCHES.is_sorted());
         let list = |path: &str| shown.pointer(path).and_then(Value::as_array).unwrap().clone();
         assert_eq!(list("/linux/seccomp/operators").len(), 7);
-        assert!(list("/linux/seccomp/actions").contains(&json!("SCMP_ACT_ERRNO")));
+        assert_eq!(list("/linux/seccomp/actions").len(), ACTIONS.len());
+        assert!(list("/linux/seccomp/supportedFlags").contains(&json!("SECCOMP_FILTER_FLAG_TSYNC")));
         assert!(list("/linux/seccomp/archs").contains(&json!("SCMP_ARCH_X86_64")));
         assert!(list("/linux/seccomp/knownFlags").contains(&json!("SECCOMP_FILTER_FLAG_LOG")));
         assert_eq!(list("/linux/capabilities").len(), 41);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bulkhead_seccomp::ProfileText;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::or_default;
 use super::resources::LinuxResources;
@@ -35,8 +35,8 @@ pub struct Linux {
     /// Network devices of the host that are moved in, by name.
     #[serde(deserialize_with = "or_default")]
     pub net_devices: BTreeMap<String, NetDevice>,
-    /// System call filter, read by the profile reader.
-    pub seccomp: Option<Value>,
+    /// System call filter; what it says is judged by the profile reader.
+    pub seccomp: Option<ProfileText>,
     /// Propagation of the root mount: `shared`, `slave`, `private`, `unbindable` or one of them with `r`.
     #[serde(deserialize_with = "or_default")]
     pub rootfs_propagation: String,
