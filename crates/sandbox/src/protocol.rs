@@ -132,6 +132,12 @@ impl Channel {
         fd::send(self.socket.as_fd(), &message.encode(), fds)
     }
 
+    /// Sends by `write(2)`, which every system call filter lets a program do: a failure that is not heard would look like
+    /// a start. Child-safe; a peer that is gone may end the caller.
+    pub(crate) fn tell(&self, message: Message) -> Result<(), Errno> {
+        rustix::io::write(&self.socket, &message.encode()).map(drop)
+    }
+
     /// Receives; nothing at the end of the stream. Child-safe when `fds` has room.
     pub(crate) fn recv(&self, fds: &mut Vec<OwnedFd>) -> Result<Option<Message>, Errno> {
         let mut bytes = [0; 8];

@@ -3,13 +3,13 @@
 //! containerd takes the `msg` of the last JSON line of the log file as the error; others read standard error. So an
 //! error goes to both. Without a file the line itself goes to standard error.
 
-use std::sync::OnceLock;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::OnceLock;
 
 use super::error::{During, RuncError};
 use crate::output::{escape, human};

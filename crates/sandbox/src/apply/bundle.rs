@@ -323,6 +323,8 @@ fn seal(state: &State, target: &CStr) -> Result<()> {
 
 /// Callers expect to hear of a missing program when they create, not when they start.
 fn find_program(armed: &Armed<'_>, state: &State) -> Result<()> {
+    // Here and not before the program: a filter of the caller's may not know the call.
+    fd::cloexec_from(3 + armed.preserve)?;
     let mut worst = Errno::NOENT;
     for candidate in &armed.candidates {
         let at: BorrowedFd<'_> = state.workdir.as_ref().map_or(rustix::fs::CWD, AsFd::as_fd);

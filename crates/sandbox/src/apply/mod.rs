@@ -56,7 +56,7 @@ pub(crate) fn run(armed: &mut Armed<'_>, channel: &Channel) -> ! {
         if let Err(errno) = apply(step, armed, &mut state, channel) {
             let channel = state.starter.as_ref().unwrap_or(channel);
             // If even this cannot be said, the exit code says that something failed.
-            channel.send(Message::Failed { step: index, errno: errno.raw_os_error() }, &[]).unwrap_or_default();
+            channel.tell(Message::Failed { step: index, errno: errno.raw_os_error() }).unwrap_or_default();
             clone::exit_now(FAILED);
         }
     }
@@ -308,7 +308,9 @@ fn forbid_mounts(armed: &Armed<'_>) -> Result<()> {
 }
 
 fn start(armed: &Armed<'_>, state: &State) -> Result<()> {
-    fd::cloexec_from(3 + armed.preserve)?;
+    if !armed.survives {
+        fd::cloexec_from(3)?;
+    }
     Err(match &armed.init {
         Some(file) => exec::exec_fd(file.as_fd(), &armed.args, &armed.env),
         None => armed.env.with(state.home.as_ref().map(home::Home::text), || {
