@@ -44,15 +44,18 @@ impl Excursion {
             others.push((file, enter));
         }
         for (file, enter) in others {
-            self.own.push((own(proc, pid, enter.kind)?, enter.kind));
+            let back = own(proc, pid, enter.kind)?;
             let shown = enter.path.show();
             clone::enter(file.as_fd(), enter.kind)
                 .map_err(StartError::parent(format!("enter the namespace {shown:?}")))?;
+            // Only now is there a way back to go.
+            self.own.push((back, enter.kind));
         }
         if !plan.time_offsets.is_empty() {
-            self.own.push((own(proc, pid, clone::NEWTIME)?, clone::NEWTIME));
+            let back = own(proc, pid, clone::NEWTIME)?;
             // Only before its first process is born can the clocks of a namespace be set (`time_namespaces(7)`).
             clone::unshare(clone::NEWTIME).map_err(StartError::parent("make the time namespace"))?;
+            self.own.push((back, clone::NEWTIME));
             let path = std::ffi::CString::new(format!("{pid}/timens_offsets")).unwrap_or_default();
             proc.write(&path, plan.time_offsets.concat().as_bytes())
                 .map_err(StartError::parent("set the clocks of the time namespace"))?;

@@ -4,23 +4,41 @@ use bulkhead_tests::is_root;
 use bulkhead_tests::oci::Runtime;
 use serde_json::{Value, json};
 
+/// An ordinary user's config of `spec` has the network of the caller.
+fn own_network(config: &mut Value) {
+    let all = config["linux"]["namespaces"].as_array_mut().unwrap();
+    all.retain(|n| n["type"] != "network");
+    all.push(json!({"type": "network"}));
+}
+
 #[test]
 fn names_settings_and_clocks() {
     let runtime = Runtime::new();
     let uptime: f64 = std::fs::read_to_string("/proc/uptime").unwrap().split(' ').next().unwrap().parse().unwrap();
     let script =
         "hostname; cat /proc/sys/kernel/domainname /proc/sys/net/ipv4/ip_default_ttl; cut -d. -f1 /proc/uptime";
+    let clocks = |config: &mut Value| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "time"}));
+        config["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000, "nanosecs": 0}});
+    };
     let said = runtime.sh(script, |config| {
+        own_network(config);
         config["hostname"] = json!("alpha");
         config["domainname"] = json!("example.org");
         config["linux"]["sysctl"] = json!({"net.ipv4.ip_default_ttl": "77"});
-        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "time"}));
-        config["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000, "nanosecs": 0}});
+        if is_root() {
+            clocks(config);
+        }
     });
     let text = said.ok();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(&lines[..3], ["alpha", "example.org", "77"]);
-    assert!(lines[3].parse::<f64>().unwrap() >= uptime + 999_999.0, "{text}");
+    if is_root() {
+        assert!(lines[3].parse::<f64>().unwrap() >= uptime + 999_999.0, "{text}");
+    } else {
+        let said = runtime.sh("", clocks);
+        assert!(said.code == 1 && said.err.contains("linux.timeOffsets"), "{said:?}");
+    }
     let said = runtime.sh("", |config| config["linux"]["sysctl"] = json!({"kernel.panic": "1"}));
     assert!(said.code == 1 && said.err.contains("kernel.panic"), "{said:?}");
 }
@@ -33,12 +51,13 @@ fn namespaces_are_new_or_the_callers() {
         .map(|n| std::fs::read_link(format!("/proc/self/ns/{n}")).unwrap().to_string_lossy().into_owned())
         .to_vec();
     let same = |text: &str| text.lines().zip(&host).filter(|(a, b)| a == b).count();
-    assert_eq!(same(&runtime.sh(script, |_| {}).ok()), 0);
+    assert_eq!(same(&runtime.sh(script, own_network).ok()), 0);
     let said = runtime.sh(script, |config| {
-        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "ipc" && n["type"] != "uts");
+        own_network(config);
+        config["linux"]["namespaces"].as_array_mut().unwrap().retain(|n| n["type"] != "uts");
         config.as_object_mut().unwrap().remove("hostname");
     });
-    assert_eq!(same(&said.ok()), 2);
+    assert_eq!(same(&said.ok()), 1);
 }
 
 #[test]

@@ -127,7 +127,7 @@ pub fn plan(config: &Config, ask: &Ask<'_>, facts: &HostFacts) -> Result<Sandbox
         id: ask.id.to_owned(),
         namespaces: make,
         enter: namespaces.enter.clone(),
-        time_offsets: time_offsets(&linux, &namespaces)?,
+        time_offsets: time_offsets(&linux, &namespaces, facts)?,
         share: None,
         cgroup: ask.cgroup.clone(),
         ids,
@@ -383,7 +383,13 @@ fn check_process_ids(process: &config::Process, ids: &IdMaps) -> Result<(), Plan
     Ok(())
 }
 
-fn time_offsets(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<String>, PlanError> {
+fn time_offsets(linux: &Linux, namespaces: &Namespaces, facts: &HostFacts) -> Result<Vec<String>, PlanError> {
+    if !(linux.time_offsets.is_empty() || facts.privileged || facts.nested) {
+        return Err(PlanError::Unsupported {
+            what: "linux.timeOffsets".to_owned(),
+            reason: "the clocks are set before the container's user namespace is made, which only root may".to_owned(),
+        });
+    }
     let mut lines = Vec::new();
     for (clock, offset) in &linux.time_offsets {
         let field = format!("linux.timeOffsets.{clock}");

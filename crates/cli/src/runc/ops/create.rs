@@ -87,13 +87,14 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     let (mut config, bytes) = read(&args.bundle)?;
     streams::pass_listeners(config.process.as_mut());
     hooks::check(&config)?;
-    if let Some(process) = &config.process {
-        streams::warn_of_capabilities(global, process);
-    }
     let terminal = config.process.as_ref().is_some_and(|p| p.terminal);
     console::check(terminal, detached, args.console_socket.as_deref())?;
     let facts = facts()?;
     protect::before(&config.linux())?;
+    // Once: before that line this program may begin anew.
+    if let Some(process) = &config.process {
+        streams::warn_of_capabilities(global, process);
+    }
     // Modes are given whole: what the caller has cut from new files must not be cut from the container's.
     rustix::process::umask(rustix::fs::Mode::empty());
     let own = cgroup::Own::read();
