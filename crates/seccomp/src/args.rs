@@ -9,8 +9,7 @@
 //! comparing a `long` on 32 bits would open the opposite hole.
 
 use crate::arch::Arch;
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use crate::index::{Hash, Index, word_end};
 
 /// One line per call: its name, then its arguments in order.
 const SIGNATURES: &str = "
@@ -187,40 +186,57 @@ landlock_restrict_self fd:i flags:i
 rseq area len:i flags:i sig:i
 ";
 
-struct Argument {
-    name: &'static str,
-    int: bool,
-}
+/// The calls of the table; the value is the offset behind the name.
+static INDEX: Index<512> = index(SIGNATURES.as_bytes());
 
-static TABLE: LazyLock<HashMap<&'static str, Vec<Argument>>> = LazyLock::new(|| {
-    let mut table = HashMap::new();
-    for line in SIGNATURES.lines() {
-        let mut words = line.split_ascii_whitespace();
-        if let Some(call) = words.next() {
-            let arguments = words.map(|word| match word.split_once(':') {
-                Some((name, _)) => Argument { name, int: true },
-                None => Argument { name: word, int: false },
-            });
-            table.insert(call, arguments.collect());
+const fn index(text: &[u8]) -> Index<512> {
+    let mut index = Index::new();
+    let mut at = 0;
+    while at < text.len() {
+        if text[at] == b'\n' {
+            at += 1;
+            continue;
+        }
+        let end = word_end(text, at);
+        index.insert(text, at, end, offset(end));
+        at = end;
+        while at < text.len() && text[at] != b'\n' {
+            at += 1;
         }
     }
-    table
-});
+    index
+}
 
-fn argument(call: &str, index: u8) -> Option<&'static Argument> {
-    TABLE.get(call)?.get(usize::from(index))
+#[allow(clippy::as_conversions, reason = "the text is far shorter than four GiB")]
+const fn offset(at: usize) -> u32 {
+    at as u32
+}
+
+/// The arguments of a call: names, and whether they are truncated.
+fn arguments(call: &str) -> Option<impl Iterator<Item = (&'static str, bool)>> {
+    let (_, end) = INDEX.get(SIGNATURES, call, Hash::of(call))?;
+    let rest = SIGNATURES.get(usize::try_from(end).ok()?..)?;
+    let line = rest.split('\n').next()?;
+    Some(line.split_ascii_whitespace().map(|word| match word.strip_suffix(":i") {
+        Some(name) => (name, true),
+        None => (word, false),
+    }))
+}
+
+fn argument(call: &str, index: u8) -> Option<(&'static str, bool)> {
+    arguments(call)?.nth(usize::from(index))
 }
 
 /// Whether the kernel uses only the low 32 bits of this argument.
 #[must_use]
 pub fn argument_is_int(arch: Arch, call: &str, index: u8) -> bool {
-    arch.is_32bit() || argument(call, index).is_some_and(|argument| argument.int)
+    arch.is_32bit() || argument(call, index).is_some_and(|(_, int)| int)
 }
 
 /// The name of an argument as in the manual pages.
 #[must_use]
 pub fn argument_name(call: &str, index: u8) -> Option<&'static str> {
-    argument(call, index).map(|argument| argument.name)
+    argument(call, index).map(|(name, _)| name)
 }
 
 #[cfg(test)]
@@ -230,11 +246,19 @@ mod tests {
 
     #[test]
     fn every_line_names_a_call_and_at_most_six_arguments() {
-        for (call, arguments) in TABLE.iter() {
+        let mut calls = std::collections::BTreeSet::new();
+        for line in SIGNATURES.trim().lines() {
+            let (call, words) = line.split_once(' ').unwrap();
             assert!(is_known_anywhere(call), "{call}");
-            assert!((1..=6).contains(&arguments.len()), "{call}");
+            assert!(calls.insert(call), "{call} is there twice");
+            let found: Vec<_> = arguments(call)
+                .unwrap()
+                .map(|(name, int)| if int { format!("{name}:i") } else { name.to_owned() })
+                .collect();
+            assert_eq!(found.join(" "), words, "{call}");
+            assert!((1..=6).contains(&found.len()), "{call}");
         }
-        assert_eq!(TABLE.len(), SIGNATURES.trim().lines().count(), "no call twice");
+        assert!(arguments("no_such_call").is_none());
     }
 
     #[test]

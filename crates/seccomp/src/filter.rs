@@ -2,6 +2,7 @@
 
 use crate::action::Action;
 use crate::arch::{Arch, X32_BIT};
+use std::sync::Arc;
 
 /// How a condition compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,8 +87,8 @@ pub struct Rule {
 pub struct CallRules {
     /// The number as in `seccomp_data.nr`, so with [`X32_BIT`] for x32.
     pub number: u32,
-    /// The rules in order.
-    pub rules: Vec<Rule>,
+    /// The rules in order; most calls of a profile have the same.
+    pub rules: Arc<[Rule]>,
 }
 
 /// The rules of one ABI.

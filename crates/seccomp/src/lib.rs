@@ -25,6 +25,7 @@ pub mod defaults;
 mod errno;
 pub mod explain;
 mod filter;
+mod index;
 pub mod matcher;
 mod profile;
 mod program;
@@ -38,7 +39,7 @@ pub use args::{argument_is_int, argument_name};
 pub use compile::{CompileError, compile};
 pub use filter::{ArchFilter, CallRules, Condition, Filter, Op, Rule, SyscallData, Width};
 pub use profile::{
-    ArchMapEntry, Architectures, Arg, FilterFlag, MAX_ARGS_PER_RULE, MAX_PROFILE_BYTES, MAX_RULES, Profile,
+    ArchMapEntry, Architectures, Arg, FilterFlag, MAX_ARGS_PER_RULE, MAX_PROFILE_BYTES, MAX_RULES, Name, Profile,
     ProfileError, ProfileRule, ProfileText, RuleFilter,
 };
 pub use program::{CheckError, Insn, MAX_INSNS, Program};

@@ -21,9 +21,10 @@ use crate::arch::{Arch, X32_BIT};
 use crate::args::argument_is_int;
 use crate::caps;
 use crate::filter::{ArchFilter, CallRules, Condition, Filter, Op, Rule, Width};
+use crate::index::Hash;
 use crate::profile::{Architectures, Arg, Profile, ProfileRule};
-use crate::syscalls::syscall_number;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::syscalls::number_of;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Most rules over all calls of one ABI; more could never be compiled.
@@ -69,10 +70,12 @@ impl Profile {
         if context.arch.siblings().is_empty() {
             return Err(ResolveError::NotNative(context.arch));
         }
-        let mut parts = vec![self.resolve_arch(context, context.arch)?];
+        let hashes: Vec<Vec<Hash>> =
+            self.rules.iter().map(|rule| rule.names.iter().map(|name| Hash::of(name)).collect()).collect();
+        let mut parts = vec![self.resolve_arch(context, context.arch, &hashes)?];
         for sibling in context.arch.siblings() {
             if self.lists(context.arch, *sibling) {
-                parts.push(self.resolve_arch(context, *sibling)?);
+                parts.push(self.resolve_arch(context, *sibling, &hashes)?);
             }
         }
         Ok(Filter::new(self.default_action, parts))
@@ -89,42 +92,111 @@ impl Profile {
         }
     }
 
-    fn resolve_arch(&self, context: &Context, arch: Arch) -> Result<ArchFilter, ResolveError> {
-        let mut calls: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
-        let mut decided: BTreeSet<u32> = BTreeSet::new();
+    fn resolve_arch(&self, context: &Context, arch: Arch, hashes: &[Vec<Hash>]) -> Result<ArchFilter, ResolveError> {
+        let mut calls = Calls::default();
         let mut highest = None;
         let mut count = 0_usize;
-        for rule in &self.rules {
+        for (rule, hashes) in self.rules.iter().zip(hashes) {
             let applies = rule.action != self.default_action && applies(rule, context);
-            for name in &rule.names {
-                let Some(number) = syscall_number(arch, name) else {
+            for (name, hash) in rule.names.iter().zip(hashes) {
+                let Some(number) = number_of(arch, name, *hash) else {
                     continue;
                 };
                 if !is_apart(arch, number) {
                     highest = highest.max(Some(number));
                 }
-                if !applies || decided.contains(&number) {
+                if !applies {
                     continue;
                 }
-                let rules = calls.entry(number).or_default();
-                if rule.args.is_empty() {
-                    decided.insert(number);
-                    rules.clear();
+                let call = calls.entry(number);
+                if matches!(call.verdict, Verdict::Always(_)) {
+                    continue;
                 }
-                let before = rules.len();
-                add_rules(rules, arch, name, rule);
-                count = count.saturating_add(rules.len().saturating_sub(before));
+                if rule.args.is_empty() {
+                    call.verdict = Verdict::Always(rule.action);
+                    count = count.saturating_add(1);
+                } else if let Verdict::Rules(rules) = &mut call.verdict {
+                    let before = rules.len();
+                    add_rules(rules, arch, name, rule);
+                    count = count.saturating_add(rules.len().saturating_sub(before));
+                }
                 if count > MAX_RESOLVED {
                     return Err(ResolveError::TooManyRules(arch));
                 }
             }
         }
-        let calls = calls.into_iter().map(|(number, rules)| CallRules { number, rules }).collect();
+        let calls = calls.finish();
         let hides_news = match self.default_action {
             Action::Allow | Action::Log | Action::Notify | Action::Trace(_) | Action::ENOSYS => false,
             Action::KillProcess | Action::KillThread | Action::Trap | Action::Errno(_) => true,
         };
         Ok(ArchFilter::new(arch, calls, highest.filter(|_| hides_news)))
+    }
+}
+
+/// What is known of a call so far.
+enum Verdict {
+    /// These rules, in order.
+    Rules(Vec<Rule>),
+    /// A rule without conditions has decided.
+    Always(Action),
+}
+
+struct Call {
+    number: u32,
+    verdict: Verdict,
+}
+
+/// Calls by number, in the order in which they were named.
+#[derive(Default)]
+struct Calls {
+    calls: Vec<Call>,
+    /// One more than the index of the call with this number; 0 for none. Only for the common sequence of numbers.
+    places: Vec<u16>,
+}
+
+impl Calls {
+    const COMMON: usize = 1024;
+
+    fn entry(&mut self, number: u32) -> &mut Call {
+        let new = self.calls.len();
+        self.places.resize(Self::COMMON, 0);
+        let place = usize::try_from(number & !X32_BIT).ok().and_then(|at| self.places.get_mut(at));
+        let at = match place {
+            Some(0) => new,
+            Some(place) => usize::from(*place) - 1,
+            // A handful of private numbers, far above.
+            None => self.calls.iter().position(|call| call.number == number).unwrap_or(new),
+        };
+        if at == new {
+            self.calls.push(Call { number, verdict: Verdict::Rules(Vec::new()) });
+            let place = usize::try_from(number & !X32_BIT).ok().and_then(|at| self.places.get_mut(at));
+            if let (Some(place), Ok(one_more)) = (place, u16::try_from(new + 1)) {
+                *place = one_more;
+            }
+        }
+        &mut self.calls[at]
+    }
+
+    fn finish(self) -> Vec<CallRules> {
+        let mut plain: Vec<(Action, Arc<[Rule]>)> = Vec::new();
+        let mut shared = |action: Action| -> Arc<[Rule]> {
+            if let Some((_, rules)) = plain.iter().find(|(known, _)| *known == action) {
+                return Arc::clone(rules);
+            }
+            let rules: Arc<[Rule]> = Arc::new([Rule { action, conditions: Vec::new() }]);
+            // Data of actions makes many of them possible, and a list of all would be slow to search.
+            if plain.len() < 16 {
+                plain.push((action, Arc::clone(&rules)));
+            }
+            rules
+        };
+        let rules = |verdict| match verdict {
+            Verdict::Rules(rules) => rules.into(),
+            Verdict::Always(action) => shared(action),
+        };
+        let mut rules = rules;
+        self.calls.into_iter().map(|call| CallRules { number: call.number, rules: rules(call.verdict) }).collect()
     }
 }
 
@@ -173,4 +245,96 @@ fn condition(arch: Arch, name: &str, arg: &Arg) -> Condition {
 fn unextend(value: u64) -> u64 {
     const SIGN: u64 = 0xffff_ffff_8000_0000;
     if value & SIGN == SIGN { value & 0xffff_ffff } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{FilterFlag, RuleFilter};
+    use crate::syscalls::{syscall_number, syscalls};
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// The meaning, written as plainly as possible.
+    fn plainly(profile: &Profile, context: &Context, arch: Arch) -> (BTreeMap<u32, Vec<Rule>>, Option<u32>) {
+        let mut calls: BTreeMap<u32, Vec<Rule>> = BTreeMap::new();
+        let (mut decided, mut highest) = (BTreeSet::new(), None);
+        for rule in &profile.rules {
+            for name in &rule.names {
+                let Some(number) = syscall_number(arch, name) else { continue };
+                if !is_apart(arch, number) {
+                    highest = highest.max(Some(number));
+                }
+                let skipped = rule.action == profile.default_action || !applies(rule, context);
+                if skipped || decided.contains(&number) {
+                    continue;
+                }
+                let rules = calls.entry(number).or_default();
+                if rule.args.is_empty() {
+                    decided.insert(number);
+                    rules.clear();
+                }
+                add_rules(rules, arch, name, rule);
+            }
+        }
+        (calls, highest)
+    }
+
+    fn agrees(profile: &Profile) {
+        for (native, caps) in [(Arch::X86_64, 0), (Arch::Aarch64, u64::MAX)] {
+            let context = Context { arch: native, caps, kernel: (6, 1) };
+            let filter = profile.resolve(&context).unwrap();
+            for part in filter.arches() {
+                let (calls, highest) = plainly(profile, &context, part.arch());
+                let got: BTreeMap<u32, Vec<Rule>> =
+                    part.calls().iter().map(|call| (call.number, call.rules.to_vec())).collect();
+                assert_eq!(got, calls, "{}", part.arch());
+                assert!(part.calls().is_sorted_by_key(|call| call.number) && got.len() == part.calls().len());
+                assert!(part.unknown_above().is_none_or(|above| Some(above) == highest), "{}", part.arch());
+            }
+        }
+    }
+
+    #[test]
+    fn shipped_profiles_mean_what_they_say() {
+        use crate::defaults::{compat_profile, default_profile, strict_profile};
+        for profile in [default_profile(), strict_profile(), compat_profile()] {
+            agrees(&profile);
+        }
+    }
+
+    fn rule() -> impl Strategy<Value = ProfileRule> {
+        let mut names: Vec<&'static str> = Arch::ALL.iter().flat_map(|a| syscalls(*a)).map(|(_, name)| *name).collect();
+        names.extend(["no_such_call", "set_tls", "socket", "clone"]);
+        let action = prop_oneof![
+            4 => Just(Action::Allow), 2 => Just(Action::EPERM), 1 => Just(Action::Notify),
+            2 => (0_u16..40).prop_map(Action::Errno),
+        ];
+        let op = prop_oneof![Just(Op::Eq), Just(Op::MaskedEq), Just(Op::Gt)];
+        let arg = (0_u8..6, op, 0_u64..4).prop_map(|(index, op, value)| Arg { index, op, value, value_two: value });
+        let args = prop_oneof![2 => Just(vec![]), 1 => prop::collection::vec(arg, 1..4)];
+        let few = prop::sample::select(names);
+        // Many names are the same, so that rules meet.
+        let name = prop_oneof![3 => few, 1 => prop::sample::select(vec!["read", "socket", "set_tls", "breakpoint"])];
+        let filter = prop_oneof![4 => Just(vec![]), 1 => Just(vec!["CAP_SYS_ADMIN".to_owned()])];
+        (prop::collection::vec(name, 1..20), action, args, filter).prop_map(|(names, action, args, caps)| ProfileRule {
+            names: names.into_iter().map(Into::into).collect(),
+            action,
+            args,
+            includes: RuleFilter { caps, ..RuleFilter::default() },
+            excludes: RuleFilter::default(),
+            comment: String::new(),
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+        #[test]
+        fn any_profile_means_what_it_says(rules in prop::collection::vec(rule(), 0..30)) {
+            let listed = ["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_ARM"].map(str::to_owned).to_vec();
+            let mut profile = Profile::from_rules(Action::EPERM, Architectures::Listed(listed), rules);
+            profile.flags.push(FilterFlag::Log);
+            agrees(&profile);
+        }
+    }
 }

@@ -24,7 +24,8 @@ fn ask(filter: &Filter, arch: Arch, name: &str, args: [u64; 6]) -> Option<Action
 #[test]
 fn every_native_call_is_decided_on_purpose() {
     for profile in [default_profile(), strict_profile(), compat_profile()] {
-        let named: BTreeSet<&str> = profile.rules().iter().flat_map(|rule| &rule.names).map(String::as_str).collect();
+        let named: BTreeSet<&str> =
+            profile.rules().iter().flat_map(|rule| &rule.names).map(|name| name.as_ref()).collect();
         for arch in NATIVE {
             let undecided: Vec<&str> =
                 syscalls(arch).iter().map(|(_, name)| *name).filter(|name| !named.contains(name)).collect();

@@ -70,7 +70,8 @@ fn part(arch: Arch) -> impl Strategy<Value = ArchFilter> {
     let above = prop_oneof![Just(None), (0_u32..80).prop_map(Some), Just(Some(u32::MAX - 1))];
     (prop::collection::vec((number, rules()), 0..40), above).prop_map(move |(calls, above)| {
         let bit = if arch == Arch::X32 { X32_BIT } else { 0 };
-        let calls = calls.into_iter().map(|(number, rules)| CallRules { number: number | bit, rules }).collect();
+        let calls =
+            calls.into_iter().map(|(number, rules)| CallRules { number: number | bit, rules: rules.into() }).collect();
         ArchFilter::new(arch, calls, above.map(|above| above | bit))
     })
 }
@@ -214,7 +215,7 @@ fn too_long_is_an_error() {
 
 #[test]
 fn a_sixth_argument_does_not_exist() {
-    let call = CallRules { number: 1, rules: vec![equal(6, 1, Action::Allow)] };
+    let call = CallRules { number: 1, rules: vec![equal(6, 1, Action::Allow)].into() };
     let filter = Filter::new(Action::EPERM, vec![ArchFilter::new(Arch::X86_64, vec![call], None)]);
     assert_eq!(compile(&filter), Err(CompileError::Argument(6)));
 }
@@ -229,7 +230,7 @@ fn a_filter_without_abis_kills() {
 
 #[test]
 fn equal_rules_are_written_once() {
-    let call = |number| CallRules { number, rules: vec![equal(0, 5, Action::Allow)] };
+    let call = |number| CallRules { number, rules: vec![equal(0, 5, Action::Allow)].into() };
     let length = |calls: Vec<CallRules>| {
         let part = ArchFilter::new(Arch::X86_64, calls, None);
         compile(&Filter::new(Action::EPERM, vec![part])).unwrap().insns().len()

@@ -7,10 +7,10 @@
 use super::CompileError;
 use crate::action::Action;
 use crate::program::{AND, Insn, JA, LD, MAX_INSNS, RET};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// A place in the program that can be jumped to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Label(usize);
 
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub(super) struct Asm {
     places: Vec<usize>,
     returns: Vec<(Action, Label)>,
     /// Loads and masks by instruction and target, so that each is written once.
-    prefixes: HashMap<(u16, u32, Label), Label>,
+    prefixes: BTreeMap<(u16, u32, Label), Label>,
 }
 
 type Result<T> = std::result::Result<T, CompileError>;

@@ -5,14 +5,14 @@ use super::asm::{Asm, Label};
 use crate::action::Action;
 use crate::filter::{Condition, Op, Rule, Width};
 use crate::program::{JEQ, JGE, JGT, JSET};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Index of a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BodyId(usize);
 
 /// Rules in order, then what happens if none holds.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Body {
     rules: Vec<Rule>,
     otherwise: Action,
@@ -23,7 +23,7 @@ struct Body {
 pub(super) struct Bodies {
     bodies: Vec<(Body, Option<Label>)>,
     plain: Vec<(Action, BodyId)>,
-    known: HashMap<Body, BodyId>,
+    known: BTreeMap<Body, BodyId>,
 }
 
 impl Bodies {
@@ -39,6 +39,11 @@ impl Bodies {
 
     /// The verdict of a rule list, reduced to what can make a difference.
     pub(super) fn call(&mut self, rules: &[Rule], default: Action) -> BodyId {
+        if let [Rule { action, conditions }] = rules
+            && conditions.is_empty()
+        {
+            return self.plain(*action);
+        }
         let mut otherwise = default;
         let mut kept: Vec<Rule> = Vec::new();
         for rule in rules {

@@ -8,7 +8,8 @@ mod arguments;
 mod calls;
 
 use crate::action::Action;
-use crate::profile::{ArchMapEntry, Architectures, Arg, Profile, ProfileRule, RuleFilter};
+use crate::profile::{ArchMapEntry, Architectures, Arg, Name, Profile, ProfileRule, RuleFilter};
+use crate::syscalls::known;
 use calls::{ALLOWED, GATED, Gate, Group, OBSOLETE, REFUSED, SPLICING, TOLERATED, TWINS};
 
 /// How far a profile goes.
@@ -80,9 +81,13 @@ fn architectures(mode: Mode) -> Architectures {
     }
 }
 
+fn name(word: &str) -> Name {
+    known(word).map_or_else(|| word.to_owned().into(), Name::Borrowed)
+}
+
 fn rule(calls: &str, action: Action, args: &[Arg], why: &str) -> ProfileRule {
     ProfileRule {
-        names: calls.split_ascii_whitespace().map(str::to_owned).collect(),
+        names: calls.split_ascii_whitespace().map(name).collect(),
         action,
         args: args.to_vec(),
         includes: RuleFilter::default(),

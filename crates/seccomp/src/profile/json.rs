@@ -1,10 +1,14 @@
 //! The JSON shape shared by reading and writing.
 
 use super::RuleFilter;
-use super::{ArchMapEntry, Architectures, Arg, FilterFlag, Profile, ProfileError, ProfileRule};
+use super::{ArchMapEntry, Architectures, Arg, FilterFlag, Name, Profile, ProfileError, ProfileRule};
 use crate::action::Action;
 use crate::filter::Op;
-use serde::{Deserialize, Serialize};
+use crate::syscalls::known;
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Cow;
+use std::fmt;
 
 /// A profile as JSON has it: of the right shape, and nothing in it is checked yet. It may be empty, as the
 /// `linux.seccomp` object of an OCI config may.
@@ -62,7 +66,7 @@ pub(super) struct RawRule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) names: Option<Vec<String>>,
+    pub(super) names: Option<Vec<CallName>>,
     pub(super) action: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) errno_ret: Option<u64>,
@@ -74,6 +78,31 @@ pub(super) struct RawRule {
     pub(super) includes: Option<RawFilter>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) excludes: Option<RawFilter>,
+}
+
+/// A name that is not copied where some ABI has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(super) struct CallName(pub(super) Name);
+
+impl<'de> Deserialize<'de> for CallName {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(CallNameVisitor).map(Self)
+    }
+}
+
+struct CallNameVisitor;
+
+impl Visitor<'_> for CallNameVisitor {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Name, E> {
+        Ok(known(name).map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -158,7 +187,7 @@ fn raw_arch_map(entry: &ArchMapEntry) -> RawArchMap {
 fn raw_rule(rule: &ProfileRule) -> RawRule {
     RawRule {
         name: None,
-        names: Some(rule.names.clone()),
+        names: Some(rule.names.iter().cloned().map(CallName).collect()),
         action: rule.action.profile_name().to_owned(),
         errno_ret: action_data(rule.action),
         args: (!rule.args.is_empty()).then(|| rule.args.iter().map(raw_arg).collect()),

@@ -10,6 +10,7 @@ pub use json::ProfileText;
 use crate::action::Action;
 use crate::filter::Op;
 use crate::syscalls::is_known_anywhere;
+use std::borrow::Cow;
 
 /// Longest profile text that is read. Docker's own is below 20 KiB.
 pub const MAX_PROFILE_BYTES: usize = 1024 * 1024;
@@ -49,11 +50,14 @@ impl RuleFilter {
     }
 }
 
+/// Name of a call: a reference where some ABI has it, so that profiles full of known names cost little.
+pub type Name = Cow<'static, str>;
+
 /// One rule of a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileRule {
     /// Calls the rule is about.
-    pub names: Vec<String>,
+    pub names: Vec<Name>,
     /// What to do.
     pub action: Action,
     /// Conditions on arguments; none means always.
@@ -180,7 +184,7 @@ impl Profile {
     #[must_use]
     pub fn unknown_calls(&self) -> Vec<&str> {
         let names = self.rules.iter().flat_map(|rule| &rule.names);
-        let mut unknown: Vec<&str> = names.map(String::as_str).filter(|name| !is_known_anywhere(name)).collect();
+        let mut unknown: Vec<&str> = names.map(|name| name.as_ref()).filter(|name| !is_known_anywhere(name)).collect();
         unknown.sort_unstable();
         unknown.dedup();
         unknown

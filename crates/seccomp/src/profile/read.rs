@@ -154,8 +154,10 @@ fn known_arch(field: &'static str, name: &str) -> Result<()> {
 
 fn read_rule(place: Place, raw: &RawRule) -> Result<ProfileRule> {
     let names = match (raw.name.as_ref(), raw.names.as_deref().unwrap_or_default()) {
-        (Some(name), []) if !name.is_empty() => vec![name.clone()],
-        (None, names) if !names.is_empty() && names.iter().all(|name| !name.is_empty()) => names.to_vec(),
+        (Some(name), []) if !name.is_empty() => vec![name.clone().into()],
+        (None, names) if !names.is_empty() && names.iter().all(|name| !name.0.is_empty()) => {
+            names.iter().map(|name| name.0.clone()).collect()
+        }
         _ => {
             return Err(ProfileError::Names { place: place.to_string() });
         }

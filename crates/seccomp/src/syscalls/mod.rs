@@ -7,37 +7,74 @@ mod x86;
 mod x86_64;
 
 use crate::arch::{Arch, X32_BIT};
-use std::collections::HashMap;
+use crate::index::{Hash, Index, is_space, word_end};
 use std::sync::LazyLock;
 
+/// More than twice as many slots as any table has names.
+type Names = Index<1024>;
+
 struct Table {
-    by_name: HashMap<&'static str, u32>,
-    /// Sorted by number; one number may have two names (32-bit Arm).
-    by_number: Vec<(u32, &'static str)>,
+    text: &'static str,
+    by_name: Names,
+    bit: u32,
 }
 
 impl Table {
-    fn parse(text: &'static str, bit: u32) -> Self {
+    const fn new(text: &'static str, bit: u32) -> Self {
+        Self { text, by_name: index(text.as_bytes(), bit), bit }
+    }
+
+    fn number(&self, name: &str, hash: Hash) -> Option<u32> {
+        self.by_name.get(self.text, name, hash).map(|(_, number)| number)
+    }
+
+    /// Sorted by number; one number may have two names (32-bit Arm).
+    fn by_number(&self) -> Vec<(u32, &'static str)> {
         let mut next = 0_u32;
         let mut by_number = Vec::new();
-        for word in text.split_ascii_whitespace() {
+        for word in self.text.split_ascii_whitespace() {
             if let Ok(number) = word.parse::<u32>() {
                 next = number;
             } else {
-                by_number.push((next | bit, word));
+                by_number.push((next | self.bit, word));
                 next = next.saturating_add(1);
             }
         }
-        let by_name = by_number.iter().map(|(nr, name)| (*name, *nr)).collect();
-        Self { by_name, by_number }
+        by_number
     }
 }
 
-static X86_64: LazyLock<Table> = LazyLock::new(|| Table::parse(x86_64::TABLE, 0));
-static X86: LazyLock<Table> = LazyLock::new(|| Table::parse(x86::TABLE, 0));
-static X32: LazyLock<Table> = LazyLock::new(|| Table::parse(x32::TABLE, X32_BIT));
-static AARCH64: LazyLock<Table> = LazyLock::new(|| Table::parse(aarch64::TABLE, 0));
-static ARM: LazyLock<Table> = LazyLock::new(|| Table::parse(arm::TABLE, 0));
+/// A number sets the counter, a word names the call at the counter and steps it.
+#[allow(clippy::as_conversions, reason = "a digit becomes wider, which constants have no other way for")]
+const fn index(text: &[u8], bit: u32) -> Names {
+    let mut names = Names::new();
+    let (mut at, mut next) = (0, 0_u32);
+    while at < text.len() {
+        if is_space(text[at]) {
+            at += 1;
+            continue;
+        }
+        let end = word_end(text, at);
+        if text[at].is_ascii_digit() {
+            next = 0;
+            while at < end {
+                next = next * 10 + (text[at] - b'0') as u32;
+                at += 1;
+            }
+        } else {
+            names.insert(text, at, end, next | bit);
+            next += 1;
+        }
+        at = end;
+    }
+    names
+}
+
+static X86_64: Table = Table::new(x86_64::TABLE, 0);
+static X86: Table = Table::new(x86::TABLE, 0);
+static X32: Table = Table::new(x32::TABLE, X32_BIT);
+static AARCH64: Table = Table::new(aarch64::TABLE, 0);
+static ARM: Table = Table::new(arm::TABLE, 0);
 
 fn table(arch: Arch) -> &'static Table {
     match arch {
@@ -52,13 +89,18 @@ fn table(arch: Arch) -> &'static Table {
 /// The number of a call, with [`X32_BIT`] set for x32.
 #[must_use]
 pub fn syscall_number(arch: Arch, name: &str) -> Option<u32> {
-    table(arch).by_name.get(name).copied()
+    table(arch).number(name, Hash::of(name))
+}
+
+/// As [`syscall_number`], of a name that is looked for in several tables.
+pub(crate) fn number_of(arch: Arch, name: &str, hash: Hash) -> Option<u32> {
+    table(arch).number(name, hash)
 }
 
 /// The name of a call; the first one where a number has two.
 #[must_use]
 pub fn syscall_name(arch: Arch, number: u32) -> Option<&'static str> {
-    let calls = &table(arch).by_number;
+    let calls = syscalls(arch);
     let at = calls.partition_point(|(nr, _)| *nr < number);
     calls.get(at).filter(|(nr, _)| *nr == number).map(|(_, name)| *name)
 }
@@ -66,12 +108,22 @@ pub fn syscall_name(arch: Arch, number: u32) -> Option<&'static str> {
 /// Every call of an ABI, sorted by number.
 #[must_use]
 pub fn syscalls(arch: Arch) -> &'static [(u32, &'static str)] {
-    &table(arch).by_number
+    static BY_NUMBER: LazyLock<[Vec<(u32, &'static str)>; 5]> =
+        LazyLock::new(|| Arch::ALL.map(|arch| table(arch).by_number()));
+    let at = Arch::ALL.iter().position(|known| *known == arch);
+    at.and_then(|at| BY_NUMBER.get(at)).map(Vec::as_slice).unwrap_or_default()
 }
 
 /// Whether any ABI has a call of this name.
 pub(crate) fn is_known_anywhere(name: &str) -> bool {
-    Arch::ALL.iter().any(|arch| syscall_number(*arch, name).is_some())
+    known(name).is_some()
+}
+
+/// The name of a call of any ABI, as its table has it.
+pub(crate) fn known(name: &str) -> Option<&'static str> {
+    let hash = Hash::of(name);
+    let find = |arch: Arch| table(arch).by_name.get(table(arch).text, name, hash);
+    Arch::ALL.into_iter().find_map(find).map(|(name, _)| name)
 }
 
 #[cfg(test)]
@@ -100,7 +152,8 @@ mod tests {
         for arch in Arch::ALL {
             let calls = syscalls(arch);
             assert!(calls.windows(2).all(|w| w[0].0 <= w[1].0), "{arch}");
-            assert_eq!(table(arch).by_name.len(), calls.len(), "{arch}");
+            // A name that is there twice has two numbers, of which one is found.
+            assert!(calls.iter().all(|(number, name)| syscall_number(arch, name) == Some(*number)), "{arch}");
         }
     }
 }
