@@ -15,7 +15,7 @@ use bulkhead_sys::ids;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::hooks;
-use super::{SOCKET, console, facts, pid_file, protect, streams};
+use super::{SOCKET, console, facts, foreground, pid_file, protect, streams};
 use crate::runc::args::{CreateArgs, Global};
 use crate::runc::error::{During, RuncError};
 use crate::runc::show::state::State;
@@ -194,6 +194,9 @@ fn created_late(plan: &SandboxPlan) -> u64 {
 fn hand_out(made: &mut Made, args: &CreateArgs, process: &Process) -> Result<(), RuncError> {
     if let Some(master) = &made.terminal {
         console::resize(master.as_fd(), process)?;
+        if args.console_socket.is_none() {
+            foreground::leave_line_ends(master)?;
+        }
         if let Some(socket) = &args.console_socket {
             console::send(socket, master.as_fd())?;
             made.terminal = None;

@@ -71,6 +71,9 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     let mut terminal = prepared.take_terminal();
     if let Some(master) = &terminal {
         console::resize(master.as_fd(), &process)?;
+        if console.is_none() {
+            foreground::leave_line_ends(master)?;
+        }
         if let Some(console) = &console {
             console.send(master.as_fd())?;
             terminal = None;

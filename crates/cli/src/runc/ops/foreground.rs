@@ -24,9 +24,6 @@ pub(super) fn wait(pidfd: OwnedFd, terminal: Option<OwnedFd>) -> Result<u8, Runc
         Some(_) if std::io::stdin().is_terminal() => RawMode::enter(stdin.as_fd()).during("make the terminal raw")?,
         _ => None,
     };
-    if let Some(terminal) = &terminal {
-        leave_line_ends(terminal).during("set the container's terminal")?;
-    }
     resize(terminal.as_ref());
     let mut copy = Copy { terminal, input: true };
     loop {
@@ -64,11 +61,13 @@ pub(super) fn wait(pidfd: OwnedFd, terminal: Option<OwnedFd>) -> Result<u8, Runc
     }
 }
 
-/// Our own terminal makes what it needs of a line's end; made twice, files would get what nobody wrote.
-fn leave_line_ends(terminal: &OwnedFd) -> rustix::io::Result<()> {
-    let mut settings = rustix::termios::tcgetattr(terminal)?;
+/// Our own terminal makes what it needs of a line's end; made twice, files would get what nobody wrote. Before the
+/// program writes its first.
+pub(super) fn leave_line_ends(terminal: impl AsFd) -> Result<(), RuncError> {
+    let what = "set the container's terminal";
+    let mut settings = rustix::termios::tcgetattr(&terminal).during(what)?;
     settings.output_modes.remove(rustix::termios::OutputModes::ONLCR);
-    rustix::termios::tcsetattr(terminal, rustix::termios::OptionalActions::Now, &settings)
+    rustix::termios::tcsetattr(&terminal, rustix::termios::OptionalActions::Now, &settings).during(what)
 }
 
 fn pass_on(signals: &SignalFd, pidfd: &OwnedFd, terminal: Option<&OwnedFd>) -> Result<(), RuncError> {
