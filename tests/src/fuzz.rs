@@ -18,6 +18,7 @@ fn facts(v2: bool, privileged: bool) -> HostFacts {
     let v1 = names.map(|n| (n.to_owned(), PathBuf::from(format!("/sys/fs/cgroup/{n}"))));
     HostFacts {
         privileged,
+        nested: false,
         uid: if privileged { 0 } else { 1000 },
         gid: if privileged { 0 } else { 1000 },
         kernel: (6, 12),
@@ -92,10 +93,10 @@ pub fn config_to_plan(bytes: &[u8]) {
             id: "c1",
             bundle: Path::new(BUNDLE),
             cgroup: group,
-            no_pivot: bytes.len() % 5 == 0,
-            no_new_keyring: bytes.len() % 2 == 0,
+            no_pivot: bytes.len().is_multiple_of(5),
+            no_new_keyring: bytes.len().is_multiple_of(2),
             preserve: 0,
-            detached: bytes.len() % 3 == 0,
+            detached: bytes.len().is_multiple_of(3),
         };
         let target = join::Target { pid: 1, started: 1, namespaces: 0x1000_0000, cgroups: Vec::new() };
         let entered = Entered { id: "c1", target: &target, preserve: 0, no_new_keyring: true };
@@ -272,7 +273,7 @@ impl Mutator {
 
     /// The next input.
     #[must_use]
-    pub fn next(&mut self) -> Vec<u8> {
+    pub fn input(&mut self) -> Vec<u8> {
         let at = self.random(self.seeds.len());
         let mut bytes = self.seeds[at].clone();
         for _ in 0..=self.random(4) {

@@ -8,7 +8,7 @@ fn short(target: &str, rounds: usize, run: fn(&[u8])) {
         run(seed);
     }
     for round in 0..rounds {
-        let input = mutator.next();
+        let input = mutator.input();
         if std::panic::catch_unwind(|| run(&input)).is_err() {
             panic!("{target}, round {round}: {}", String::from_utf8_lossy(&input));
         }
@@ -17,7 +17,7 @@ fn short(target: &str, rounds: usize, run: fn(&[u8])) {
 
 #[test]
 fn config_to_plan() {
-    short("config_to_plan", 3000, fuzz::config_to_plan);
+    short("config_to_plan", 20_000, fuzz::config_to_plan);
 }
 
 #[test]
@@ -27,15 +27,15 @@ fn protocol() {
 
 #[test]
 fn seccomp_profile() {
-    short("seccomp_profile", 400, fuzz::seccomp_profile);
+    short("seccomp_profile", 1500, fuzz::seccomp_profile);
 }
 
 #[test]
 fn cgroup_resources() {
-    short("cgroup_resources", 3000, fuzz::cgroup_resources);
+    short("cgroup_resources", 20_000, fuzz::cgroup_resources);
 }
 
 #[test]
 fn dbus_wire() {
-    short("dbus_wire", 20_000, fuzz::dbus_wire);
+    short("dbus_wire", 100_000, fuzz::dbus_wire);
 }
