@@ -8,6 +8,7 @@ pub mod console;
 pub mod debian;
 pub mod dockerd;
 pub mod fill;
+pub mod fuzz;
 pub mod kill;
 pub mod life;
 pub mod oci;

@@ -13,6 +13,8 @@ mod excursion;
 mod explain;
 pub mod facts;
 pub mod files;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod join;
 pub mod oci;
 pub mod plan;

@@ -73,7 +73,7 @@ pub(crate) enum Message {
 }
 
 impl Message {
-    fn encode(self) -> [u8; 8] {
+    pub(crate) fn encode(self) -> [u8; 8] {
         let (a, b) = match self {
             Self::Trees => (TREES, 0),
             Self::Proceed => (PROCEED, 0),
@@ -92,7 +92,7 @@ impl Message {
         bytes
     }
 
-    fn decode(bytes: [u8; 8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: [u8; 8]) -> Option<Self> {
         let [a, b, c, d, e, f, g, h] = bytes;
         match u32::from_ne_bytes([a, b, c, d]) {
             TREES => Some(Self::Trees),

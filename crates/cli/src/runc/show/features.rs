@@ -167,7 +167,7 @@ fn features() -> Value {
             "intelRdt": {"enabled": false},
             "memoryPolicy": {"modes": MEMORY_MODES, "flags": MEMORY_FLAGS},
             "mountExtensions": {"idmap": enabled},
-            "netDevices": enabled,
+            "netDevices": {"enabled": false},
         },
         "annotations": {
             "io.bulkhead.version": env!("CARGO_PKG_VERSION"),

@@ -189,3 +189,12 @@ fn a_limit_without_its_controller_is_an_error_and_no_limit_is_none() {
 }
 
 mod whole;
+
+/// Their difference was once taken without a look.
+#[test]
+fn sums_of_impossible_numbers_are_refused() {
+    for (swap, memory, name) in [(1, i64::MIN, "memory.limit"), (i64::MIN, 1, "memory.swap"), (5, -2, "memory.limit")] {
+        let error = v2::swap_alone(Some(swap), Some(memory)).unwrap_err();
+        assert_eq!(error.limit, format!("linux.resources.{name}"), "{error}");
+    }
+}

@@ -85,6 +85,12 @@ pub(crate) fn swap_alone(swap: Option<i64>, memory: Option<i64>) -> Result<Optio
         // As on version 1, where memory without limit is no use while the sum has one.
         (0, -1) | (-1, _) => return Ok(Some("max".to_owned())),
         (0, _) => return Ok(None),
+        (below @ ..-1, _) => {
+            return Err(LimitError::new(&field("memory.swap"), format!("{below} is less than -1, which is no limit")));
+        }
+        (_, below @ ..-1) => {
+            return Err(LimitError::new(&field("memory.limit"), format!("{below} is less than -1, which is no limit")));
+        }
         (swap, -1) => swap,
         (_, 0) => {
             return Err(LimitError::new(
