@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use bulkhead_tests::session::Engine;
-use bulkhead_tests::{eventually, is_root, skip};
+use bulkhead_tests::{Said, eventually, is_root, skip};
 
 use super::{Line, TTY, Text, both, image, runtime};
 
@@ -60,6 +60,28 @@ impl Drop for Containerd {
     }
 }
 
+/// The directory above the containers' own groups, which runtimes leave; removed after the daemon has ended.
+struct Groups(String);
+
+impl Groups {
+    fn find(&self) -> String {
+        let line = format!("find /sys/fs/cgroup -depth -type d -path '*/{}*'", self.0);
+        Said::from(Command::new("sh").args(["-c", &line]).output().unwrap()).out
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        let gone = eventually(10, || {
+            for directory in self.find().lines() {
+                drop(std::fs::remove_dir(directory));
+            }
+            self.find().is_empty()
+        });
+        assert!(gone || std::thread::panicking(), "left behind: {}", self.find());
+    }
+}
+
 const LINES: &[Line] = &[
     ("E run --rm $R $I one echo hello", Text("hello\n-> 0")),
     ("E run --rm $R $I one sh -c 'exit 4'", Text("-> 4")),
@@ -95,15 +117,15 @@ fn containerd_calls_it() {
         skip("containerd_calls_it", "root and the package containerd");
         return;
     }
+    let groups = Groups(format!("bulkhead-callers-{}", std::process::id()));
     let daemon = Containerd::start();
     let mut engine = daemon.engine();
     let image = image(&engine.scratch);
     let native = "--snapshotter native";
     engine.bash(&engine.scratch, &format!("E image import {native} {}", image.display())).ok();
     engine.env.push(("I", "localhost/box:latest".into()));
-    let group = format!("bulkhead-callers-{}", std::process::id());
     let ours = runtime(daemon.dir.path());
-    let flags = |binary: &str| format!("{native} --runc-binary {binary} --cgroup /{group}/one");
+    let flags = |binary: &str| format!("{native} --runc-binary {binary} --cgroup /{}/one", groups.0);
     let runtimes = [flags("runc"), flags(&ours.to_string_lossy())];
     let runtimes = [runtimes[0].as_str(), runtimes[1].as_str()];
     both(&engine, runtimes, LINES);
@@ -122,15 +144,4 @@ fn containerd_calls_it() {
     ];
     let terminals: Vec<Line> = terminals.into_iter().map(|(line, text)| (line.leak() as &str, Text(text))).collect();
     both(&engine, runtimes, &terminals);
-    drop(daemon);
-    // The runtimes leave the directory above the container's own group.
-    let line = format!("find /sys/fs/cgroup -depth -type d -path '*/{group}*'");
-    let find = || bulkhead_tests::Said::from(Command::new("sh").args(["-c", &line]).output().unwrap()).out;
-    let gone = eventually(10, || {
-        for directory in find().lines() {
-            drop(std::fs::remove_dir(directory));
-        }
-        find().is_empty()
-    });
-    assert!(gone, "{}", find());
 }
