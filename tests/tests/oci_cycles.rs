@@ -24,7 +24,7 @@ fn life(runtime: &Runtime, bundle: &str, number: usize) -> Result<(), String> {
     };
     must(&["create", "--bundle", bundle, "--pid-file", &file, &id])?;
     let pid = std::fs::read_to_string(&pid_file).map_err(|e| e.to_string())?;
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         // Some are never started.
         must(&["delete", "--force", &id])?;
     } else {
