@@ -58,7 +58,7 @@ fn engine(directory: &Path) -> Engine {
         [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";
     std::fs::write(path("containers.conf"), config).unwrap();
     let words = ["podman", "--log-level=error", "--storage-driver=vfs", "--cgroup-manager=cgroupfs"];
-    let places = [("--root", "root"), ("--runroot", "runroot"), ("--tmpdir", "tmp")];
+    let places = [("--root", "root"), ("--runroot", "r"), ("--tmpdir", "tmp")];
     let places = places.into_iter().map(|(flag, name)| format!("{flag}={}", path(name).display()));
     Engine {
         name: "podman",
@@ -91,7 +91,8 @@ fn podman_calls_it() {
         skip("podman_calls_it", "the package podman, and subordinate ids of an ordinary user");
         return;
     }
-    let dir = tempfile::Builder::new().prefix("pod").tempdir().unwrap();
+    // Short: podman takes at most 50 bytes of a path for its runroot.
+    let dir = tempfile::Builder::new().prefix("p").tempdir().unwrap();
     let engine = engine(dir.path());
     let image = image(&engine.scratch);
     engine.bash(&engine.scratch, &format!("E load -qi {}", image.display())).ok();
@@ -108,7 +109,7 @@ fn podman_calls_it() {
         both(&engine, runtimes, &[(line.leak(), Text("/dev/pts/0\n-> 2"))]);
     });
     // Its process that holds the user's namespace ends, and files of subordinate ids go.
-    let end = "E rm -af -t 0; E rmi -af; [ \"$(id -u)\" = 0 ] || { E unshare rm -rf \"$HOME/../root\" \"$HOME/../runroot\"; E system migrate; }";
+    let end = "E rm -af -t 0; E rmi -af; [ \"$(id -u)\" = 0 ] || { E unshare rm -rf \"$HOME/../root\" \"$HOME/../r\"; E system migrate; }";
     let ended = engine.bash(Path::new("/"), end);
     if let Err(wrong) = result {
         std::panic::resume_unwind(wrong);

@@ -54,6 +54,7 @@ pub struct Record {
     /// What is loosened of our defaults.
     pub grants: Vec<Grant>,
     /// How many steps of its plan come before its start.
+    #[serde(default)]
     pub first_step: usize,
     /// Its program was started.
     pub started: bool,
