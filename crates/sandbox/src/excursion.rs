@@ -91,10 +91,16 @@ pub(crate) fn user_namespace(uids: &[IdRange], gids: &[IdRange]) -> Result<Owned
     let (pid, pidfd) = match clone::clone3(&single, clone::NEWUSER, None)
         .map_err(StartError::parent("make a user namespace for a mount"))?
     {
-        Fork::Child => loop {
-            // Ended by the parent; a signal that wakes it earlier changes nothing.
-            rustix::event::poll(&mut [], None).unwrap_or_default();
-        },
+        Fork::Child => {
+            // It must not outlive a parent that is killed: it holds copies of its descriptors.
+            if bulkhead_sys::ids::die_with_parent().is_err() {
+                clone::exit_now(125);
+            }
+            // Ended by the parent, or a moment later when that was faster than the line above.
+            let patience = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
+            rustix::event::poll(&mut [], Some(&patience)).unwrap_or_default();
+            clone::exit_now(0)
+        }
         Fork::Parent { pid, pidfd } => (pid, pidfd),
     };
     let write = |file: &str, ranges: &[IdRange]| {

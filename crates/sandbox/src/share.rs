@@ -99,7 +99,10 @@ pub(crate) fn await_birth(channel: &Channel, between: BorrowedFd<'_>) -> Result<
     let mut fds = Vec::with_capacity(1);
     let answer = channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))?;
     match (answer, fds.pop()) {
-        (Some(Message::Born { pid }), Some(pidfd)) => {
+        (Some(Message::Born { pid: told }), Some(pidfd)) => {
+            // A go-between in a pid namespace that was entered knows the number there, which on the host is another's.
+            let pid = own_number(&pidfd).ok_or_else(ended)?;
+            debug_assert!(told > 0, "a process has a number");
             signal::wait(between).map_err(StartError::parent("collect the go-between"))?;
             Ok((pid, pidfd))
         }
@@ -109,6 +112,13 @@ pub(crate) fn await_birth(channel: &Channel, between: BorrowedFd<'_>) -> Result<
         },
         _ => Err(ended()),
     }
+}
+
+/// The process of a pidfd by its number in the namespace of the caller's `/proc` (`pidfd_open(2)`).
+fn own_number(pidfd: &OwnedFd) -> Option<i32> {
+    use std::os::fd::AsRawFd;
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    text.lines().find_map(|l| l.strip_prefix("Pid:")?.trim().parse().ok()).filter(|pid| *pid > 0)
 }
 
 /// A detached copy of the other sandbox's `/dev/shm`, taken by a process that looks from inside. Whatever that sandbox

@@ -248,6 +248,12 @@ impl Prepared {
         self.child.pid
     }
 
+    /// Refers to the first process.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.child.pidfd.as_fd()
+    }
+
     /// Master side of its terminal.
     #[must_use]
     pub fn terminal(&self) -> Option<BorrowedFd<'_>> {

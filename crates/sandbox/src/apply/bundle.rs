@@ -235,9 +235,8 @@ fn node(state: &State, path: &CStr, kind: NodeKind, numbers: (u32, u32), mode: u
     }
     if owner != (0, 0) {
         let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+        // A change of owner leaves the permission bits of a node alone, and a second call by name could meet a link.
         rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        // A change of owner clears bits.
-        rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
     }
     Ok(())
 }

@@ -81,7 +81,7 @@ struct Rights<'a> {
 /// # Errors
 /// A field that cannot be carried out, by its name; nothing was changed.
 pub fn plan(config: &Config, ask: &Ask<'_>, facts: &HostFacts) -> Result<SandboxPlan, PlanError> {
-    refuse(config)?;
+    refuse(config, facts)?;
     let linux = config.linux();
     let process = config
         .process
@@ -143,7 +143,7 @@ pub fn plan(config: &Config, ask: &Ask<'_>, facts: &HostFacts) -> Result<Sandbox
 }
 
 /// What no plan carries out: each is refused by its name.
-fn refuse(config: &Config) -> Result<(), PlanError> {
+fn refuse(config: &Config, facts: &HostFacts) -> Result<(), PlanError> {
     let version = config.oci_version.as_str();
     let major = version.split('.').next().and_then(|m| m.parse::<u32>().ok());
     if major != Some(1) || version.split('.').count() < 3 {
@@ -154,6 +154,7 @@ fn refuse(config: &Config) -> Result<(), PlanError> {
         ("windows", config.windows.is_some()),
         ("vm", config.vm.is_some()),
         ("zos", config.zos.is_some()),
+        ("freebsd", config.freebsd.is_some()),
     ];
     let linux = config.linux();
     let rdt = linux.intel_rdt.is_some();
@@ -161,6 +162,12 @@ fn refuse(config: &Config) -> Result<(), PlanError> {
         ("linux.intelRdt", rdt, "this runtime does not manage cache and memory bandwidth"),
         ("linux.netDevices", !linux.net_devices.is_empty(), "network devices are not moved; attach them by a hook"),
     ];
+    if !linux.mount_label.is_empty() && !facts.selinux {
+        return Err(PlanError::Unsupported {
+            what: format!("linux.mountLabel {:?}", linux.mount_label),
+            reason: "SELinux is not active in this kernel".to_owned(),
+        });
+    }
     for (name, there) in foreign {
         if there {
             return Err(PlanError::Unsupported {

@@ -113,7 +113,13 @@ pub(super) fn mounts(b: &mut Builder<'_>, ask: &Ask<'_>, cgroup: &CgroupPlan) ->
         check_target(&field, mount, &target)?;
         let options = Options::read(&mount.options);
         match mount.kind.as_str() {
-            "cgroup" | "cgroup2" if !options.bind => super::cgroups::mount(b, &target, &options, cgroup)?,
+            "cgroup" | "cgroup2" if !options.bind => {
+                if let Some((key, _)) = options.data.first() {
+                    let accepted = "control groups are mounted with attributes only, like ro and nosuid";
+                    return Err(PlanError::invalid(&format!("{field}.options"), key, accepted));
+                }
+                super::cgroups::mount(b, &target, &options, cgroup)?;
+            }
             _ => one(b, ask, &field, mount, &target, &options)?,
         }
     }

@@ -54,8 +54,12 @@ impl Made {
             prepared.leave().during("leave the container")?;
         }
         self.kept = true;
-        self.lock = None;
         Ok(())
+    }
+
+    /// Others may change it from here on.
+    pub(super) fn unlock(&mut self) {
+        self.lock = None;
     }
 }
 
@@ -83,7 +87,7 @@ pub(super) fn read(bundle: &Path) -> Result<(Config, Vec<u8>), RuncError> {
 
 /// Makes it; `detached` when nobody stays to hold its terminal.
 pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result<Made, RuncError> {
-    let preserve = streams::preserved(args.preserve_fds)?;
+    let preserve = streams::preserved(args.preserve_fds, true)?;
     let (mut config, bytes) = read(&args.bundle)?;
     streams::pass_listeners(config.process.as_mut());
     hooks::check(&config)?;
@@ -96,7 +100,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
         streams::warn_of_capabilities(global, process);
     }
     // Modes are given whole: what the caller has cut from new files must not be cut from the container's.
-    rustix::process::umask(rustix::fs::Mode::empty());
+    let mask = rustix::process::umask(rustix::fs::Mode::empty());
     let own = cgroup::Own::read();
     let place = Place::make(global, &args.id)?;
     let mut made = Made {
@@ -136,7 +140,9 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
         // is must not be found by it: that one is refused below.
         made.record.write(&made.place)?;
     }
-    carry_out(&mut made, args, &plan, &facts)?;
+    let done = carry_out(&mut made, args, &plan, &facts, mask);
+    rustix::process::umask(mask);
+    done?;
     Ok(made)
 }
 
@@ -158,7 +164,13 @@ fn describe(made: &mut Made, global: &Global, args: &CreateArgs, plan: &SandboxP
     record.first_step = plan.steps.iter().position(waits).map_or(0, |at| at + 1);
 }
 
-fn carry_out(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan, facts: &HostFacts) -> Result<(), RuncError> {
+fn carry_out(
+    made: &mut Made,
+    args: &CreateArgs,
+    plan: &SandboxPlan,
+    facts: &HostFacts,
+    mask: rustix::fs::Mode,
+) -> Result<(), RuncError> {
     let process = made.config.process.clone().unwrap_or_default();
     let stdio = streams::own(process.terminal)?;
     let first = process.args.first().map_or("", String::as_str);
@@ -170,6 +182,8 @@ fn carry_out(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan, facts: &Hos
     let (record, config, bundle) = (&mut made.record, &made.config, args.bundle.as_path());
     let bits = plan.entered() | created_late(plan);
     let mut run_hooks = |pid: i32| -> Result<(), String> {
+        // The new process is there and has taken the empty mask with it; hooks get the caller's.
+        rustix::process::umask(mask);
         record.pid = Some(pid);
         let state = State::new(record, Status::Creating).to_json().map_err(|e| e.to_string())?;
         hooks::creating(config, bundle, &state, pid, bits).map_err(|e| e.to_string())
@@ -216,12 +230,18 @@ fn hand_out(made: &mut Made, args: &CreateArgs, process: &Process) -> Result<(),
 /// container's directory.
 fn listen(place: &Place) -> Result<OwnedFd, RuncError> {
     let what = || format!("make the socket {}", place.path().join(SOCKET).display());
+    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+    let back = rustix::fs::open(".", flags, rustix::fs::Mode::empty());
     rustix::process::fchdir(place).during(what())?;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .during(what())?;
     let address = SocketAddrUnix::new(SOCKET).during(what())?;
     rustix::net::bind(&socket, &address).during(what())?;
     rustix::net::listen(&socket, 1).during(what())?;
+    // Paths of the caller's that are relative are so to where it was.
+    if let Ok(back) = back {
+        rustix::process::fchdir(back).during(what())?;
+    }
     Ok(socket)
 }
 

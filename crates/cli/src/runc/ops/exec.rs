@@ -24,7 +24,7 @@ use crate::runc::state::{Place, Record, Status};
 ///
 /// A container that does not run; what is wrong with the process, by field; the step that failed.
 pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
-    let preserve = streams::preserved(args.preserve_fds)?;
+    let preserve = streams::preserved(args.preserve_fds, false)?;
     let place = Place::open(global, &args.id)?;
     let record = Record::read(&place)?;
     match Status::of(&record, group::frozen)? {
@@ -53,7 +53,7 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
         namespaces: differing(pid)?,
         cgroups: groups(&record, &args)?,
     };
-    let entered = Entered { id: &args.id, target: &target, preserve, no_new_keyring: true };
+    let entered = Entered { id: &args.id, target: &target, preserve, no_new_keyring: false };
     let plan = plan_exec(&config, &process, &entered, &facts).during("invalid configuration")?;
     // All that the host has is opened before the container's file system is entered.
     let console = args.console_socket.as_deref().map(Socket::open).transpose()?;
@@ -62,6 +62,7 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     global.log.hold()?;
     let asks = plan.steps.iter().any(|s| matches!(s, Step::Bundle(OciStep::Filter { listener: true, .. })));
     let answers = if asks { listener::socket(&config)? } else { None };
+    let message = if asks { listener::message(&config, &record, Status::Running)? } else { serde_json::Value::Null };
     let stdio = streams::own(process.terminal)?;
     let first = process.args.first().map_or("", String::as_str);
     if facts.privileged || facts.nested {
@@ -80,17 +81,18 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
         }
     }
     let own = prepared.pid();
+    // Before the program runs: what fails here ends the process, and callers never see a program without its pid.
+    if let Some(socket) = &pidfd_socket {
+        socket.send_pidfd(prepared.pidfd())?;
+    }
+    if let Some(file) = &pid_file {
+        file.write(own)?;
+    }
     let mut deliver = |asking| match &answers {
-        Some(to) => listener::send(to, &config, &record, (Status::Running, own), &asking).map_err(|e| e.to_string()),
+        Some(to) => listener::send(to, message.clone(), own, &asking).map_err(|e| e.to_string()),
         None => Err("listenerPath is missing".to_owned()),
     };
     let running = prepared.exec_asking(&mut deliver).map_err(|e| streams::program_error(&e, first))?;
-    if let Some(socket) = &pidfd_socket {
-        socket.send_pidfd(running.pidfd.as_fd())?;
-    }
-    if let Some(file) = &pid_file {
-        file.write(running.pid)?;
-    }
     if args.detach {
         return Ok(0);
     }

@@ -38,6 +38,9 @@ impl Moment {
     }
 }
 
+/// Longest time that a hook may be given, in seconds: thirty years.
+const LONGEST: i64 = 1_000_000_000;
+
 /// Most bytes of what a hook says that go into an error.
 const SAID: usize = 4096;
 
@@ -61,10 +64,9 @@ pub(super) fn check(config: &Config) -> Result<(), RuncError> {
                     hook.path
                 )));
             }
-            if hook.timeout.is_some_and(|t| t <= 0) {
-                let timeout = hook.timeout.unwrap_or_default();
+            if let Some(timeout) = hook.timeout.filter(|t| !(1..=LONGEST).contains(t)) {
                 return Err(RuncError::new(format!(
-                    "invalid {field}.timeout {timeout}: more than 0 seconds are needed"
+                    "invalid {field}.timeout {timeout}: 1 to {LONGEST} seconds are possible"
                 )));
             }
             if let Some(entry) = hook.env.iter().find(|e| !e.contains('=')) {
@@ -80,7 +82,9 @@ pub(super) fn creating(config: &Config, bundle: &Path, state: &[u8], pid: i32, b
     let Some(hooks) = &config.hooks else { return Ok(()) };
     outside(Moment::Prestart, &hooks.prestart, bundle, state)?;
     outside(Moment::CreateRuntime, &hooks.create_runtime, bundle, state)?;
-    let own: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
+    let own: Vec<String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some(format!("{}={}", name.to_str()?, value.to_str()?)))
+        .collect();
     for (index, hook) in hooks.create_container.iter().enumerate() {
         let (moment, what) = (Moment::CreateContainer, || format!("hook createContainer[{index}] {:?}", hook.path));
         let input = fd::sealed(c"state", state).during(what())?;

@@ -24,6 +24,11 @@ pub fn kill(global: &Global, args: KillArgs) -> Result<u8, RuncError> {
     let status = Status::of(&record, group::frozen)?;
     if args.all {
         // Whatever is left of a container without a pid namespace of its own is still in its group.
+        if record.cgroups.is_empty() {
+            // Without a group only its first process is known.
+            send(&record, args.signal)?;
+            return Ok(0);
+        }
         cgroup::kill_all(&record.cgroups, args.signal);
         thaw_for(&record, status, args.signal)?;
         return Ok(0);

@@ -18,23 +18,25 @@ pub(super) fn socket(config: &Config) -> Result<Option<Socket>, RuncError> {
     path.map(|path| Socket::open(path.as_ref()).during("linux.seccomp.listenerPath")).transpose()
 }
 
-/// Sends the descriptor (`config-linux.md`, "The Container Process State"): one message a connection.
-pub(super) fn send(
-    socket: &Socket,
-    config: &Config,
-    record: &Record,
-    (status, pid): (Status, i32),
-    asking: &OwnedFd,
-) -> Result<(), RuncError> {
+/// What is sent, but for the process (`config-linux.md`, "The Container Process State"). Made before a container's file
+/// system is entered: names of users are the host's.
+pub(super) fn message(config: &Config, record: &Record, status: Status) -> Result<Value, RuncError> {
     let linux = config.linux();
     let metadata = linux.seccomp.as_ref().map(|text| text.listener_metadata()).unwrap_or_default();
     let state: Value = serde_json::from_slice(&State::new(record, status).to_json()?).during("write the state")?;
-    let message = json!({
+    Ok(json!({
         "ociVersion": record.oci_version,
         "fds": ["seccompFd"],
-        "pid": pid,
+        "pid": 0,
         "metadata": metadata,
         "state": state,
-    });
+    }))
+}
+
+/// Sends the descriptor of process `pid`: one message a connection.
+pub(super) fn send(socket: &Socket, mut message: Value, pid: i32, asking: &OwnedFd) -> Result<(), RuncError> {
+    if let Some(fields) = message.as_object_mut() {
+        fields.insert("pid".to_owned(), json!(pid));
+    }
     socket.send_with(message.to_string().as_bytes(), asking.as_fd())
 }

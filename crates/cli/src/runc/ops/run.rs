@@ -26,6 +26,7 @@ pub fn run(global: &Global, args: RunArgs) -> Result<u8, RuncError> {
         .ok_or_else(|| RuncError::new("the container has ended"))
         .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).during("open the container's process"))?;
     let started = start::begin(global, &made.place, &mut made.record);
+    made.unlock();
     if args.detach {
         return match started {
             Ok(()) => Ok(0),

@@ -56,7 +56,8 @@ pub(super) fn begin(global: &Global, place: &Place, record: &mut Record) -> Resu
         let to = listener::socket(&config).map_err(|e| e.to_string())?;
         let to = to.ok_or_else(|| "listenerPath is missing".to_owned())?;
         let pid = record.pid.unwrap_or_default();
-        listener::send(&to, &config, record, (Status::Created, pid), &asking).map_err(|e| e.to_string())
+        let message = listener::message(&config, record, Status::Created).map_err(|e| e.to_string())?;
+        listener::send(&to, message, pid, &asking).map_err(|e| e.to_string())
     };
     oci::start(socket, &mut deliver, rest).map_err(|e| {
         if !matches!(e, StartError::Step { .. }) {

@@ -29,12 +29,17 @@ pub(super) fn own(terminal: bool) -> Result<Stdio, RuncError> {
 
 /// How many sockets systemd has passed (`sd_listen_fds(3)`).
 fn listeners() -> u32 {
+    // They are meant for the process of this number: a variable that was left behind means nothing.
+    let meant = std::env::var("LISTEN_PID").is_ok_and(|pid| pid.parse() == Ok(std::process::id()));
+    if !meant {
+        return 0;
+    }
     std::env::var("LISTEN_FDS").ok().and_then(|n| n.parse().ok()).filter(|n| *n <= 1024).unwrap_or(0)
 }
 
 /// How many descriptors from 3 on the program gets: each must be there before this program opens its own.
-pub(super) fn preserved(wanted: u32) -> Result<u32, RuncError> {
-    let all = wanted.saturating_add(listeners());
+pub(super) fn preserved(wanted: u32, with_listeners: bool) -> Result<u32, RuncError> {
+    let all = wanted.saturating_add(if with_listeners { listeners() } else { 0 });
     for number in 3..3_u32.saturating_add(all) {
         let there =
             rustix::fs::statat(rustix::fs::CWD, format!("/proc/self/fd/{number}"), rustix::fs::AtFlags::empty());

@@ -110,7 +110,8 @@ mod tests {
             r##"{"ociVersion":"1.2.0","id":"web","pid":42,"status":"running","bundle":"/b","rootfs":"/b/rootfs","created":"2023-11-14T22:13:20.000000005Z","owner":"#4294967294"}"##
         );
         assert_eq!(State::new(&record, Status::Stopped).pid, 0);
-        assert_eq!(State::new(&record, Status::Creating).pid, 0);
+        // Hooks that run meanwhile are told the process.
+        assert_eq!(State::new(&record, Status::Creating).pid, 42);
         record.annotations.insert("a".to_owned(), "b".to_owned());
         record.grants = vec![Grant::Mounts, Grant::Capabilities(vec!["CAP_KILL".to_owned(), "CAP_BPF".to_owned()])];
         let shown = State::shown(&record, Status::Paused);

@@ -83,15 +83,18 @@ pub fn is_alive(pid: i32, start_time: Option<u64>) -> Result<bool, RuncError> {
     };
     let seen = state_and_start(&String::from_utf8_lossy(&text))
         .ok_or_else(|| RuncError::new(format!("{}: /proc/{pid}/stat has another form", what())))?;
-    Ok(!matches!(seen.0, 'Z' | 'X' | 'x') && start_time.is_none_or(|wanted| wanted == seen.1))
+    // A first thread that has ended is shown so while others of its process still run.
+    let ended = matches!(seen.0, 'Z' | 'X' | 'x') && seen.2 <= 1;
+    Ok(!ended && start_time.is_none_or(|wanted| wanted == seen.1))
 }
 
-/// Letter of the state, and start time (`proc_pid_stat(5)`).
-fn state_and_start(stat: &str) -> Option<(char, u64)> {
+/// Letter of the state, start time, and number of threads (`proc_pid_stat(5)`).
+fn state_and_start(stat: &str) -> Option<(char, u64, u64)> {
     // The second field is the name, in parentheses, and may hold anything.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?.chars().next()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+    let threads = fields.nth(16)?.parse().ok()?;
+    Some((state, fields.nth(1)?.parse().ok()?, threads))
 }
 
 #[cfg(test)]
@@ -133,7 +136,7 @@ mod tests {
     #[test]
     fn a_name_may_look_like_fields() {
         let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20";
-        assert_eq!(state_and_start(&format!("12 (a) Z 9) {rest}")), Some(('S', 777)));
+        assert_eq!(state_and_start(&format!("12 (a) Z 9) {rest}")), Some(('S', 777, 17)));
         assert_eq!(state_and_start("12 (a) S 1"), None);
         assert_eq!(state_and_start(""), None);
     }

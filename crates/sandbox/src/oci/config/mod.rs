@@ -67,6 +67,9 @@ pub struct Config {
     /// Another platform's: refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zos: Option<serde_json::Value>,
+    /// Another platform's: refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freebsd: Option<serde_json::Value>,
 }
 
 /// The root file system.
