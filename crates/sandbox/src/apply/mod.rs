@@ -143,7 +143,7 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
         Step::ReadOnlyRoot => mount::set_attributes(state.root()?.as_fd(), mount::RDONLY, false),
         Step::Pivot => mount::pivot(state.root()?.as_fd()),
         Step::Stdio { terminal, owner } => streams(armed, state, *terminal, *owner),
-        Step::Keyring { name } => keyring::fresh_session(name.c()),
+        Step::Keyring { name } => fresh_keyring(name.c()),
         Step::Umask { mask } => {
             rustix::process::umask(Mode::from_raw_mode(*mask));
             Ok(())
@@ -167,6 +167,22 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
         Step::Bundle(step) => bundle::apply(step, armed, state, channel),
         Step::Exec => start(armed, state),
     }
+}
+
+/// A keyring that nobody uses any more still counts until the kernel has collected it, a moment later: a user who starts
+/// many at once waits for that moment (`keyrings(7)`, quotas).
+fn fresh_keyring(name: &CStr) -> Result<()> {
+    const TRIES: u32 = 400;
+    let moment = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+    for _ in 0..TRIES {
+        match keyring::fresh_session(name) {
+            Err(Errno::DQUOT) => {
+                rustix::thread::nanosleep(&moment);
+            }
+            other => return other,
+        }
+    }
+    Err(Errno::DQUOT)
 }
 
 /// A parent that ended before the request took effect would never be noticed, hence the second look.
