@@ -173,12 +173,11 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
 /// many at once waits for that moment (`keyrings(7)`, quotas).
 fn fresh_keyring(name: &CStr) -> Result<()> {
     const TRIES: u32 = 400;
-    let moment = rustix::time::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+    let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
     for _ in 0..TRIES {
         match keyring::fresh_session(name) {
-            Err(Errno::DQUOT) => {
-                rustix::thread::nanosleep(&moment);
-            }
+            // Woken early, it asks early.
+            Err(Errno::DQUOT) => drop(rustix::event::poll(&mut [], Some(&moment))),
             other => return other,
         }
     }
