@@ -50,10 +50,7 @@ pub(crate) enum Message {
     /// The child may start the program.
     Exec,
     /// A go-between has made the child; a descriptor of it comes with it.
-    Born {
-        /// Process id on the host.
-        pid: i32,
-    },
+    Born,
     /// A go-between could not enter another sandbox.
     Outside {
         /// Error number.
@@ -81,7 +78,7 @@ impl Message {
             Self::Exec => (EXEC, 0),
             Self::Hooks => (HOOKS, 0),
             Self::Listener => (LISTENER, 0),
-            Self::Born { pid } => (BORN, pid),
+            Self::Born => (BORN, 0),
             Self::Outside { errno } => (OUTSIDE, errno),
             Self::Failed { step, errno } => (step, errno),
         };
@@ -101,7 +98,7 @@ impl Message {
             EXEC => Some(Self::Exec),
             HOOKS => Some(Self::Hooks),
             LISTENER => Some(Self::Listener),
-            BORN => Some(Self::Born { pid: i32::from_ne_bytes([e, f, g, h]) }),
+            BORN => Some(Self::Born),
             OUTSIDE => Some(Self::Outside { errno: i32::from_ne_bytes([e, f, g, h]) }),
             step if step < TREES => Some(Self::Failed { step, errno: i32::from_ne_bytes([e, f, g, h]) }),
             _ => None,
@@ -190,7 +187,7 @@ mod tests {
             Message::Exec,
             Message::Hooks,
             Message::Listener,
-            Message::Born { pid: 4_000_000 },
+            Message::Born,
             Message::Outside { errno: 1 },
             Message::Failed { step: 17, errno: 13 },
             Message::Failed { step: 0, errno: -1 },

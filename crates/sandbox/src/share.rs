@@ -80,9 +80,9 @@ impl Entry {
             .and_then(|()| clone::sibling(single, self.make));
         match made {
             Ok(Fork::Child) => return,
-            Ok(Fork::Parent { pid, pidfd }) => {
+            Ok(Fork::Parent { pidfd, .. }) => {
                 // The parent notices when this does not arrive.
-                channel.send(Message::Born { pid }, &[pidfd.as_fd()]).unwrap_or_default();
+                channel.send(Message::Born, &[pidfd.as_fd()]).unwrap_or_default();
             }
             Err(e) => channel.send(Message::Outside { errno: e.raw_os_error() }, &[]).unwrap_or_default(),
         }
@@ -99,10 +99,9 @@ pub(crate) fn await_birth(channel: &Channel, between: BorrowedFd<'_>) -> Result<
     let mut fds = Vec::with_capacity(1);
     let answer = channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))?;
     match (answer, fds.pop()) {
-        (Some(Message::Born { pid: told }), Some(pidfd)) => {
-            // A go-between in a pid namespace that was entered knows the number there, which on the host is another's.
+        (Some(Message::Born), Some(pidfd)) => {
+            // Of a go-between in a pid namespace that was entered the number would be the one there.
             let pid = own_number(&pidfd).ok_or_else(ended)?;
-            debug_assert!(told > 0, "a process has a number");
             signal::wait(between).map_err(StartError::parent("collect the go-between"))?;
             Ok((pid, pidfd))
         }

@@ -40,7 +40,7 @@ pub use compile::{CompileError, compile};
 pub use filter::{ArchFilter, CallRules, Condition, Filter, Op, Rule, SyscallData, Width};
 pub use profile::{
     ArchMapEntry, Architectures, Arg, FilterFlag, MAX_ARGS_PER_RULE, MAX_PROFILE_BYTES, MAX_RULES, Name, Profile,
-    ProfileError, ProfileRule, ProfileText, RuleFilter,
+    ProfileError, ProfileRule, ProfileText, RuleFilter, Words,
 };
 pub use program::{CheckError, Insn, MAX_INSNS, Program};
 pub use resolve::{Context, ResolveError};

@@ -71,7 +71,7 @@ pub fn run(inside: &Inside<'_>) -> Result<i32, StartError> {
     let born = ours.recv_in_time(&mut fds).map_err(StartError::parent("hear from the hook"))?;
     signal::wait(between.as_fd()).map_err(StartError::parent("collect the go-between"))?;
     let child = match (born, fds.pop()) {
-        (Some(Message::Born { .. }), Some(child)) => child,
+        (Some(Message::Born), Some(child)) => child,
         (Some(Message::Outside { errno }), _) => {
             return Err(StartError::Parent {
                 what: "enter the container's namespaces".to_owned(),
@@ -125,8 +125,8 @@ fn enter(
     let entered = clone::join(target.as_fd(), inside.namespaces).and_then(|()| clone::sibling(single, 0));
     match entered {
         Err(e) => channel.send(Message::Outside { errno: e.raw_os_error() }, &[]).unwrap_or_default(),
-        Ok(Fork::Parent { pid, pidfd }) => {
-            channel.send(Message::Born { pid }, &[pidfd.as_fd()]).unwrap_or_default();
+        Ok(Fork::Parent { pidfd, .. }) => {
+            channel.send(Message::Born, &[pidfd.as_fd()]).unwrap_or_default();
         }
         Ok(Fork::Child) => {
             let ready = || -> Result<(), Errno> {

@@ -27,7 +27,7 @@ pub use self::exec::{Entered, plan_exec};
 pub use self::filter::{Filter, filter};
 use self::namespaces::Namespaces;
 pub use self::namespaces::{Enter, KINDS};
-pub use self::process::{idle_ambient, unknown_capabilities};
+pub use self::process::{flag_bit, idle_ambient, unknown_capabilities};
 pub use self::sets::bits;
 pub use self::start::{Rest, start};
 use self::step::OciStep;

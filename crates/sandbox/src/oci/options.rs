@@ -61,8 +61,8 @@ const PROPAGATION: [(&str, u64); 4] =
     [("shared", SHARED), ("slave", SLAVE), ("private", PRIVATE), ("unbindable", UNBINDABLE)];
 
 /// Words of the superblock that the kernel takes as flags by `fsconfig(2)`.
-const SUPERBLOCK: [&str; 10] =
-    ["sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime", "iversion", "noiversion", "acl"];
+const SUPERBLOCK: [&str; 9] =
+    ["sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime", "iversion", "noiversion"];
 
 /// Words that say nothing about the mount.
 const QUIET: [&str; 4] = ["defaults", "silent", "loud", "norbind"];
@@ -135,7 +135,6 @@ impl Options {
             "idmap" => self.id_map = Some(IdMap::Top),
             "ridmap" => self.id_map = Some(IdMap::Recursive),
             _ if QUIET.contains(&word) || AS_IT_IS.contains(&word.strip_prefix('r').unwrap_or(word)) => {}
-            _ if AS_IT_IS.contains(&word) => {}
             _ => {
                 if let Some(found) = attribute(word) {
                     apply(&mut a.set, &mut a.clear, word, found);

@@ -1,5 +1,6 @@
 //! `process` of a config, as steps: who the program is and what it may do.
 
+use bulkhead_seccomp::FilterFlag;
 use bulkhead_sys::seccomp::{LOG, SPEC_ALLOW, TSYNC, WAIT_KILLABLE_RECV};
 
 use super::Rights;
@@ -95,10 +96,6 @@ pub(super) fn refuse_foreign(process: &Process) -> Result<(), PlanError> {
     if process.user.username.as_ref().is_some_and(|u| !u.is_empty()) {
         return foreign("process.user.username");
     }
-    if !process.terminal && process.console_size.is_some_and(|s| s.height != 0 || s.width != 0) {
-        // The specification: ignored without a terminal.
-        return Ok(());
-    }
     Ok(())
 }
 
@@ -185,18 +182,24 @@ pub(super) fn late(process: &Process, rights: &Rights<'_>, steps: &mut Vec<Step>
 
 /// The kernel takes not every flag with every filter: without a listener nothing waits to be received, and with one it
 /// takes no `TSYNC`, which does nothing in a process of one thread.
-fn flags(wanted: &[bulkhead_seccomp::FilterFlag], listener: bool) -> u64 {
-    use bulkhead_seccomp::FilterFlag as F;
-    wanted.iter().fold(0, |bits, flag| {
-        bits | match flag {
-            F::Tsync if listener => 0,
-            F::Tsync => TSYNC,
-            F::Log => LOG,
-            F::SpecAllow => SPEC_ALLOW,
-            F::WaitKillableRecv if !listener => 0,
-            F::WaitKillableRecv => WAIT_KILLABLE_RECV,
-        }
-    })
+fn flags(wanted: &[FilterFlag], listener: bool) -> u64 {
+    let taken = |flag: &&FilterFlag| match flag {
+        FilterFlag::Tsync => !listener,
+        FilterFlag::WaitKillableRecv => listener,
+        FilterFlag::Log | FilterFlag::SpecAllow => true,
+    };
+    wanted.iter().filter(taken).fold(0, |bits, flag| bits | flag_bit(*flag))
+}
+
+/// What a flag of a filter is to the kernel (`seccomp(2)`).
+#[must_use]
+pub fn flag_bit(flag: FilterFlag) -> u64 {
+    match flag {
+        FilterFlag::Tsync => TSYNC,
+        FilterFlag::Log => LOG,
+        FilterFlag::SpecAllow => SPEC_ALLOW,
+        FilterFlag::WaitKillableRecv => WAIT_KILLABLE_RECV,
+    }
 }
 
 /// What is weaker than our defaults.

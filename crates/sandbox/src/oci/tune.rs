@@ -44,10 +44,15 @@ const MODES: [(&str, u32); 7] = [
 const MODE_FLAGS: [(&str, u32); 3] =
     [("MPOL_F_STATIC_NODES", 0x8000), ("MPOL_F_RELATIVE_NODES", 0x4000), ("MPOL_F_NUMA_BALANCING", 0x2000)];
 
-/// Modes of memory policy by name, for `features`.
+/// Modes and flags of memory policies by name, sorted: what `features` lists.
 #[must_use]
 pub fn memory_policies() -> (Vec<&'static str>, Vec<&'static str>) {
-    (MODES.iter().map(|(n, _)| *n).collect(), MODE_FLAGS.iter().map(|(n, _)| *n).collect())
+    fn names(table: &[(&'static str, u32)]) -> Vec<&'static str> {
+        let mut names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        names
+    }
+    (names(&MODES), names(&MODE_FLAGS))
 }
 
 fn named<T: Copy>(table: &[(&str, T)], field: &str, word: &str) -> Result<T, PlanError> {

@@ -114,6 +114,36 @@ pub struct Profile {
     pub(crate) listener_metadata: Option<String>,
 }
 
+/// The words that a profile may have, each list sorted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// Actions.
+    pub actions: Vec<&'static str>,
+    /// Comparisons of arguments.
+    pub operators: Vec<&'static str>,
+    /// Architectures; those without a call table have no effect.
+    pub architectures: Vec<&'static str>,
+    /// Flags for loading the filter, and what they mean.
+    pub flags: Vec<(&'static str, FilterFlag)>,
+}
+
+impl Words {
+    /// All of them.
+    #[must_use]
+    pub fn known() -> Self {
+        let mut words = Self {
+            actions: read::ACTIONS.to_vec(),
+            operators: json::OPS.iter().map(|(word, _)| *word).collect(),
+            architectures: crate::arch::PROFILE_NAMES.to_vec(),
+            flags: json::FLAGS.to_vec(),
+        };
+        words.operators.sort_unstable();
+        words.architectures.sort_unstable();
+        words.flags.sort_unstable_by_key(|(word, _)| *word);
+        words
+    }
+}
+
 impl Profile {
     pub(crate) fn from_rules(default_action: Action, architectures: Architectures, rules: Vec<ProfileRule>) -> Self {
         Self { default_action, architectures, rules, flags: Vec::new(), listener_path: None, listener_metadata: None }

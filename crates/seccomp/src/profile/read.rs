@@ -82,6 +82,19 @@ fn unknown<'a>(
     }
 }
 
+/// Names of actions, sorted.
+pub(super) const ACTIONS: [&str; 9] = [
+    "SCMP_ACT_ALLOW",
+    "SCMP_ACT_ERRNO",
+    "SCMP_ACT_KILL",
+    "SCMP_ACT_KILL_PROCESS",
+    "SCMP_ACT_KILL_THREAD",
+    "SCMP_ACT_LOG",
+    "SCMP_ACT_NOTIFY",
+    "SCMP_ACT_TRACE",
+    "SCMP_ACT_TRAP",
+];
+
 /// `fields` are the names of the action and of its number. The number is ignored with actions
 /// that have none, as runc does.
 fn action(place: Place, fields: [&'static str; 2], name: &str, number: Option<u64>) -> Result<Action> {
@@ -104,9 +117,7 @@ fn action(place: Place, fields: [&'static str; 2], name: &str, number: Option<u6
         "SCMP_ACT_TRACE" => Action::Trace(data()?),
         "SCMP_ACT_TRAP" => Action::Trap,
         _ => {
-            let accepted = "SCMP_ACT_ALLOW SCMP_ACT_ERRNO SCMP_ACT_KILL SCMP_ACT_KILL_PROCESS \
-                            SCMP_ACT_KILL_THREAD SCMP_ACT_LOG SCMP_ACT_NOTIFY SCMP_ACT_TRACE SCMP_ACT_TRAP";
-            return Err(unknown(place, action_field, name, accepted.split_whitespace()));
+            return Err(unknown(place, action_field, name, ACTIONS.into_iter()));
         }
     })
 }

@@ -93,8 +93,8 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     hooks::check(&config)?;
     let terminal = config.process.as_ref().is_some_and(|p| p.terminal);
     console::check(terminal, detached, args.console_socket.as_deref())?;
-    let facts = facts()?;
     protect::before(&config.linux())?;
+    let facts = facts()?;
     // Once: before that line this program may begin anew.
     if let Some(process) = &config.process {
         streams::warn_of_capabilities(global, process);

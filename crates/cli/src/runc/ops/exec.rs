@@ -35,10 +35,10 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
         }
         Status::Creating | Status::Stopped => return Err(RuncError::new("cannot exec in a stopped container")),
     }
-    let facts = facts()?;
     let config = place.read_config()?;
     // Before anything is read that can be read only once.
     protect::before(&config.linux())?;
+    let facts = facts()?;
     let process = wanted(&config, &args)?;
     streams::warn_of_capabilities(global, &process);
     if let Some(affinity) = &process.exec_cpu_affinity {

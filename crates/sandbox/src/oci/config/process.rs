@@ -11,7 +11,7 @@ pub struct Process {
     /// It gets a terminal of its own.
     #[serde(deserialize_with = "or_default")]
     pub terminal: bool,
-    /// Size of the terminal.
+    /// Size of the terminal; without one it means nothing (`config.md`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub console_size: Option<ConsoleSize>,
     /// Who it is.
