@@ -46,7 +46,7 @@ impl Excursion {
         for (file, enter) in others {
             let back = own(proc, pid, enter.kind)?;
             let shown = enter.path.show();
-            clone::enter(file.as_fd(), enter.kind)
+            clone::join(file.as_fd(), enter.kind)
                 .map_err(StartError::parent(format!("enter the namespace {shown:?}")))?;
             // Only now is there a way back to go.
             self.own.push((back, enter.kind));
@@ -69,7 +69,7 @@ impl Excursion {
     /// When there is no way back; the caller should end.
     pub(crate) fn end(self) -> Result<(), StartError> {
         for (file, kind) in self.own.iter().rev() {
-            clone::enter(file.as_fd(), *kind).map_err(StartError::parent("go back to the own namespaces"))?;
+            clone::join(file.as_fd(), *kind).map_err(StartError::parent("go back to the own namespaces"))?;
         }
         Ok(())
     }

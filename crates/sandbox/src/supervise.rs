@@ -31,6 +31,14 @@ struct Child {
 }
 
 impl Child {
+    /// One more descriptor of it.
+    fn copy(&self) -> Result<OwnedFd, StartError> {
+        self.pidfd.try_clone().map_err(|e| StartError::Parent {
+            what: "keep hold of the new process".to_owned(),
+            source: Errno::from_io_error(&e).unwrap_or(Errno::MFILE),
+        })
+    }
+
     fn end(&mut self) -> Option<signal::Ended> {
         self.over = true;
         // It may have ended by itself.
@@ -272,14 +280,16 @@ impl Prepared {
     }
 
     /// Lets the new process wait for its start, for as long as it takes: it outlives the caller, and so does its group.
+    /// What is returned refers to it.
     ///
     /// # Errors
     /// When it cannot be told; all of the sandbox is undone.
-    pub fn leave(mut self) -> Result<i32, StartError> {
+    pub fn leave(mut self) -> Result<OwnedFd, StartError> {
         self.channel.send(Message::Exec, &[]).map_err(StartError::parent("tell the new process to wait"))?;
+        let pidfd = self.child.copy()?;
         self.child.over = true;
         self.cgroup.keep();
-        Ok(self.child.pid)
+        Ok(pidfd)
     }
 
     /// Starts the program and returns when it runs.
@@ -310,10 +320,7 @@ impl Prepared {
         self.child.over = true;
         let Self { mut child, terminal, cgroup, .. } = self;
         child.over = true;
-        let pidfd = child.pidfd.try_clone().map_err(|e| StartError::Parent {
-            what: "keep hold of the new process".to_owned(),
-            source: Errno::from_io_error(&e).unwrap_or(Errno::MFILE),
-        })?;
+        let pidfd = child.copy()?;
         Ok(Running { pid: child.pid, pidfd, terminal, cgroup })
     }
 }

@@ -68,15 +68,7 @@ pub fn keep_over_setuid() -> Result<()> {
 /// # Errors
 /// `EPERM` when `caps` holds one that the thread does not have.
 pub fn set(caps: u64) -> Result<()> {
-    let header = Header { version: VERSION_3, pid: 0 };
-    let low = (caps & 0xffff_ffff) as u32;
-    let high = (caps >> 32) as u32;
-    let data = [
-        Data { effective: low, permitted: low, inheritable: 0 },
-        Data { effective: high, permitted: high, inheritable: 0 },
-    ];
-    // SAFETY: version 3 takes a header and two data elements, both alive during the call.
-    check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) }).map(drop)
+    set_three(caps, caps, 0)
 }
 
 /// Sets the three sets as they are given. Child-safe.

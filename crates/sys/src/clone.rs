@@ -118,7 +118,8 @@ pub fn unshare(namespaces: u64) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop)
 }
 
-/// Moves the calling process into the namespaces of another, given by its pidfd (`setns(2)`, Linux 5.8). Child-safe.
+/// Moves the calling process into namespaces of another, given by its pidfd (`setns(2)`, Linux 5.8), or into the one
+/// that the file of a namespace refers to. A pid namespace takes only children that are made afterwards. Child-safe.
 ///
 /// # Errors
 /// What the kernel says.
@@ -126,17 +127,6 @@ pub fn join(pidfd: BorrowedFd<'_>, namespaces: u64) -> Result<()> {
     let flags = libc::c_int::try_from(namespaces).map_err(|_| Errno::INVAL)?;
     // SAFETY: takes two integers.
     check(unsafe { libc::syscall(libc::SYS_setns, pidfd.as_raw_fd(), flags) }).map(drop)
-}
-
-/// Moves the calling process into the namespace that `file` refers to, which must be one of `kind`, a single `CLONE_NEW*`
-/// bit (`setns(2)`). A pid namespace takes only children that are made afterwards. Child-safe.
-///
-/// # Errors
-/// `EINVAL` when it is of another kind; else what the kernel says.
-pub fn enter(file: BorrowedFd<'_>, kind: u64) -> Result<()> {
-    let kind = libc::c_int::try_from(kind).map_err(|_| Errno::INVAL)?;
-    // SAFETY: takes two integers.
-    check(unsafe { libc::syscall(libc::SYS_setns, file.as_raw_fd(), kind) }).map(drop)
 }
 
 /// Ends the calling process at once (`exit_group(2)`), running no destructor and flushing nothing. Child-safe.

@@ -67,7 +67,7 @@ fn setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result<(
 /// # Errors
 /// What the kernel says.
 pub fn set_attributes(mount: BorrowedFd<'_>, set: u64, recursive: bool) -> Result<()> {
-    setattr(mount, recursive, &MountAttr { set, clear: 0, propagation: 0, userns_fd: 0 })
+    change(mount, set, 0, 0, recursive)
 }
 
 /// Sets the attribute bits `set`, clears those in `clear`, and gives the mount, or it and all below it, the propagation
@@ -102,9 +102,7 @@ pub fn map_ids(mount: BorrowedFd<'_>, userns: BorrowedFd<'_>, recursive: bool) -
 /// # Errors
 /// What the kernel says.
 pub fn make_all_private() -> Result<()> {
-    let root =
-        rustix::fs::open(c"/", rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
-    setattr(root.as_fd(), true, &MountAttr { set: 0, clear: 0, propagation: PRIVATE, userns_fd: 0 })
+    make_all(PRIVATE)
 }
 
 /// Lets mounts of the host arrive in the whole mount tree of this mount namespace, and none travel back. Child-safe.
@@ -112,9 +110,13 @@ pub fn make_all_private() -> Result<()> {
 /// # Errors
 /// What the kernel says.
 pub fn make_all_slave() -> Result<()> {
+    make_all(SLAVE)
+}
+
+fn make_all(propagation: u64) -> Result<()> {
     let root =
         rustix::fs::open(c"/", rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
-    setattr(root.as_fd(), true, &MountAttr { set: 0, clear: 0, propagation: SLAVE, userns_fd: 0 })
+    change(root.as_fd(), 0, 0, propagation, true)
 }
 
 /// Moves the mount `root` over the root of this mount namespace and makes it the root of this process, where

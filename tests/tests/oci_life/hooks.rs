@@ -84,7 +84,9 @@ fn a_hook_that_fails_or_takes_too_long_ends_the_container() {
     for kind in &KINDS[..5] {
         let said = create(kind, hook("echo because >&2; exit 3"));
         let err = said.fails(1);
-        assert!(err.contains(kind) && err.contains("ended with code 3") && err.contains("because"), "{err}");
+        // The log puts a backslash before each quotation mark.
+        let wanted = format!("{kind} hook #0: \\\"/bin/sh\\\" ended with code 3: because");
+        assert!(err.contains(&wanted), "{err}");
         runtime.on("delete", "web", &["--force"]).ok();
         assert_eq!(runtime.left(), [""; 0], "{kind}");
         let began = Instant::now();

@@ -72,3 +72,30 @@ fn a_filter_answers_with_its_errno() {
     let said = runtime.sh("", |config| config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_LUNCH"}));
     assert!(said.code == 1 && said.err.contains("SCMP_ACT_LUNCH"), "{said:?}");
 }
+
+/// Without a pid namespace nobody inside collects what is left behind: `run` adopts it, and nothing stays a zombie.
+#[test]
+fn run_collects_orphans() {
+    if !is_root() {
+        // A procfs of the host's pid namespace is root's to mount.
+        return;
+    }
+    let runtime = Runtime::new();
+    let bundle = runtime.bundle("web", "(sleep 0.1 &); (sleep 0.2 &); sleep 2.5", |config| {
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|n| n["type"] != "pid");
+    });
+    let (id, bundle) = (runtime.id("web"), bundle.to_string_lossy().into_owned());
+    let mut run =
+        runtime.command(&["run", "--bundle", &bundle, &id]).stdin(std::process::Stdio::null()).spawn().unwrap();
+    let path = format!("/proc/{0}/task/{0}/children", run.id());
+    let children = || std::fs::read_to_string(&path).unwrap_or_default().split_whitespace().count();
+    let mut most = 0;
+    let alone = bulkhead_tests::eventually(2, || {
+        most = most.max(children());
+        most > 1 && children() == 1
+    });
+    assert!(alone, "{} children, {most} at most", children());
+    assert!(run.wait().unwrap().success());
+    assert_eq!(runtime.left(), [""; 0]);
+}

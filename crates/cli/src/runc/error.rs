@@ -22,6 +22,18 @@ impl RuncError {
         Self { message: message.into(), code: FAILED }
     }
 
+    /// There is no such container, in the words by which callers know it.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self::new("container does not exist")
+    }
+
+    /// Whether it is [`RuncError::unknown`].
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        *self == Self::unknown()
+    }
+
     /// The same with another exit code.
     #[must_use]
     pub fn with_code(mut self, code: u8) -> Self {

@@ -2,9 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use bulkhead_sandbox::cgroup::oci;
-use serde_json::Value;
-
 use super::error::RuncError;
 
 /// Whether the group is frozen, or is being frozen. Without a group that can be frozen it is not.
@@ -32,18 +29,6 @@ fn read(path: &Path) -> Result<Option<String>, RuncError> {
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => Ok(None),
         Err(error) => Err(RuncError::chain(&error).during(format!("read {}", path.display()))),
     }
-}
-
-/// Host pids of all processes in the group and below it, in rising order; none where it is gone.
-#[must_use]
-pub fn members(directories: &[PathBuf]) -> Vec<i32> {
-    oci::processes(directories)
-}
-
-/// The `data` of an event of the type `stats`.
-#[must_use]
-pub fn stats(directories: &[PathBuf]) -> Value {
-    oci::stats(directories)
 }
 
 #[cfg(test)]

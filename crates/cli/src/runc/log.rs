@@ -103,12 +103,6 @@ impl Log {
         }
     }
 
-    /// Whether [`Log::debug`] writes anything.
-    #[must_use]
-    pub fn is_debug(&self) -> bool {
-        self.debug
-    }
-
     fn line(&self, level: &str, message: &str) {
         let line = format_line(self.json, level, message, &now());
         match &self.file {

@@ -50,7 +50,10 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
 }
 
 fn execute(global: &Global, command: Command) -> Result<u8, RuncError> {
-    global.log.debug(|| format!("{NAME}: {command:?}"));
+    // Those that come near a container may begin anew, and tell when they have.
+    if !matches!(command, Command::Create(_) | Command::Run(_) | Command::Exec(_)) {
+        global.log.debug(|| format!("{command:?}"));
+    }
     match command {
         Command::Show(text) => Ok(output::raw(text.as_bytes()).map(|()| 0)?),
         Command::Create(args) => ops::create(global, args),

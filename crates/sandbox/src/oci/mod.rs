@@ -52,8 +52,6 @@ pub struct Ask<'a> {
     pub no_new_keyring: bool,
     /// How many descriptors beyond the standard streams the program gets.
     pub preserve: u32,
-    /// The program waits for a start.
-    pub detached: bool,
 }
 
 /// What steps are made from.
@@ -115,9 +113,7 @@ pub fn plan(config: &Config, ask: &Ask<'_>, facts: &HostFacts) -> Result<Sandbox
     tune::container_steps(&linux, &mut b.steps)?;
     b.steps.push(OciStep::FindProgram.into());
     b.steps.push(Step::Ready);
-    if ask.detached {
-        b.steps.push(OciStep::AwaitStart.into());
-    }
+    b.steps.push(OciStep::AwaitStart.into());
     process::late(process, &rights, &mut b.steps)?;
     let mut grants = process::grants(process, filter.is_some())?;
     grants.extend(loosened(&b));

@@ -60,7 +60,7 @@ fn flags(flags: &[Flag]) -> String {
 /// `--bundle DIR, -b DIR`.
 fn name(flag: &Flag) -> String {
     let value = match flag.kind {
-        Kind::Text(value) | Kind::List(value) => format!(" {value}"),
+        Kind::Text(value) => format!(" {value}"),
         Kind::Switch | Kind::Refused(_) => String::new(),
     };
     let short = if flag.short.is_empty() { String::new() } else { format!(", -{}{value}", flag.short) };

@@ -11,13 +11,13 @@ mod update;
 use std::path::{Path, PathBuf};
 
 pub use self::exec::{ExecArgs, SubCgroup};
-pub use self::update::{Source, UpdateArgs};
+pub use self::update::{Source, UpdateArgs, limited};
 
-use self::scan::{Scanned, Until, scan, truth};
+use self::scan::{Scanned, Until, scan};
 use self::table::{GLOBAL, Spec};
 use super::error::{During, RuncError};
 use super::log::Log;
-use crate::flags::{Needed, signal, time};
+use crate::flags::{Needed, boolean, signal, time};
 
 /// Flags that stand before the command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -198,7 +198,7 @@ fn rootless(text: &str) -> Result<Option<bool>, RuncError> {
         return Ok(None);
     }
     let needed = || RuncError::new(format!("invalid value {text:?} for --rootless: true, false or auto is needed"));
-    truth(text).map(Some).ok_or_else(needed)
+    boolean(text).map(Some).ok_or_else(needed)
 }
 
 fn command(words: Vec<String>) -> Result<Command, RuncError> {

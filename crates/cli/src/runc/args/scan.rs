@@ -4,6 +4,7 @@
 //! may begin with a dash itself (`--cpu-quota -1`). Letters are not put together.
 
 use super::table::{Flag, Kind};
+use crate::flags::boolean;
 use crate::runc::error::RuncError;
 
 /// What was given of the flags, and the words behind them.
@@ -87,8 +88,8 @@ pub(super) fn scan(args: Vec<String>, flags: &'static [Flag], until: Until) -> R
         let value = match (flag.kind, value) {
             (Kind::Switch, value) => switch_value(flag, value)?.to_owned(),
             (Kind::Refused(reason), _) => return Err(RuncError::new(format!("--{}: {reason}", flag.name))),
-            (Kind::Text(_) | Kind::List(_), Some(value)) => value.to_owned(),
-            (Kind::Text(what) | Kind::List(what), None) => {
+            (Kind::Text(_), Some(value)) => value.to_owned(),
+            (Kind::Text(what), None) => {
                 args.next().ok_or_else(|| RuncError::new(format!("the flag --{} needs a value: {what}", flag.name)))?
             }
         };
@@ -104,17 +105,8 @@ fn body(arg: &str) -> Option<&str> {
     (!body.is_empty()).then_some(body)
 }
 
-/// The words that Go reads as true and false.
-pub(super) fn truth(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
-}
-
 fn switch_value(flag: &Flag, value: Option<&str>) -> Result<&'static str, RuncError> {
-    match value.map_or(Some(true), truth) {
+    match value.map_or(Some(true), boolean) {
         Some(true) => Ok("true"),
         Some(false) => Ok("false"),
         None => Err(RuncError::new(format!(

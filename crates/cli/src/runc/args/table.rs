@@ -7,8 +7,6 @@ pub(super) enum Kind {
     Switch,
     /// A text; the last one counts. The word stands for it in the help.
     Text(&'static str),
-    /// A text each time it is given.
-    List(&'static str),
     /// A text; it is known and refused with this reason.
     Refused(&'static str),
 }
@@ -32,10 +30,6 @@ const fn switch(name: &'static str, short: &'static str, help: &'static str) -> 
 
 const fn text(name: &'static str, short: &'static str, value: &'static str, help: &'static str) -> Flag {
     Flag { name, short, kind: Kind::Text(value), help }
-}
-
-const fn list(name: &'static str, short: &'static str, value: &'static str, help: &'static str) -> Flag {
-    Flag { name, short, kind: Kind::List(value), help }
 }
 
 const fn refused(name: &'static str, reason: &'static str) -> Flag {
@@ -185,19 +179,19 @@ const EXEC: &[Flag] = &[
     CONSOLE,
     PIDFD,
     text("cwd", "", "DIR", "working directory inside"),
-    list("env", "e", "NAME=VALUE", "environment variable"),
+    text("env", "e", "NAME=VALUE", "environment variable"),
     switch("tty", "t", "give it a terminal"),
     text("user", "u", "UID[:GID]", "who it is"),
-    list("additional-gids", "g", "GID", "supplementary group"),
+    text("additional-gids", "g", "GID", "supplementary group"),
     text("process", "p", "FILE", "all of it, as process of config.json"),
     DETACH,
     PID_FILE,
     text("process-label", "", "LABEL", "SELinux label"),
     text("apparmor", "", "PROFILE", "AppArmor profile"),
     switch("no-new-privs", "", "it cannot gain privileges"),
-    list("cap", "c", "CAPABILITY", "another capability"),
+    text("cap", "c", "CAPABILITY", "another capability"),
     PRESERVE,
-    list("cgroup", "", "[CONTROLLER[,...]:]PATH", "group below the container's"),
+    text("cgroup", "", "[CONTROLLER[,...]:]PATH", "group below the container's"),
     switch("ignore-paused", "", "also in a paused container"),
 ];
 

@@ -47,7 +47,12 @@ impl UpdateArgs {
     }
 }
 
-fn limited(from: impl Read) -> std::io::Result<Vec<u8>> {
+/// Reads at most as much as a config may have.
+///
+/// # Errors
+///
+/// More than that; what the kernel says.
+pub fn limited(from: impl Read) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = u64::try_from(MAX_CONFIG_BYTES).unwrap_or(u64::MAX);
     from.take(most.saturating_add(1)).read_to_end(&mut bytes)?;

@@ -6,8 +6,8 @@ use std::path::Path;
 use bulkhead_sandbox::oci::config::Process;
 use bulkhead_sys::fd;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::foreground;
 use crate::runc::error::{During, RuncError};
 
 /// A terminal needs somebody who holds its other side, and only a terminal has one.
@@ -24,7 +24,7 @@ pub(super) fn check(terminal: bool, detached: bool, socket: Option<&Path>) -> Re
 }
 
 /// Gives the terminal the size of the config.
-pub(super) fn resize(master: BorrowedFd<'_>, process: &Process) -> Result<(), RuncError> {
+fn resize(master: BorrowedFd<'_>, process: &Process) -> Result<(), RuncError> {
     let Some(size) = process.console_size else { return Ok(()) };
     let number = |n: u64| {
         u16::try_from(n)
@@ -52,7 +52,8 @@ impl Socket {
         connect(path).map(Self)
     }
 
-    pub(super) fn send(&self, master: BorrowedFd<'_>) -> Result<(), RuncError> {
+    /// The message is a name, as callers expect.
+    fn send(&self, master: BorrowedFd<'_>) -> Result<(), RuncError> {
         fd::send(self.0.as_fd(), b"/dev/ptmx", &[master]).during("send the terminal")
     }
 
@@ -65,15 +66,19 @@ impl Socket {
     }
 }
 
-/// Sends the master side; the message is a name, as callers expect.
-pub(super) fn send(path: &Path, master: BorrowedFd<'_>) -> Result<(), RuncError> {
-    Socket::open(path)?.send(master)
-}
-
-/// Sends a pidfd of the first process.
-pub(super) fn send_pidfd(path: &Path, pid: i32) -> Result<(), RuncError> {
-    let what = || format!("open process {pid}");
-    let pid = Pid::from_raw(pid).ok_or_else(|| RuncError::new(what()))?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).during(what())?;
-    Socket::open(path)?.send_pidfd(pidfd.as_fd())
+/// Gives the terminal its size and sends its master side to who asked for it; else it comes back, for this process to
+/// hold. Before the program writes its first.
+pub(super) fn hand_over(
+    master: Option<OwnedFd>,
+    process: &Process,
+    socket: Option<&Socket>,
+) -> Result<Option<OwnedFd>, RuncError> {
+    let Some(master) = master else { return Ok(None) };
+    resize(master.as_fd(), process)?;
+    if let Some(socket) = socket {
+        socket.send(master.as_fd())?;
+        return Ok(None);
+    }
+    foreground::leave_line_ends(&master)?;
+    Ok(Some(master))
 }

@@ -1,22 +1,23 @@
 //! `create`: a container up to its program.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use bulkhead_sandbox::cgroup::oci as cgroup;
 use bulkhead_sandbox::facts::HostFacts;
-use bulkhead_sandbox::oci::config::{Config, MAX_CONFIG_BYTES, Process};
+use bulkhead_sandbox::oci::config::{Config, Process};
 use bulkhead_sandbox::oci::step::OciStep;
 use bulkhead_sandbox::oci::{Ask, plan};
 use bulkhead_sandbox::plan::SandboxPlan;
 use bulkhead_sandbox::step::Step;
 use bulkhead_sandbox::supervise::{Extras, Prepared, prepare_bundle, start_time};
 use bulkhead_sys::ids;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::console::Socket;
 use super::hooks;
-use super::{SOCKET, console, facts, foreground, pid_file, protect, streams};
-use crate::runc::args::{CreateArgs, Global};
+use super::{SOCKET, address, console, facts, pid_file, protect, streams};
+use crate::runc::args::{CreateArgs, Global, limited};
 use crate::runc::error::{During, RuncError};
 use crate::runc::show::state::State;
 use crate::runc::state::{Lock, Place, Record, ScopeName, Status, Use};
@@ -49,12 +50,11 @@ impl Made {
     ///
     /// # Errors
     /// When it is gone already.
-    pub(super) fn keep(&mut self) -> Result<(), RuncError> {
-        if let Some(prepared) = self.prepared.take() {
-            prepared.leave().during("leave the container")?;
-        }
+    pub(super) fn keep(&mut self) -> Result<OwnedFd, RuncError> {
+        let prepared = self.prepared.take().ok_or_else(|| RuncError::new("the container has ended"))?;
+        let pidfd = prepared.leave().during("leave the container")?;
         self.kept = true;
-        Ok(())
+        Ok(pidfd)
     }
 
     /// Others may change it from here on.
@@ -78,9 +78,7 @@ pub(super) fn read(bundle: &Path) -> Result<(Config, Vec<u8>), RuncError> {
     let path = bundle.join("config.json");
     let what = || format!("read {}", path.display());
     let file = std::fs::File::open(&path).during(what())?;
-    let mut bytes = Vec::new();
-    let most = u64::try_from(MAX_CONFIG_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, most), &mut bytes).during(what())?;
+    let bytes = limited(file).during(what())?;
     let config = Config::read(&bytes).during(what())?;
     Ok((config, bytes))
 }
@@ -94,8 +92,9 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     let terminal = config.process.as_ref().is_some_and(|p| p.terminal);
     console::check(terminal, detached, args.console_socket.as_deref())?;
     protect::before(&config.linux())?;
-    let facts = facts()?;
     // Once: before that line this program may begin anew.
+    global.log.debug(|| format!("{args:?}"));
+    let facts = facts()?;
     if let Some(process) = &config.process {
         streams::warn_of_capabilities(global, process);
     }
@@ -130,10 +129,9 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve,
-        detached: true,
     };
     let plan = plan(&made.config, &ask, &facts).during("invalid configuration")?;
-    describe(&mut made, global, args, &plan, rootless);
+    describe(&mut made, args, &plan);
     made.place.write_config(&bytes)?;
     if cgroup::processes(&made.record.cgroups).is_empty() {
         // From now on `delete --force` finds what is made, even if this process is killed. A group in which somebody
@@ -146,7 +144,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     Ok(made)
 }
 
-fn describe(made: &mut Made, global: &Global, args: &CreateArgs, plan: &SandboxPlan, rootless: bool) {
+fn describe(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan) {
     let config = &made.config;
     let record = &mut made.record;
     record.bundle.clone_from(&args.bundle);
@@ -155,10 +153,8 @@ fn describe(made: &mut Made, global: &Global, args: &CreateArgs, plan: &SandboxP
     record.cgroups = plan.cgroup.directories();
     record.annotations.clone_from(&config.annotations);
     record.oci_version.clone_from(&config.oci_version);
-    record.systemd = global.systemd_cgroup;
     let unit = plan.cgroup.bundle().and_then(|group| group.unit.as_ref());
     record.unit = unit.map(|u| ScopeName { name: u.name.clone(), user: u.user, unified: u.unified });
-    record.rootless = rootless;
     record.grants.clone_from(&plan.grants);
     let waits = |s: &Step| *s == Step::Bundle(OciStep::AwaitStart);
     record.first_step = plan.steps.iter().position(waits).map_or(0, |at| at + 1);
@@ -206,42 +202,26 @@ fn created_late(plan: &SandboxPlan) -> u64 {
 
 /// What the caller waits for: terminal, pid, pidfd.
 fn hand_out(made: &mut Made, args: &CreateArgs, process: &Process) -> Result<(), RuncError> {
-    if let Some(master) = &made.terminal {
-        console::resize(master.as_fd(), process)?;
-        if args.console_socket.is_none() {
-            foreground::leave_line_ends(master)?;
-        }
-        if let Some(socket) = &args.console_socket {
-            console::send(socket, master.as_fd())?;
-            made.terminal = None;
-        }
-    }
-    let pid = made.record.pid.unwrap_or_default();
+    let console = args.console_socket.as_deref().map(Socket::open).transpose()?;
+    made.terminal = console::hand_over(made.terminal.take(), process, console.as_ref())?;
+    let Some(prepared) = &made.prepared else { return Ok(()) };
     if let Some(socket) = &args.pidfd_socket {
-        console::send_pidfd(socket, pid)?;
+        Socket::open(socket)?.send_pidfd(prepared.pidfd())?;
     }
     if let Some(path) = &args.pid_file {
-        pid_file::PidFile::open(path)?.write(pid)?;
+        pid_file::PidFile::open(path)?.write(prepared.pid())?;
     }
     Ok(())
 }
 
-/// The socket that the new process waits on. Its path would be too long for an address, so it is reached from the
-/// container's directory.
+/// The socket that the new process waits on.
 fn listen(place: &Place) -> Result<OwnedFd, RuncError> {
     let what = || format!("make the socket {}", place.path().join(SOCKET).display());
-    let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-    let back = rustix::fs::open(".", flags, rustix::fs::Mode::empty());
-    rustix::process::fchdir(place).during(what())?;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .during(what())?;
-    let address = SocketAddrUnix::new(SOCKET).during(what())?;
+    let address = address(place)?;
     rustix::net::bind(&socket, &address).during(what())?;
     rustix::net::listen(&socket, 1).during(what())?;
-    // Paths of the caller's that are relative are so to where it was.
-    if let Ok(back) = back {
-        rustix::process::fchdir(back).during(what())?;
-    }
     Ok(socket)
 }
 

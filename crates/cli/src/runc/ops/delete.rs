@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use bulkhead_sandbox::cgroup::{CgroupHandle, oci as cgroup};
-
 use bulkhead_sandbox::systemd::{self, Bus};
 
 use super::hooks::{self, Moment};
@@ -24,12 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A container that runs; what cannot be removed, which can be tried again.
 pub fn delete(global: &Global, args: DeleteArgs) -> Result<u8, RuncError> {
     let (place, _lock) = match Place::locked(global, &args.id, Use::Exclusive) {
-        Err(error) if args.force && error.message == "container does not exist" => return Ok(0),
+        Err(error) if args.force && error.is_unknown() => return Ok(0),
         found => found?,
     };
     let record = match Record::read(&place) {
         // A create that was killed before it had made anything else.
-        Err(error) if error.message == "container does not exist" && args.force => {
+        Err(error) if args.force && error.is_unknown() => {
             place.remove()?;
             return Ok(0);
         }
@@ -52,10 +51,8 @@ pub(super) fn remove(global: &Global, place: &Place, record: &Record) -> Result<
     if record.pid.is_some() {
         drop(kill::send(record, 9));
     }
+    // It lets them go on, to their end.
     cgroup::kill_all(&record.cgroups, 9);
-    if Status::of(record, group::frozen)? == Status::Paused {
-        cgroup::freeze(&record.cgroups, false).during("let the container go on, to its end")?;
-    }
     gone(record)?;
     if let Some(unit) = &record.unit {
         Bus::open(unit.user).and_then(|mut bus| systemd::stop(&mut bus, &unit.name)).during("remove the unit")?;
@@ -66,8 +63,8 @@ pub(super) fn remove(global: &Global, place: &Place, record: &Record) -> Result<
     place.remove()?;
     // The specification: a failure here is told and stops nothing.
     if let Ok(config) = config {
-        for hook in config.hooks.unwrap_or_default().poststop {
-            if let Err(error) = hooks::outside(Moment::Poststop, std::slice::from_ref(&hook), &record.bundle, &state) {
+        for (index, hook) in config.hooks.unwrap_or_default().poststop.iter().enumerate() {
+            if let Err(error) = hooks::one(Moment::Poststop, index, hook, &record.bundle, &state) {
                 global.log.warn(&error.message);
             }
         }

@@ -1,10 +1,10 @@
 //! `exec`: one more process in a container.
 
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
+use bulkhead_sandbox::cgroup::oci::{Hierarchy, Own};
 use bulkhead_sandbox::join::{Target, join};
-use bulkhead_sandbox::oci::config::{Config, MAX_CONFIG_BYTES, Process};
+use bulkhead_sandbox::oci::config::{Config, Process};
 use bulkhead_sandbox::oci::step::OciStep;
 use bulkhead_sandbox::oci::{Entered, KINDS, plan_exec};
 use bulkhead_sandbox::step::Step;
@@ -13,7 +13,7 @@ use bulkhead_sys::ids;
 use super::console::{self, Socket};
 use super::pid_file::PidFile;
 use super::{facts, foreground, listener, protect, streams};
-use crate::runc::args::{ExecArgs, Global};
+use crate::runc::args::{ExecArgs, Global, limited};
 use crate::runc::error::{During, RuncError};
 use crate::runc::group;
 use crate::runc::state::{Place, Record, Status};
@@ -38,6 +38,7 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     let config = place.read_config()?;
     // Before anything is read that can be read only once.
     protect::before(&config.linux())?;
+    global.log.debug(|| format!("{args:?}"));
     let facts = facts()?;
     let process = wanted(&config, &args)?;
     streams::warn_of_capabilities(global, &process);
@@ -69,17 +70,7 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
         ids::set_dumpable(false).during("forbid being traced")?;
     }
     let mut prepared = join(&plan, stdio).map_err(|e| streams::program_error(&e, first))?;
-    let mut terminal = prepared.take_terminal();
-    if let Some(master) = &terminal {
-        console::resize(master.as_fd(), &process)?;
-        if console.is_none() {
-            foreground::leave_line_ends(master)?;
-        }
-        if let Some(console) = &console {
-            console.send(master.as_fd())?;
-            terminal = None;
-        }
-    }
+    let terminal = console::hand_over(prepared.take_terminal(), &process, console.as_ref())?;
     let own = prepared.pid();
     // Before the program runs: what fails here ends the process, and callers never see a program without its pid.
     if let Some(socket) = &pidfd_socket {
@@ -96,17 +87,14 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     if args.detach {
         return Ok(0);
     }
-    foreground::wait(running.pidfd, terminal)
+    foreground::wait(running.pid, running.pidfd, terminal)
 }
 
 /// The process of the file, or the container's own with what the flags say.
 fn wanted(config: &Config, args: &ExecArgs) -> Result<Process, RuncError> {
     if let Some(path) = &args.process {
         let what = || format!("read {}", path.display());
-        let bytes = std::fs::read(path).during(what())?;
-        if bytes.len() > MAX_CONFIG_BYTES {
-            return Err(RuncError::new(format!("{}: it has more than {MAX_CONFIG_BYTES} bytes", what())));
-        }
+        let bytes = std::fs::File::open(path).and_then(limited).during(what())?;
         return serde_json::from_slice(&bytes).during(what());
     }
     let mut process = config.process.clone().unwrap_or_default();
@@ -160,14 +148,12 @@ fn differing(pid: i32) -> Result<u64, RuncError> {
 /// The container's group, or one below it.
 fn groups(record: &Record, args: &ExecArgs) -> Result<Vec<PathBuf>, RuncError> {
     let mut groups = record.cgroups.clone();
+    let hierarchies = if args.cgroups.is_empty() { Vec::new() } else { Own::read().hierarchies };
     for sub in &args.cgroups {
         let mut found = false;
         for (group, original) in groups.iter_mut().zip(&record.cgroups) {
-            let of = |controller: &String| {
-                original
-                    .components()
-                    .any(|c| c.as_os_str().to_str().is_some_and(|name| name.split(',').any(|n| n == controller)))
-            };
+            let here = |h: &&Hierarchy| original.starts_with(&h.mount);
+            let of = |controller: &String| hierarchies.iter().filter(here).any(|h| h.controllers.contains(controller));
             if sub.controllers.is_empty() || sub.controllers.iter().any(of) {
                 *group = original.join(sub.path.trim_start_matches('/'));
                 found = true;

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 
-use bulkhead_sys::signal::{self, SignalFd};
+use bulkhead_sys::signal::{self, Ended, SignalFd};
 use bulkhead_sys::{Errno, stdio};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -12,12 +12,12 @@ use crate::runc::error::{During, RuncError};
 
 const CHLD: i32 = 17;
 const WINCH: i32 = 28;
-/// What cannot be caught, and what the terminal says to who reads it.
-const OWN: [i32; 6] = [9, 19, CHLD, WINCH, 21, 22];
+/// What cannot be caught, what the C library keeps for itself, and what the terminal says to who reads it.
+const LEFT: [i32; 6] = [9, 19, 32, 33, 21, 22];
 
-/// Waits for the program behind `pidfd`, a child of this process, and returns its exit code.
-pub(super) fn wait(pidfd: OwnedFd, terminal: Option<OwnedFd>) -> Result<u8, RuncError> {
-    let all: Vec<i32> = (1..=64).filter(|s| ![9, 19, 32, 33, 21, 22].contains(s)).collect();
+/// Waits for the program `pid` behind `pidfd`, a child of this process, and returns its exit code.
+pub(super) fn wait(pid: i32, pidfd: OwnedFd, terminal: Option<OwnedFd>) -> Result<u8, RuncError> {
+    let all: Vec<i32> = (1..=signal::LAST).filter(|s| !LEFT.contains(s)).collect();
     let signals = SignalFd::new(&all).during("receive signals")?;
     let stdin = rustix::stdio::stdin();
     let raw = match &terminal {
@@ -26,6 +26,7 @@ pub(super) fn wait(pidfd: OwnedFd, terminal: Option<OwnedFd>) -> Result<u8, Runc
     };
     resize(terminal.as_ref());
     let mut copy = Copy { terminal, input: true };
+    let mut collected = None;
     loop {
         let mut polled = vec![PollFd::new(&signals, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
         let (mut from_terminal, mut from_input) = (None, None);
@@ -52,10 +53,14 @@ pub(super) fn wait(pidfd: OwnedFd, terminal: Option<OwnedFd>) -> Result<u8, Runc
         }
         if told {
             pass_on(&signals, &pidfd, copy.terminal.as_ref())?;
+            collected = collected.or_else(|| collect(pid));
         }
         if ended && !output {
             drop(raw);
-            let ended = signal::wait(pidfd.as_fd()).during("wait for the program")?;
+            let ended = match collected {
+                Some(ended) => ended,
+                None => signal::wait(pidfd.as_fd()).during("wait for the program")?,
+            };
             return Ok(u8::try_from(ended.code()).unwrap_or(255));
         }
     }
@@ -74,12 +79,23 @@ fn pass_on(signals: &SignalFd, pidfd: &OwnedFd, terminal: Option<&OwnedFd>) -> R
     while let Some(number) = signals.read().during("receive signals")? {
         match number {
             WINCH => resize(terminal),
-            number if OWN.contains(&number) => {}
+            CHLD => {}
             // It may have ended this moment.
             number => signal::send(pidfd.as_fd(), number).unwrap_or_default(),
         }
     }
     Ok(())
+}
+
+/// Collects whoever has ended, orphans that this process has adopted too; how the program ended, if it has.
+fn collect(pid: i32) -> Option<Ended> {
+    let mut program = None;
+    while let Ok(Some((ended, how))) = signal::reap_any() {
+        if ended == pid {
+            program = Some(how);
+        }
+    }
+    program
 }
 
 fn resize(terminal: Option<&OwnedFd>) {

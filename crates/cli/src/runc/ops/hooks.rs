@@ -137,7 +137,7 @@ pub(super) fn in_container(
             env: Vec::new(),
             timeout: hook.timeout,
         };
-        one(Moment::StartContainer, index, &exec, Path::new("/"), state)?;
+        run(Moment::StartContainer, (index, hook), &exec, Path::new("/"), state)?;
     }
     Ok(())
 }
@@ -150,9 +150,21 @@ pub(super) fn outside(moment: Moment, hooks: &[Hook], bundle: &Path, state: &[u8
     Ok(())
 }
 
-fn one(moment: Moment, index: usize, hook: &Hook, bundle: &Path, state: &[u8]) -> Result<(), RuncError> {
+/// Runs one in the caller's own namespaces; `index` tells it apart in an error.
+pub(super) fn one(moment: Moment, index: usize, hook: &Hook, bundle: &Path, state: &[u8]) -> Result<(), RuncError> {
+    run(moment, (index, hook), hook, bundle, state)
+}
+
+/// Runs `hook`; an error is about the one that it stands for.
+fn run(
+    moment: Moment,
+    (index, named): (usize, &Hook),
+    hook: &Hook,
+    bundle: &Path,
+    state: &[u8],
+) -> Result<(), RuncError> {
     use std::os::unix::process::CommandExt;
-    let what = || format!("hook {}[{index}] {:?}", moment.word(), hook.path);
+    let what = || format!("hook {}[{index}] {:?}", moment.word(), named.path);
     let input = fd::sealed(c"state", state).during(what())?;
     let said = rustix::fs::memfd_create(c"said", rustix::fs::MemfdFlags::CLOEXEC).during(what())?;
     let copy = || said.try_clone().during(what());
@@ -175,12 +187,12 @@ fn one(moment: Moment, index: usize, hook: &Hook, bundle: &Path, state: &[u8]) -
         };
         if let Some(status) = done {
             let code = std::os::unix::process::ExitStatusExt::signal(&status).map_or(status.code(), |s| Some(128 + s));
-            return judge(moment, index, hook, code.unwrap_or(-1), &said);
+            return judge(moment, index, named, code.unwrap_or(-1), &said);
         }
         if end.is_some_and(|end| Instant::now() >= end) {
             drop(child.kill());
             drop(child.wait());
-            return judge(moment, index, hook, hook::TIMED_OUT, &said);
+            return judge(moment, index, named, hook::TIMED_OUT, &said);
         }
         std::thread::sleep(Duration::from_millis(5));
     }

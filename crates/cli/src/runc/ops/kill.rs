@@ -30,10 +30,9 @@ pub fn kill(global: &Global, args: KillArgs) -> Result<u8, RuncError> {
             return Ok(0);
         }
         cgroup::kill_all(&record.cgroups, args.signal);
-        thaw_for(&record, status, args.signal)?;
         return Ok(0);
     }
-    let left = record.namespaces & NEWPID == 0 && !group::members(&record.cgroups).is_empty();
+    let left = record.namespaces & NEWPID == 0 && !cgroup::processes(&record.cgroups).is_empty();
     if !status.is_alive() && left && args.signal == KILL {
         // The first process is gone, and no end of a pid namespace has taken the others with it.
         cgroup::kill_all(&record.cgroups, KILL);

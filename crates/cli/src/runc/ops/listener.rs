@@ -23,7 +23,7 @@ pub(super) fn socket(config: &Config) -> Result<Option<Socket>, RuncError> {
 pub(super) fn message(config: &Config, record: &Record, status: Status) -> Result<Value, RuncError> {
     let linux = config.linux();
     let metadata = linux.seccomp.as_ref().map(|text| text.listener_metadata()).unwrap_or_default();
-    let state: Value = serde_json::from_slice(&State::new(record, status).to_json()?).during("write the state")?;
+    let state = serde_json::to_value(State::new(record, status)).during("write the state")?;
     Ok(json!({
         "ociVersion": record.oci_version,
         "fds": ["seccompFd"],

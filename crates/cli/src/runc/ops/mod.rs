@@ -23,12 +23,22 @@ pub use self::run::run;
 pub use self::start::start;
 pub use self::update::{pause, resume, update};
 
+use std::os::fd::{AsFd, AsRawFd};
+
 use bulkhead_sandbox::facts::HostFacts;
+use rustix::net::SocketAddrUnix;
 
 use super::error::{During, RuncError};
+use super::state::Place;
 
 /// Name of the socket in a container's directory on which its process waits for its start.
 const SOCKET: &str = "start";
+
+/// Address of that socket. Its path would be too long for one, so it is reached from the directory's descriptor.
+fn address(place: &Place) -> Result<SocketAddrUnix, RuncError> {
+    SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", place.as_fd().as_raw_fd()))
+        .during(format!("reach {}", place.path().join(SOCKET).display()))
+}
 
 fn facts() -> Result<HostFacts, RuncError> {
     HostFacts::gather().during("look at this host")

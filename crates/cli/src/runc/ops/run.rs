@@ -1,9 +1,5 @@
 //! `run`: create, start, wait and delete.
 
-use std::os::fd::OwnedFd;
-
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-
 use super::{create, delete, foreground, start};
 use crate::runc::args::{Global, RunArgs};
 use crate::runc::error::{During, RuncError};
@@ -19,13 +15,9 @@ pub fn run(global: &Global, args: RunArgs) -> Result<u8, RuncError> {
         // What the program leaves behind is collected here when it has no first process of its own.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).during("adopt orphans")?;
     }
-    made.keep()?;
+    let pidfd = made.keep()?;
     let terminal = made.terminal.take();
-    let pid = made.record.pid.unwrap_or_default();
-    let pidfd: OwnedFd = Pid::from_raw(pid)
-        .ok_or_else(|| RuncError::new("the container has ended"))
-        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).during("open the container's process"))?;
-    let started = start::begin(global, &made.place, &mut made.record);
+    let started = start::begin(global, &made.place, &mut made.record, &made.config);
     made.unlock();
     if args.detach {
         return match started {
@@ -33,7 +25,7 @@ pub fn run(global: &Global, args: RunArgs) -> Result<u8, RuncError> {
             Err(error) => Err(undo(global, &made, error)),
         };
     }
-    let code = started.and_then(|()| foreground::wait(pidfd, terminal));
+    let code = started.and_then(|()| foreground::wait(made.record.pid.unwrap_or_default(), pidfd, terminal));
     match code {
         Ok(code) if args.keep => Ok(code),
         Ok(code) => delete::remove(global, &made.place, &made.record).map(|()| code),

@@ -1,11 +1,12 @@
 //! `start`: the program of a created container.
 
 use bulkhead_sandbox::StartError;
+use bulkhead_sandbox::oci::config::Config;
 use bulkhead_sandbox::oci::{self, Rest};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::hooks::{self, Moment};
-use super::{SOCKET, kill, listener, streams};
+use super::{SOCKET, address, kill, listener, streams};
 use crate::runc::args::Global;
 use crate::runc::error::{During, RuncError};
 use crate::runc::group;
@@ -20,43 +21,40 @@ use crate::runc::state::{Place, Record, Status, Use};
 pub fn start(global: &Global, id: String) -> Result<u8, RuncError> {
     let (place, _lock) = Place::locked(global, &id, Use::Exclusive)?;
     let mut record = Record::read(&place)?;
-    begin(global, &place, &mut record)?;
+    begin(global, &place, &mut record, &place.read_config()?)?;
     Ok(0)
 }
 
 /// Starts it; the caller has the right to change it.
-pub(super) fn begin(global: &Global, place: &Place, record: &mut Record) -> Result<(), RuncError> {
+pub(super) fn begin(global: &Global, place: &Place, record: &mut Record, config: &Config) -> Result<(), RuncError> {
     match Status::of(record, group::frozen)? {
         Status::Created => {}
         Status::Stopped => return Err(RuncError::new("cannot start a container that has stopped")),
         Status::Running => return Err(RuncError::new("cannot start an already running container")),
         other => return Err(RuncError::new(format!("cannot start a container in the {other} state"))),
     }
-    let config = place.read_config()?;
     let hooks = config.hooks.clone().unwrap_or_default();
     if !hooks.start_container.is_empty() {
         let state = State::new(record, Status::Created).to_json()?;
-        hooks::in_container(global, &config, &record.id, &hooks.start_container, &state)
+        hooks::in_container(global, config, &record.id, &hooks.start_container, &state)
             .inspect_err(|_| kill::end(record))?;
     }
     let what = || format!("reach container {}", record.id);
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .during(what())?;
-    let address = SocketAddrUnix::new(SOCKET).during(what())?;
-    rustix::process::fchdir(place).during(what())?;
-    rustix::net::connect(&socket, &address).during(what())?;
+    rustix::net::connect(&socket, &address(place)?).during(what())?;
     let first = record.first_step;
     let rest = || {
         let facts = bulkhead_sandbox::facts::HostFacts::gather().map_err(|e| {
             bulkhead_sandbox::plan::PlanError::Unsupported { what: e.to_string(), reason: String::new() }
         })?;
-        Rest::of(&config, first, &facts)
+        Rest::of(config, first, &facts)
     };
     let mut deliver = |asking| {
-        let to = listener::socket(&config).map_err(|e| e.to_string())?;
+        let to = listener::socket(config).map_err(|e| e.to_string())?;
         let to = to.ok_or_else(|| "listenerPath is missing".to_owned())?;
         let pid = record.pid.unwrap_or_default();
-        let message = listener::message(&config, record, Status::Created).map_err(|e| e.to_string())?;
+        let message = listener::message(config, record, Status::Created).map_err(|e| e.to_string())?;
         listener::send(&to, message, pid, &asking).map_err(|e| e.to_string())
     };
     oci::start(socket, &mut deliver, rest).map_err(|e| {

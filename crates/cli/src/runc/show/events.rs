@@ -70,5 +70,5 @@ fn wait_for(memory: Option<&OomWatch>, time: Duration) {
 }
 
 fn figures(record: &Record) -> Result<(), RuncError> {
-    compact(&Event { kind: "stats", id: &record.id, data: Some(group::stats(&record.cgroups)) })
+    compact(&Event { kind: "stats", id: &record.id, data: Some(oci::stats(&record.cgroups)) })
 }

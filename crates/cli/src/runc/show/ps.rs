@@ -2,11 +2,12 @@
 
 use std::process::{Command, Stdio};
 
+use bulkhead_sandbox::cgroup::oci;
+
 use super::compact;
 use crate::output;
 use crate::runc::args::Global;
 use crate::runc::error::{During, RuncError};
-use crate::runc::group;
 use crate::runc::state::{Record, is_alive};
 
 /// Prints the processes of a container: host pids as JSON, or those lines of the host's `ps` that have them.
@@ -35,7 +36,7 @@ pub fn execute(global: &Global, id: &str, json: bool, options: &[String]) -> Res
 
 /// Processes of the container's group; without a group, the first process.
 fn pids(record: &Record) -> Result<Vec<i32>, RuncError> {
-    let members = group::members(&record.cgroups);
+    let members = oci::processes(&record.cgroups);
     match record.pid {
         Some(pid) if members.is_empty() && is_alive(pid, record.start_time)? => Ok(vec![pid]),
         _ => Ok(members),

@@ -15,8 +15,6 @@ pub const RECORD: &str = "record.json";
 /// Name of the copy of the config in it.
 pub const CONFIG: &str = "config.json";
 
-/// The text by which callers know that there is no such container.
-const UNKNOWN: &str = "container does not exist";
 /// The text by which callers know that an id is taken.
 const TAKEN: &str = "container with given ID already exists";
 
@@ -89,7 +87,7 @@ impl Place {
         let root = global.root()?;
         let path = root.join(id);
         let unknown_or = |error: Errno, what: &Path| match error {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => RuncError::new(UNKNOWN),
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP => RuncError::unknown(),
             error => RuncError::chain(&error).during(format!("open {}", what.display())),
         };
         let dir = super::root::open(&root).map_err(|error| unknown_or(error, &root))??;
@@ -126,7 +124,7 @@ impl Place {
         // A lock belongs to an open file: each has its own.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = match rustix::fs::openat(&self.fd, c".", flags, Mode::empty()) {
-            Err(Errno::NOENT) => return Err(RuncError::new(UNKNOWN)),
+            Err(Errno::NOENT) => return Err(RuncError::unknown()),
             opened => opened.during(format!("open {}", self.path.display()))?,
         };
         let operation = match with {
@@ -145,7 +143,7 @@ impl Place {
         let held = rustix::fs::fstat(&self.fd).during(format!("look at {}", self.path.display()))?;
         match named {
             Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => Ok(lock),
-            Ok(_) | Err(Errno::NOENT) => Err(RuncError::new(UNKNOWN)),
+            Ok(_) | Err(Errno::NOENT) => Err(RuncError::unknown()),
             Err(error) => Err(RuncError::chain(&error).during(format!("look at {}", self.path.display()))),
         }
     }

@@ -12,7 +12,7 @@ use crate::output::human;
 use crate::runc::args::Global;
 use crate::runc::error::{During, RuncError};
 
-/// Form of the record as it is written now. A newer program reads older ones; an older program refuses newer ones.
+/// Form of the record as it is written now. Any other is refused: nothing here outlives a boot.
 pub const RECORD_VERSION: u32 = 1;
 
 /// Most bytes of a record: the annotations of a config are in it, and JSON may write each of their bytes as six.
@@ -45,12 +45,8 @@ pub struct Record {
     pub annotations: BTreeMap<String, String>,
     /// Version of the specification that its config names.
     pub oci_version: String,
-    /// systemd made its control group.
-    pub systemd: bool,
     /// The unit that it made for it.
     pub unit: Option<ScopeName>,
-    /// Control groups that could not be used were forgiven.
-    pub rootless: bool,
     /// What is loosened of our defaults.
     pub grants: Vec<Grant>,
     /// How many steps of its plan come before its start.
@@ -106,7 +102,7 @@ impl Record {
     /// As [`Record::load`].
     pub fn read(place: &Place) -> Result<Self, RuncError> {
         let Some(bytes) = place.read(RECORD, MAX_RECORD_BYTES)? else {
-            return Err(RuncError::new("container does not exist"));
+            return Err(RuncError::unknown());
         };
         Self::parse(&bytes, place.id()).map_err(|e| e.during(format!("read {}", place.path().join(RECORD).display())))
     }
@@ -117,14 +113,18 @@ impl Record {
     ///
     /// What cannot be read; the form of another version; the record of another container.
     pub fn parse(bytes: &[u8], id: &str) -> Result<Self, RuncError> {
-        let form: Form = serde_json::from_slice(bytes).map_err(|e| RuncError::chain(&e))?;
-        if form.version != RECORD_VERSION {
+        let record = serde_json::from_slice::<Self>(bytes);
+        // Of another form the version may be all that can be read.
+        let version = match &record {
+            Ok(record) => record.version,
+            Err(_) => serde_json::from_slice::<Form>(bytes).map_or(RECORD_VERSION, |form| form.version),
+        };
+        if version != RECORD_VERSION {
             return Err(RuncError::new(format!(
-                "it has the form {}, and {RECORD_VERSION} is needed: another version of this program wrote it",
-                form.version
+                "it has the form {version}, and {RECORD_VERSION} is needed: another version of this program wrote it"
             )));
         }
-        let record: Self = serde_json::from_slice(bytes).map_err(|e| RuncError::chain(&e))?;
+        let record = record.map_err(|e| RuncError::chain(&e))?;
         if record.id != id {
             return Err(RuncError::new(format!("it is the record of {:?}", record.id)));
         }

@@ -29,9 +29,9 @@ fn an_id_is_made_once() {
 #[test]
 fn a_record_comes_back_as_it_was_written() {
     let (global, dir) = root();
-    assert_eq!(Record::load(&global, "web").unwrap_err().message, UNKNOWN);
+    assert_eq!(Record::load(&global, "web").unwrap_err().message, "container does not exist");
     let place = Place::make(&global, "web").unwrap();
-    assert_eq!(Record::load(&global, "web").unwrap_err().message, UNKNOWN);
+    assert_eq!(Record::load(&global, "web").unwrap_err().message, "container does not exist");
     let mut record = Record::new("web");
     record.pid = Some(7);
     record.annotations.insert("k".to_owned(), "\u{1}é".to_owned());
@@ -45,7 +45,7 @@ fn a_record_comes_back_as_it_was_written() {
     let names = std::fs::read_dir(dir.join("web")).unwrap().count();
     assert_eq!((names, std::fs::metadata(dir.join("web/record.json")).unwrap().mode() & 0o777), (2, 0o600));
     place.remove().unwrap();
-    assert_eq!(Place::open(&global, "web").unwrap_err().message, UNKNOWN);
+    assert_eq!(Place::open(&global, "web").unwrap_err().message, "container does not exist");
     std::fs::remove_dir_all(dir).unwrap();
 }
 
@@ -80,7 +80,7 @@ fn places_of_others_are_not_entered() {
     symlink("web", dir.join("link")).unwrap();
     std::fs::write(dir.join("file"), "").unwrap();
     for name in ["link", "file", "none"] {
-        assert_eq!(Place::open(&global, name).unwrap_err().message, UNKNOWN, "{name}");
+        assert_eq!(Place::open(&global, name).unwrap_err().message, "container does not exist", "{name}");
     }
     std::fs::set_permissions(dir.join("web"), std::fs::Permissions::from_mode(0o720)).unwrap();
     assert!(Place::open(&global, "web").unwrap_err().message.contains("can be written by others"));
@@ -106,7 +106,7 @@ fn a_lock_waits_and_sees_a_removal() {
         drop(Place::make(&global, "web").unwrap());
         order.store(1, Ordering::SeqCst);
         drop(second);
-        assert_eq!(waits.join().unwrap(), (UNKNOWN.to_owned(), 1));
+        assert_eq!(waits.join().unwrap(), ("container does not exist".to_owned(), 1));
     });
     assert!(Place::locked(&global, "web", Use::Exclusive).is_ok());
     std::fs::remove_dir_all(dir).unwrap();
