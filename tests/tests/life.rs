@@ -80,7 +80,7 @@ fn a_container_that_was_made_to_be_removed_is_removed_after_its_run() {
         } else {
             bench.say(&["start", "once"]).done();
         }
-        assert!(eventually(10, || bench.say(&["ps", "-aq"]).ok().is_empty()));
+        bench.assert_empties();
     }
     bench.say(&["run", "--rm", "--restart", "always", "host", "true"]).done_with(125);
     bench.assert_empty();
