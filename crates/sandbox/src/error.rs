@@ -54,6 +54,9 @@ pub enum StartError {
         /// The kernel's answer.
         source: Errno,
     },
+    /// What is left of a plan cannot be made again.
+    #[error(transparent)]
+    Plan(#[from] crate::plan::PlanError),
     /// A hook of a bundle.
     #[error("{0}")]
     Hook(String),

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::error::StartError;
 use crate::oci::KINDS;
-use crate::plan::SandboxPlan;
+use crate::plan::{OwnIds, SandboxPlan};
 use crate::spec::IdRange;
 use crate::supervise::map_text;
 
@@ -85,7 +85,7 @@ fn own(proc: &Proc, pid: i32, kind: u64) -> Result<OwnedFd, StartError> {
 ///
 /// # Errors
 /// When the kernel takes no such map.
-pub(crate) fn user_namespace(uids: &[IdRange], gids: &[IdRange]) -> Result<OwnedFd, StartError> {
+pub(crate) fn user_namespace(ids: &OwnIds) -> Result<OwnedFd, StartError> {
     let proc = Proc::host().map_err(StartError::parent("open /proc as a procfs"))?;
     let single = SingleThreaded::check().map_err(StartError::parent("clone a process that has one thread"))?;
     let (pid, pidfd) = match clone::clone3(&single, clone::NEWUSER, None)
@@ -107,7 +107,9 @@ pub(crate) fn user_namespace(uids: &[IdRange], gids: &[IdRange]) -> Result<Owned
         let path = std::ffi::CString::new(format!("{pid}/{file}")).unwrap_or_default();
         proc.write(&path, map_text(ranges).as_bytes())
     };
-    let made = write("uid_map", uids).and_then(|()| write("gid_map", gids)).and_then(|()| proc.namespace(pid, c"user"));
+    let made = write("uid_map", &ids.uids)
+        .and_then(|()| write("gid_map", &ids.gids))
+        .and_then(|()| proc.namespace(pid, c"user"));
     signal::send(pidfd.as_fd(), 9).unwrap_or_default();
     // It was made by this process, which nobody else collects for.
     signal::wait(pidfd.as_fd()).map(drop).unwrap_or_default();

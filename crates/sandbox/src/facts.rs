@@ -273,7 +273,8 @@ fn delegated(mount: &Path) -> PathBuf {
     best
 }
 
-fn writable(directory: &Path) -> bool {
+/// Whether groups can be made in the directory and processes put into them.
+pub(crate) fn writable(directory: &Path) -> bool {
     rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok()
         && rustix::fs::access(directory.join("cgroup.procs"), rustix::fs::Access::WRITE_OK).is_ok()
 }

@@ -15,7 +15,7 @@ use crate::error::StartError;
 use crate::excursion::Excursion;
 use crate::facts::rlimit_named;
 use crate::join::Target;
-use crate::plan::{LimitStep, Origin, SandboxKind, SandboxPlan, Tree};
+use crate::plan::{LimitStep, Origin, OwnIds, SandboxKind, SandboxPlan, Tree};
 use crate::protocol::{Channel, Message};
 use crate::share::{self, Entry};
 use crate::spec::{DeviceRule, IdRange, MapWriter, outside};
@@ -416,9 +416,16 @@ fn send_trees(
     let userns =
         proc.namespace(child.pid, c"user").map_err(StartError::parent("open the user namespace of the new process"))?;
     let mut opened = Vec::with_capacity(plan.trees.len());
+    // Many mounts have the same ids.
+    let mut made: Vec<(&OwnIds, OwnedFd)> = Vec::new();
     for tree in &plan.trees {
+        let own = tree.maps.as_ref().and_then(|maps| maps.ids.as_ref());
+        if let Some(ids) = own.filter(|ids| !made.iter().any(|(known, _)| known == ids)) {
+            made.push((ids, crate::excursion::user_namespace(ids)?));
+        }
+        let shifter = own.and_then(|ids| made.iter().find(|(known, _)| *known == ids)).map_or(&userns, |(_, fd)| fd);
         opened.push(match (tree.origin, entry) {
-            (Origin::Host, _) => open_tree(tree, userns.as_fd())?,
+            (Origin::Host, _) => open_tree(tree, shifter.as_fd())?,
             (Origin::Node(rule, mode), _) => node(plan, tree, rule, mode)?,
             (Origin::Other, Some(entry)) => other_memory(entry)?,
             (Origin::Other, None) => return Err(StartError::Vanished("there is no other container".to_owned())),
@@ -458,13 +465,12 @@ fn node(plan: &SandboxPlan, tree: &Tree, rule: DeviceRule, mode: u32) -> Result<
 fn open_tree(tree: &Tree, userns: BorrowedFd<'_>) -> Result<OwnedFd, StartError> {
     let path = tree.place.show();
     let copy = apply::open_tree(&tree.place).map_err(StartError::parent(format!("open the mount tree of {path:?}")))?;
-    if let Some(maps) = &tree.maps {
-        let ids = crate::excursion::user_namespace(&maps.uids, &maps.gids)?;
-        mount::map_ids(copy.as_fd(), ids.as_fd(), maps.recursive)
-            .map_err(StartError::parent(format!("shift the owners of {path:?}")))?;
-    }
-    if tree.shift_ids {
-        mount::map_ids(copy.as_fd(), userns, tree.place.recursive)
+    let recursive = match &tree.maps {
+        Some(maps) => Some(maps.recursive),
+        None => tree.shift_ids.then_some(tree.place.recursive),
+    };
+    if let Some(recursive) = recursive {
+        mount::map_ids(copy.as_fd(), userns, recursive)
             .map_err(StartError::parent(format!("shift the owners of {path:?}")))?;
     }
     Ok(copy)

@@ -262,10 +262,8 @@ pub(crate) fn rights(steps: &[Step], filter: &[bulkhead_seccomp::Insn], grants: 
             }
             _ => 0,
         };
-        {
-            let extra = Caps(set).without(allowed);
-            must(extra.is_empty(), || format!("capabilities {} have no grant", extra.names().join(", ")))?;
-        }
+        let extra = Caps(set).without(allowed);
+        must(extra.is_empty(), || format!("capabilities {} have no grant", extra.names().join(", ")))?;
     }
     Ok(())
 }

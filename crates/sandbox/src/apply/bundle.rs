@@ -16,9 +16,6 @@ use crate::oci::step::{Attributes, NodeKind, OciStep, Source};
 use crate::protocol::{Channel, Message};
 use crate::step::TreeFrom;
 
-/// `PROC_SUPER_MAGIC` of `statfs(2)`.
-const PROC: i64 = 0x9fa0;
-
 pub(super) fn apply(step: &OciStep, armed: &Armed<'_>, state: &mut State, channel: &Channel) -> Result<()> {
     match step {
         OciStep::SlaveMounts => mount::make_all_slave(),
@@ -36,7 +33,7 @@ pub(super) fn apply(step: &OciStep, armed: &Armed<'_>, state: &mut State, channe
             Ok(())
         }
         OciStep::Cover { target } => cover(state, target.c()),
-        OciStep::Seal { target } => seal(state, target.c()),
+        OciStep::Seal { target } => mounts::read_only(state, target.c(), RDONLY),
         OciStep::RootPropagation { propagation, below } => {
             let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
             mount::change(root.as_fd(), 0, 0, *propagation, *below)
@@ -97,7 +94,7 @@ fn bundle_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom, propagatio
             (tree, open(c"/")?)
         }
     };
-    if !FileType::from_raw_mode(rustix::fs::fstat(&tree)?.st_mode).is_dir() {
+    if !mounts::is_dir(tree.as_fd())? {
         return Err(Errno::NOTDIR);
     }
     mount::change(tree.as_fd(), 0, 0, propagation, false)?;
@@ -118,10 +115,6 @@ fn hooks(channel: &Channel) -> Result<()> {
     Ok(())
 }
 
-fn is_dir(file: BorrowedFd<'_>) -> Result<bool> {
-    Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode).is_dir())
-}
-
 fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, attributes: Attributes) -> Result<()> {
     let a = attributes;
     match source {
@@ -131,7 +124,7 @@ fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, 
         }
         Source::Tree { tree } => mounts::with_tree(armed, tree, |tree| {
             let root = state.root()?;
-            let place = if is_dir(tree)? { root.directory(target, 0o755)? } else { root.file(target)? };
+            let place = if mounts::is_dir(tree)? { root.directory(target, 0o755)? } else { root.file(target)? };
             refuse_proc(target, place.as_fd(), false)?;
             // Before it is attached, so that no moment is writable.
             change(tree, a)?;
@@ -193,7 +186,7 @@ fn change(mount: BorrowedFd<'_>, a: Attributes) -> Result<()> {
 /// files that the plan knows (CVE-2019-16884, CVE-2023-27561).
 fn refuse_proc(target: &CStr, place: BorrowedFd<'_>, proc: bool) -> Result<()> {
     let inside = target.to_bytes().starts_with(b"/proc/") || proc || target.to_bytes() == b"/proc";
-    if !inside && i128::from(rustix::fs::fstatfs(place)?.f_type) == i128::from(PROC) {
+    if !inside && i128::from(rustix::fs::fstatfs(place)?.f_type) == i128::from(mounts::PROC_MAGIC) {
         return Err(Errno::LOOP);
     }
     Ok(())
@@ -250,13 +243,9 @@ fn file_type(kind: NodeKind) -> FileType {
 }
 
 /// The host's own node, after a look at what it really is (CVE-2025-31133).
-fn host_node(state: &State, path: &CStr, kind: NodeKind, (major, minor): (u32, u32)) -> Result<()> {
+fn host_node(state: &State, path: &CStr, kind: NodeKind, numbers: (u32, u32)) -> Result<()> {
     let tree = mount::copy_tree(rustix::fs::CWD, path, false)?;
-    let stat = rustix::fs::fstat(&tree)?;
-    let numbers = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-    if FileType::from_raw_mode(stat.st_mode) != file_type(kind) || numbers != (major, minor) {
-        return Err(Errno::NODEV);
-    }
+    mounts::check_device(tree.as_fd(), file_type(kind), numbers)?;
     let root = state.root()?;
     let place = root.file(path)?;
     refuse_proc(path, place.as_fd(), false)?;
@@ -289,13 +278,9 @@ fn cover(state: &mut State, target: &CStr) -> Result<()> {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         Err(e) => return Err(e),
     };
-    if !is_dir(place.as_fd())? {
+    if !mounts::is_dir(place.as_fd())? {
         let null = mount::copy_tree(rustix::fs::CWD, c"/dev/null", false)?;
-        let stat = rustix::fs::fstat(&null)?;
-        let numbers = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-        if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || numbers != (1, 3) {
-            return Err(Errno::NODEV);
-        }
+        mounts::check_device(null.as_fd(), FileType::CharacterDevice, (1, 3))?;
         return mount::attach(null.as_fd(), place.as_fd());
     }
     if let Some(void) = &state.void {
@@ -307,17 +292,6 @@ fn cover(state: &mut State, target: &CStr) -> Result<()> {
     mount::attach(void.as_fd(), place.as_fd())?;
     state.void = Some(void);
     Ok(())
-}
-
-fn seal(state: &State, target: &CStr) -> Result<()> {
-    let place = match state.root()?.handle(target) {
-        Ok(place) => place,
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
-        Err(e) => return Err(e),
-    };
-    let copy = mount::copy_tree(place.as_fd(), c"", true)?;
-    mount::set_attributes(copy.as_fd(), RDONLY, true)?;
-    mount::attach(copy.as_fd(), place.as_fd())
 }
 
 /// Callers expect to hear of a missing program when they create, not when they start.

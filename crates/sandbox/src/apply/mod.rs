@@ -129,7 +129,9 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
             Ok(())
         }
         Step::Mask { target } => mounts::mask(state, target.c()),
-        Step::ReadOnly { target } => mounts::read_only(state, target.c()),
+        Step::ReadOnly { target } => {
+            mounts::read_only(state, target.c(), mount::RDONLY | mount::NOSUID | mount::NODEV | mount::NOEXEC)
+        }
         Step::Sysctl { path, value } => state.proc.as_ref().ok_or(Errno::BADF)?.write(path.c(), value.c().to_bytes()),
         Step::Workdir { path } => {
             state.workdir = Some(state.root()?.directory(path.c(), 0o755)?);

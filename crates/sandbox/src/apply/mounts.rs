@@ -17,8 +17,11 @@ use crate::step::{Directory, Missing, TreeFrom, TreePath};
 /// `DEVPTS_SUPER_MAGIC` of `statfs(2)`.
 const DEVPTS_MAGIC: i64 = 0x1cd1;
 
+/// `PROC_SUPER_MAGIC` of `statfs(2)`.
+pub(super) const PROC_MAGIC: i64 = 0x9fa0;
+
 /// File systems of the kernel by `statfs(2)`: procfs, sysfs, both kinds of control groups, devpts, mqueue.
-const KERNEL_MAGICS: [i64; 6] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, DEVPTS_MAGIC, 0x1980_0202];
+const KERNEL_MAGICS: [i64; 6] = [PROC_MAGIC, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, DEVPTS_MAGIC, 0x1980_0202];
 
 fn open_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
     rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
@@ -301,8 +304,6 @@ pub(super) fn bind_existing(
         Err(e) => return Err(e),
     };
     refuse_kernel_place(root, target, &place)?;
-    let is_dir =
-        |fd: BorrowedFd<'_>| -> Result<bool> { Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode).is_dir()) };
     with_tree(armed, from, |tree| {
         if is_dir(tree)? != is_dir(place.as_fd())? {
             return Ok(());
@@ -312,14 +313,21 @@ pub(super) fn bind_existing(
     })
 }
 
+/// A look at what a node really is.
+pub(super) fn check_device(node: BorrowedFd<'_>, kind: FileType, numbers: (u32, u32)) -> Result<()> {
+    let stat = rustix::fs::fstat(node)?;
+    let found = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    if FileType::from_raw_mode(stat.st_mode) == kind && found == numbers { Ok(()) } else { Err(Errno::NODEV) }
+}
+
+pub(super) fn is_dir(file: BorrowedFd<'_>) -> Result<bool> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode).is_dir())
+}
+
 /// Binds a device of the host, after a look at what it really is (CVE-2025-31133).
 pub(super) fn device(state: &State, source: &CStr, target: &CStr, major: u32, minor: u32) -> Result<()> {
     let device = mount::copy_tree(rustix::fs::CWD, source, false)?;
-    let stat = rustix::fs::fstat(&device)?;
-    let is_char = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-    if !is_char || (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) != (major, minor) {
-        return Err(Errno::NODEV);
-    }
+    check_device(device.as_fd(), FileType::CharacterDevice, (major, minor))?;
     mount::set_attributes(device.as_fd(), NOSUID | NOEXEC, false)?;
     let place = state.root()?.file(target)?;
     mount::attach(device.as_fd(), place.as_fd())
@@ -336,12 +344,8 @@ pub(super) fn granted(
     let place = state.root()?.file(target)?;
     refuse_kernel_place(state.root()?, target, &place)?;
     with_tree(armed, from, |tree| {
-        let stat = rustix::fs::fstat(tree)?;
         let kind = if rule.block { FileType::BlockDevice } else { FileType::CharacterDevice };
-        let numbers = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-        if FileType::from_raw_mode(stat.st_mode) != kind || numbers != (rule.major, rule.minor) {
-            return Err(Errno::NODEV);
-        }
+        check_device(tree, kind, (rule.major, rule.minor))?;
         mount::set_attributes(tree, NOSUID | NOEXEC, false)?;
         mount::attach(tree, place.as_fd())
     })
@@ -385,20 +389,20 @@ pub(super) fn mask(state: &State, target: &CStr) -> Result<()> {
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         Err(e) => return Err(e),
     };
-    let is_dir = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode).is_dir();
+    let is_dir = is_dir(place.as_fd())?;
     let scratch = state.scratch.as_ref().ok_or(Errno::BADF)?;
     // A copy has the attributes of its origin: read-only, nosuid, nodev, noexec.
     let cover = mount::copy_tree(scratch.as_fd(), if is_dir { c"void" } else { c"empty" }, false)?;
     mount::attach(cover.as_fd(), place.as_fd())
 }
 
-pub(super) fn read_only(state: &State, target: &CStr) -> Result<()> {
+pub(super) fn read_only(state: &State, target: &CStr, attributes: u64) -> Result<()> {
     let place = match state.root()?.handle(target) {
         Ok(place) => place,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
         Err(e) => return Err(e),
     };
     let copy = mount::copy_tree(place.as_fd(), c"", true)?;
-    mount::set_attributes(copy.as_fd(), RDONLY | NOSUID | NODEV | NOEXEC, true)?;
+    mount::set_attributes(copy.as_fd(), attributes, true)?;
     mount::attach(copy.as_fd(), place.as_fd())
 }

@@ -178,7 +178,7 @@ impl CgroupHandle {
                 let fd = rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
                     .map_err(|e| CgroupError::new("open", directory, e))?;
                 if *device_filter {
-                    filter_devices(directory, granted)?;
+                    filter_devices(directory, "the device filter", &super::device_program(granted))?;
                 }
                 handle.into = Some(fd);
             }
@@ -314,12 +314,15 @@ fn signal_members(directory: &Path) {
     }
 }
 
-fn filter_devices(directory: &Path, granted: &[DeviceRule]) -> Result<(), CgroupError> {
-    let attempt = |source: Errno| CgroupError::new("attach the device filter to", directory, source);
-    let program = bpf::load_device_filter(&super::device_program(granted)).map_err(attempt)?;
+/// Attaches a device filter to a v2 group, and then takes off what was attached before.
+pub(super) fn filter_devices(directory: &Path, what: &str, program: &[bpf::Instruction]) -> Result<(), CgroupError> {
+    let attempt = |source: Errno| CgroupError::new(format!("attach {what} to"), directory, source);
+    let program = bpf::load_device_filter(program).map_err(attempt)?;
     let fd = rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(attempt)?;
-    bpf::attach_device_filter(fd.as_fd(), program.as_fd()).map_err(attempt)
+    let before = bpf::device_filters(fd.as_fd()).map_err(attempt)?;
+    bpf::attach_device_filter(fd.as_fd(), program.as_fd()).map_err(attempt)?;
+    before.iter().try_for_each(|old| bpf::detach_device_filter(fd.as_fd(), old.as_fd())).map_err(attempt)
 }
 
 fn number(path: &Path) -> Option<u64> {

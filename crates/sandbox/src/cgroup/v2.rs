@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::oci::io_weight;
 use super::{CgroupPlan, LimitError, PARENT, Write, bandwidth, parent_memory, parent_pids, parent_weight};
 use crate::facts::HostFacts;
 use crate::spec::{RateKind, Resources};
@@ -9,7 +10,8 @@ use crate::spec::{RateKind, Resources};
 /// Controllers that are passed down where the host has them.
 const USED: [&str; 6] = ["cpu", "cpuset", "io", "memory", "pids", "hugetlb"];
 
-/// Docker's shares (2 to 262144) as a v2 weight (1 to 10000), on the line that every runtime uses.
+/// Docker's shares (2 to 262144) as a v2 weight (1 to 10000), on a straight line; newer OCI runtimes bend it, see
+/// [`super::oci`].
 fn weight(shares: u64) -> u64 {
     let shares = shares.clamp(2, 262_144);
     1 + (shares - 2) * 9999 / 262_142
@@ -123,11 +125,6 @@ fn cpu(group: &mut Group<'_>, wanted: &Resources) -> Result<(), LimitError> {
         group.set("cpuset", "cpuset.mems", mems, "--cpuset-mems")?;
     }
     Ok(())
-}
-
-/// Docker's 10 to 1000 on the line that every runtime uses for v2's 1 to 10000.
-fn io_weight(weight: u16) -> u64 {
-    1 + (u64::from(weight).clamp(10, 1000) - 10) * 9999 / 990
 }
 
 fn io(group: &mut Group<'_>, wanted: &Resources) -> Result<(), LimitError> {

@@ -93,7 +93,7 @@ pub fn plan(config: &Config, ask: &Ask<'_>, facts: &HostFacts) -> Result<Sandbox
     let rights = Rights {
         keyring: (!ask.no_new_keyring).then_some(ask.id),
         filter: filter.as_ref(),
-        set_groups: !namespaces.has(clone::NEWUSER) || ids.writer != MapWriter::Single,
+        set_groups: ids.writer != MapWriter::Single,
     };
     let mut b = Builder {
         config,
@@ -239,7 +239,7 @@ fn rootfs(b: &mut Builder<'_>, ask: &Ask<'_>, process: &config::Process) -> Resu
         });
     }
     mounts::root(b, ask)?;
-    mounts::mounts(b, ask, &ask.cgroup)?;
+    mounts::mounts(b, ask)?;
     devices::devices(b)?;
     if process.terminal {
         b.steps.push(Step::Terminal { console: !mounts::has_foreign_dev(b) });
@@ -376,7 +376,7 @@ fn check_process_ids(process: &config::Process, ids: &IdMaps) -> Result<(), Plan
             return Err(PlanError::invalid(field, id.to_string(), "it is not mapped into this container"));
         }
     }
-    if ids.writer == MapWriter::Single && !user.additional_gids.is_empty() && !ids.uids.is_empty() {
+    if ids.writer == MapWriter::Single && !user.additional_gids.is_empty() {
         return Err(PlanError::invalid(
             "process.user.additionalGids",
             format!("{:?}", user.additional_gids),

@@ -2,15 +2,14 @@
 
 use std::path::Path;
 
+use bulkhead_sys::clone::NEWUSER;
 use bulkhead_sys::mount::{NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, PRIVATE, RDONLY, SHARED, SLAVE};
 
-use super::config::{IdMapping, Mount};
+use super::config::Mount;
 use super::options::{self, IdMap, Options};
 use super::step::{Attributes, OciStep, Source};
 use super::{Ask, Builder, id_ranges};
-use crate::cgroup::CgroupPlan;
-use crate::facts::CgroupLayout;
-use crate::plan::{Origin, PlanError, Tree, TreeMaps, path_text, text};
+use crate::plan::{Origin, OwnIds, PlanError, Tree, TreeMaps, path_text, text};
 use crate::spec::Text;
 use crate::step::{Step, TreeFrom, TreePath};
 
@@ -35,17 +34,7 @@ const RESTRICTIONS: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NODIRATIME | NOSYMF
 
 /// The target without double slashes, `.` and `..`; a relative one is taken from the root.
 pub(super) fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    format!("/{}", crate::cgroup::oci::names(path).join("/"))
 }
 
 /// The root file system, attached and not yet the root.
@@ -89,7 +78,7 @@ fn tree(
     let path = text("path", &if shown.starts_with('/') { clean_source(shown) } else { shown.to_owned() })?;
     let mut place = TreePath::new(path, recursive, false);
     place.follow = true;
-    let by_parent = b.facts.privileged && (b.namespaces.has(bulkhead_sys::clone::NEWUSER) || peer);
+    let by_parent = b.facts.privileged && (b.namespaces.has(NEWUSER) || peer);
     if maps.is_none() && !by_parent {
         return Ok(TreeFrom::Path(place));
     }
@@ -103,7 +92,7 @@ fn clean_source(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-pub(super) fn mounts(b: &mut Builder<'_>, ask: &Ask<'_>, cgroup: &CgroupPlan) -> Result<(), PlanError> {
+pub(super) fn mounts(b: &mut Builder<'_>, ask: &Ask<'_>) -> Result<(), PlanError> {
     for (index, mount) in b.config.mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
         if mount.destination.is_empty() {
@@ -118,7 +107,7 @@ pub(super) fn mounts(b: &mut Builder<'_>, ask: &Ask<'_>, cgroup: &CgroupPlan) ->
                     let accepted = "control groups are mounted with attributes only, like ro and nosuid";
                     return Err(PlanError::invalid(&format!("{field}.options"), key, accepted));
                 }
-                super::cgroups::mount(b, &target, &options, cgroup)?;
+                super::cgroups::mount(b, &target, &options, &ask.cgroup)?;
             }
             _ => one(b, ask, &field, mount, &target, &options)?,
         }
@@ -161,17 +150,6 @@ fn one(
     options: &Options,
 ) -> Result<(), PlanError> {
     let target = path_text(&format!("{field}.destination"), target)?;
-    let implied = options.id_map.is_some() && mount.uid_mappings.is_empty() && b.linux.uid_mappings.is_empty();
-    if implied && is_bind(mount) && b.namespaces.enters(bulkhead_sys::clone::NEWUSER) && b.facts.privileged {
-        // By the map of the user namespace that is entered, whatever it is.
-        let mut place =
-            TreePath::new(text(field, &ask.bundle.join(&mount.source).to_string_lossy())?, options.recursive, false);
-        place.follow = true;
-        b.trees.push(Tree { place, shift_ids: true, origin: Origin::Host, maps: None });
-        let tree = TreeFrom::Sent(b.trees.len() - 1);
-        b.steps.push(attach(Source::Tree { tree }, target, options.attributes));
-        return Ok(());
-    }
     let maps = maps(b, field, mount, options)?;
     if options.remount && !is_bind(mount) {
         b.steps.push(attach(Source::Existing, target, options.attributes));
@@ -257,20 +235,20 @@ fn maps(b: &Builder<'_>, field: &str, mount: &Mount, options: &Options) -> Resul
     if own && (mount.uid_mappings.is_empty() || mount.gid_mappings.is_empty()) {
         return Err(PlanError::invalid(&name, "", "uidMappings and gidMappings are needed together"));
     }
-    let (uids, gids): (&[IdMapping], &[IdMapping]) =
-        if own { (&mount.uid_mappings, &mount.gid_mappings) } else { (&b.linux.uid_mappings, &b.linux.gid_mappings) };
-    if uids.is_empty() {
-        let accepted = "idmap needs uidMappings and gidMappings, of the mount or of the container";
+    if !own && !b.namespaces.has(NEWUSER) {
+        let accepted = "idmap needs uidMappings and gidMappings, or a user namespace of the container";
         return Err(PlanError::invalid(&name, "", accepted));
     }
     if !b.facts.privileged {
         return Err(PlanError::Unsupported { what: name, reason: "only root may shift the ids of a mount".to_owned() });
     }
-    Ok(Some(TreeMaps {
-        uids: id_ranges(&name, uids)?,
-        gids: id_ranges(&name, gids)?,
-        recursive: options.id_map == Some(IdMap::Recursive),
-    }))
+    let ids = if own {
+        let (uids, gids) = (id_ranges(&name, &mount.uid_mappings)?, id_ranges(&name, &mount.gid_mappings)?);
+        Some(OwnIds { uids, gids })
+    } else {
+        None
+    };
+    Ok(Some(TreeMaps { ids, recursive: options.id_map == Some(IdMap::Recursive) }))
 }
 
 /// Attributes of what the runtime itself mounts for control groups.
@@ -297,13 +275,13 @@ pub(super) fn small_memory(target: &Text) -> Result<Step, PlanError> {
 /// Makes `/dev` read-only where it was asked for, when all is in it.
 pub(super) fn seal_dev(b: &mut Builder<'_>) -> Result<(), PlanError> {
     if b.sealed_dev {
-        b.steps.push(seal_memory(path_text("mount target", "/dev")?));
+        b.steps.push(seal(path_text("mount target", "/dev")?));
     }
     Ok(())
 }
 
-/// Makes what was mounted by [`small_memory`] read-only, when all is in it.
-pub(super) fn seal_memory(target: Text) -> Step {
+/// Makes what is mounted there read-only, when all is in it.
+pub(super) fn seal(target: Text) -> Step {
     attach(Source::Existing, target, Attributes { set: RDONLY, ..Attributes::default() })
 }
 
@@ -331,11 +309,6 @@ pub(super) fn cgroup_view(kind: &str, flags: &[&str], target: Text, attributes: 
         copy_up: false,
     };
     Ok(attach(source, target, attributes))
-}
-
-/// Whether the host has the unified hierarchy.
-pub(super) fn unified(layout: &CgroupLayout) -> bool {
-    matches!(layout, CgroupLayout::V2 { .. })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::config::{Capabilities, Process};
 use super::step::OciStep;
 use super::{sets, tune};
 use crate::facts::HostFacts;
-use crate::plan::{LimitStep, PlanError, Program, path_text, program, text};
+use crate::plan::{LimitStep, PlanError, Program, path_text, program_of, text};
 use crate::spec::{Caps, Grant};
 use crate::step::Step;
 
@@ -255,14 +255,11 @@ pub(super) fn what(process: &Process) -> Result<Program, PlanError> {
             return Err(PlanError::invalid("process.env", entry, "NAME=VALUE is needed"));
         }
     }
-    let mut process_of_ours = crate::spec::Process::empty();
-    process_of_ours.args.clone_from(&process.args);
-    if let (Some(path), Some(first)) = (&process.program, process_of_ours.args.first_mut()) {
+    let mut args = process.args.clone();
+    if let (Some(path), Some(first)) = (&process.program, args.first_mut()) {
         first.clone_from(path);
     }
-    process_of_ours.env = last_of_each(&process.env);
-    process_of_ours.identity.groups.clone_from(&process.user.additional_gids);
-    let mut program = program(&process_of_ours)?;
+    let mut program = program_of(&args, &last_of_each(&process.env), &process.user.additional_gids, false)?;
     if let (Some(first), Some(name)) = (program.args.first_mut(), process.args.first()) {
         *first = text("process.args", name)?;
     }

@@ -30,8 +30,8 @@ impl Rest {
         let namespaces = Namespaces::of(&linux, facts)?;
         let ids = ids(&linux, &namespaces, facts)?;
         let filter = filter::filter(&linux, facts)?;
-        let single = ids.writer == MapWriter::Single && !ids.uids.is_empty();
-        let rights = Rights { keyring: None, filter: filter.as_ref(), set_groups: !single };
+        let set_groups = ids.writer != MapWriter::Single;
+        let rights = Rights { keyring: None, filter: filter.as_ref(), set_groups };
         let mut steps = Vec::new();
         let wanted = config.process.clone().unwrap_or_default();
         process::late(&wanted, &rights, &mut steps)?;
@@ -59,7 +59,7 @@ pub fn start(
             None => return Ok(()),
             Some(Message::Listener) => deliver_from(&mut fds, deliver)?,
             Some(Message::Failed { step, errno }) => {
-                let rest = rest().map_err(|e| StartError::Hook(e.to_string()))?;
+                let rest = rest()?;
                 let index = usize::try_from(step).unwrap_or(usize::MAX).saturating_sub(rest.first);
                 let index = u32::try_from(index).unwrap_or(u32::MAX);
                 return Err(StartError::step(&rest.steps, &rest.program, index, errno));

@@ -28,15 +28,22 @@ pub struct Tree {
     pub maps: Option<TreeMaps>,
 }
 
-/// Ids that one mount has, and no other.
+/// How the ids of one mount are shifted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TreeMaps {
-    /// User ids: as the mount shows them, and as the file system has them.
+    /// By ranges of its own; nothing is by the map of the sandbox's user namespace.
+    pub ids: Option<OwnIds>,
+    /// With the mounts below it.
+    pub recursive: bool,
+}
+
+/// Ids that a mount has and nothing else: as it shows them, and as the file system has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnIds {
+    /// User ids.
     pub uids: Vec<IdRange>,
     /// Group ids.
     pub gids: Vec<IdRange>,
-    /// With the mounts below it.
-    pub recursive: bool,
 }
 
 /// Where a tree that the parent opens is.
@@ -308,14 +315,19 @@ fn check_ids(ids: &IdMaps) -> Result<(), PlanError> {
 
 /// Resolves the program against its own `PATH`.
 pub(crate) fn program(process: &Process) -> Result<Program, PlanError> {
+    program_of(&process.args, &process.env, &process.identity.groups, process.init)
+}
+
+/// [`program`], of its parts.
+pub(crate) fn program_of(args: &[String], env: &[String], groups: &[u32], init: bool) -> Result<Program, PlanError> {
     const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let Some(first) = process.args.first().filter(|a| !a.is_empty()) else {
+    let Some(first) = args.first().filter(|a| !a.is_empty()) else {
         return Err(PlanError::invalid("command", "", "the image has none; name a program after the image"));
     };
     let candidates = if first.contains('/') {
         vec![text("command", first)?]
     } else {
-        let path = process.env.iter().rev().find_map(|e| e.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+        let path = env.iter().rev().find_map(|e| e.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
         // An empty element would be the working directory, where anybody could have put a program.
         path.split(':')
             .filter(|d| d.starts_with('/'))
@@ -325,10 +337,10 @@ pub(crate) fn program(process: &Process) -> Result<Program, PlanError> {
     let all = |field: &str, words: &[String]| words.iter().map(|w| text(field, w)).collect::<Result<Vec<_>, _>>();
     Ok(Program {
         candidates,
-        args: all("argument", &process.args)?,
-        env: all("environment variable", &process.env)?,
-        groups: process.identity.groups.clone(),
-        init: process.init,
+        args: all("argument", args)?,
+        env: all("environment variable", env)?,
+        groups: groups.to_vec(),
+        init,
     })
 }
 

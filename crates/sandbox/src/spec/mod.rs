@@ -475,29 +475,6 @@ pub struct SandboxSpec {
     pub grants: Vec<Grant>,
 }
 
-impl Process {
-    /// One with no rights and nothing to start.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self {
-            args: Vec::new(),
-            env: Vec::new(),
-            cwd: "/".to_owned(),
-            identity: Identity::default(),
-            umask: 0o022,
-            terminal: false,
-            caps: Caps::EMPTY,
-            bounding: Caps::EMPTY,
-            no_new_privileges: true,
-            rlimits: Vec::new(),
-            oom_score_adj: 0,
-            init: false,
-            apparmor: None,
-            selinux: None,
-        }
-    }
-}
-
 impl SandboxSpec {
     /// Whether a grant of this kind was given.
     #[must_use]

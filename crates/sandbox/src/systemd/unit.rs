@@ -236,26 +236,13 @@ fn per_second(quota: Option<i64>, period: u64) -> u64 {
     u64::try_from(exact.next_multiple_of(10_000)).unwrap_or(INFINITY)
 }
 
-/// `0-2,7` as a bit of each number, the lowest first.
+/// `0-2,7` as a bit of each number, the lowest first; nothing for an empty list, and for one that is none.
 fn bits(list: &str) -> Option<Vec<u8>> {
-    let mut out: Vec<u8> = Vec::new();
-    for part in list.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-        let (from, to) = part.split_once('-').unwrap_or((part, part));
-        let (from, to): (u16, u16) = (from.parse().ok()?, to.parse().ok()?);
-        if from > to {
-            return None;
-        }
-        for number in from..=to {
-            let at = usize::from(number / 8);
-            if out.len() <= at {
-                out.resize(at + 1, 0);
-            }
-            if let Some(byte) = out.get_mut(at) {
-                *byte |= 1 << (number % 8);
-            }
-        }
-    }
-    (!out.is_empty()).then_some(out)
+    let words = crate::oci::bits("list", list).ok()?;
+    let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let used = bytes.iter().rposition(|byte| *byte != 0)? + 1;
+    bytes.truncate(used);
+    Some(bytes)
 }
 
 /// The device rules as far as systemd can say them: it knows a list of what is allowed, and no hole in it. The group's

@@ -60,6 +60,10 @@ pub fn change(directories: &[PathBuf], resources: &LinuxResources, facts: &HostF
 
 /// Which directory has which controller.
 fn dialect(directories: &[PathBuf], facts: &HostFacts) -> Option<Dialect> {
+    // What the files say comes first: a group that systemd made for a user lies where the user could make none.
+    if let Some(first) = directories.first().filter(|d| d.join("cgroup.controllers").exists()) {
+        return Some(Dialect::V2(first.clone(), None));
+    }
     match &facts.cgroup {
         CgroupLayout::None => None,
         CgroupLayout::V2 { .. } => directories.first().map(|d| Dialect::V2(d.clone(), None)),

@@ -1,13 +1,13 @@
 //! Making the group of a bundle, and taking back what was made.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use bulkhead_sys::{Errno, bpf};
+use bulkhead_sys::Errno;
 use rustix::fs::{Mode, OFlags};
 
 use super::{OciGroup, Place, State, setting};
-use crate::cgroup::handle::{CgroupError, CgroupHandle};
+use crate::cgroup::handle::{CgroupError, CgroupHandle, filter_devices};
 
 /// Directories that were made, in order. Dropped before [`Made::keep`], it removes them, and only them; what was put
 /// into others ends.
@@ -209,13 +209,7 @@ fn inherit(directory: &Path) -> Result<(), CgroupError> {
     Ok(())
 }
 
-/// Attaches the rules to a v2 group, and then takes off what was attached before.
+/// Puts the rules in force in a v2 group.
 pub(super) fn filter(directory: &Path, list: &super::DeviceList) -> Result<(), CgroupError> {
-    let attempt = |source: Errno| CgroupError::new("attach linux.resources.devices to", directory, source);
-    let program = bpf::load_device_filter(&super::devices::program(list)).map_err(attempt)?;
-    let fd = rustix::fs::open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(attempt)?;
-    let before = bpf::device_filters(fd.as_fd()).map_err(attempt)?;
-    bpf::attach_device_filter(fd.as_fd(), program.as_fd()).map_err(attempt)?;
-    before.iter().try_for_each(|old| bpf::detach_device_filter(fd.as_fd(), old.as_fd())).map_err(attempt)
+    filter_devices(directory, "linux.resources.devices", &super::devices::program(list))
 }

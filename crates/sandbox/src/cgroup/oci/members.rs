@@ -14,8 +14,8 @@ pub fn processes(directories: &[PathBuf]) -> Vec<i32> {
     all
 }
 
-/// Sends a signal to every process of the group. With `SIGKILL` it ends when nobody is left that was seen, or after a
-/// bounded number of rounds: what forks meanwhile is met in the next one. A frozen process takes its end when it is let
+/// Sends a signal to every process of the group. With `SIGKILL` it goes on until nobody is there that was not met before,
+/// for a bounded number of rounds: what forks meanwhile is met in the next one. A frozen process takes its end when it is let
 /// go, so a killed group is.
 pub fn kill_all(directories: &[PathBuf], signal: i32) {
     const KILL: i32 = 9;

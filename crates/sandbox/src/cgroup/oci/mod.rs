@@ -31,6 +31,7 @@ pub use self::devices::{Access, DeviceList, Kind};
 pub use self::freeze::{State, freeze, frozen};
 pub use self::members::{kill_all, processes};
 pub use self::oom::{OomWatch, watch_oom};
+pub(crate) use self::place::names;
 pub use self::place::{Hierarchy, Own};
 pub use self::setting::{Absent, Setting};
 pub use self::stats::stats;
@@ -41,7 +42,7 @@ pub(super) use self::{
     scope::Scope,
 };
 use super::{CgroupPlan, LimitError};
-use crate::facts::{CgroupLayout, HostFacts};
+use crate::facts::{CgroupLayout, HostFacts, writable};
 use crate::oci::config::LinuxResources;
 use crate::systemd::Unit;
 
@@ -115,7 +116,7 @@ pub(super) enum Dialect {
 /// # Errors
 /// A limit that this host cannot enforce, a path that cannot be a group's.
 pub fn plan(ask: &Ask<'_>, facts: &HostFacts) -> Result<CgroupPlan, LimitError> {
-    plan_with(ask, facts, &place::writable)
+    plan_with(ask, facts, &writable)
 }
 
 fn plan_with(ask: &Ask<'_>, facts: &HostFacts, permitted: &dyn Fn(&Path) -> bool) -> Result<CgroupPlan, LimitError> {

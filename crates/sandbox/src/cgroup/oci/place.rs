@@ -112,7 +112,7 @@ fn unescape(text: &str) -> String {
 }
 
 /// The names of a path, `.` and `..` resolved by its text alone; nothing leads above the top.
-fn clean(path: &str) -> Vec<&str> {
+pub(crate) fn names(path: &str) -> Vec<&str> {
     let mut names = Vec::new();
     for name in path.split('/') {
         match name {
@@ -133,7 +133,7 @@ pub(super) fn places(ask: &Ask<'_>, unified: bool) -> Result<Vec<Place>, LimitEr
     if asked.chars().any(char::is_control) {
         return Err(refuse("a control group's name has no control characters"));
     }
-    let inner = clean(asked);
+    let inner = names(asked);
     if inner.is_empty() {
         return Err(refuse("it names no group below the top, and the top belongs to the host"));
     }
@@ -144,14 +144,14 @@ pub(super) fn places(ask: &Ask<'_>, unified: bool) -> Result<Vec<Place>, LimitEr
     for hierarchy in ask.own.hierarchies.iter().filter(|h| h.unified == unified) {
         let mut directory = hierarchy.mount.clone();
         if !asked.starts_with('/') {
-            let mut own = clean(below(&hierarchy.own, &hierarchy.root));
+            let mut own = names(below(&hierarchy.own, &hierarchy.root));
             if unified {
                 own.pop();
             }
             directory.extend(own);
         }
         directory.extend(&inner);
-        let own = hierarchy.mount.join(clean(below(&hierarchy.own, &hierarchy.root)).join("/"));
+        let own = hierarchy.mount.join(names(below(&hierarchy.own, &hierarchy.root)).join("/"));
         if own.starts_with(&directory) {
             return Err(refuse("it is the caller's own group, or one above it"));
         }
@@ -172,12 +172,6 @@ fn below<'a>(own: &'a str, root: &str) -> &'a str {
 /// The nearest directory on the way to the group that exists.
 pub(super) fn nearest<'a>(directory: &'a Path, mount: &'a Path) -> &'a Path {
     directory.ancestors().take_while(|d| d.starts_with(mount)).find(|d| d.is_dir()).unwrap_or(mount)
-}
-
-/// Whether groups can be made in the directory and processes put into them.
-pub(super) fn writable(directory: &Path) -> bool {
-    let may = |path: &Path| rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok();
-    may(directory) && may(&directory.join("cgroup.procs"))
 }
 
 #[cfg(test)]

@@ -11,12 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-/// Part of the format: 0 is left out.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
-fn zero(n: &u64) -> bool {
-    *n == 0
-}
-
+/// Part of the format: 0 and what is empty are left out.
 fn nothing<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -47,7 +42,7 @@ struct Cpu {
 /// Nanoseconds.
 #[derive(Debug, Default, PartialEq, Serialize)]
 struct CpuUsage {
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     total: u64,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     percpu: Vec<u64>,
@@ -62,12 +57,12 @@ struct CpuUsage {
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Throttling {
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     periods: u64,
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     throttled_periods: u64,
     /// Nanoseconds.
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     throttled_time: u64,
 }
 
@@ -90,7 +85,7 @@ struct Cpuset {
 
 #[derive(Debug, Default, PartialEq, Serialize)]
 struct Memory {
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     cache: u64,
     #[serde(skip_serializing_if = "nothing")]
     usage: Entry,
@@ -110,9 +105,9 @@ struct Memory {
 #[derive(Debug, Default, Clone, PartialEq, Serialize)]
 struct Entry {
     limit: u64,
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     usage: u64,
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     max: u64,
     failcnt: u64,
 }
@@ -120,9 +115,9 @@ struct Entry {
 /// A limit of 0 is none.
 #[derive(Debug, Default, PartialEq, Serialize)]
 struct Pids {
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     current: u64,
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     limit: u64,
 }
 
@@ -152,21 +147,21 @@ struct Blkio {
 
 #[derive(Debug, Default, PartialEq, Serialize)]
 struct BlkioEntry {
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     major: u64,
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     minor: u64,
     #[serde(skip_serializing_if = "String::is_empty")]
     op: String,
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     value: u64,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize)]
 struct Hugetlb {
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     usage: u64,
-    #[serde(skip_serializing_if = "zero")]
+    #[serde(skip_serializing_if = "nothing")]
     max: u64,
     failcnt: u64,
 }
