@@ -130,6 +130,15 @@ impl HostFacts {
     /// # Errors
     /// When procfs is not there or is not one.
     pub fn gather() -> Result<Self, FactsError> {
+        Self::gather_with(&text("/proc/self/mountinfo"))
+    }
+
+    /// As [`HostFacts::gather`], by a caller who has read `/proc/self/mountinfo` (`proc(5)`): making it costs the kernel
+    /// more than everything else that is read here.
+    ///
+    /// # Errors
+    /// As [`HostFacts::gather`].
+    pub fn gather_with(mountinfo: &str) -> Result<Self, FactsError> {
         let proc = Proc::host().map_err(|source| FactsError { what: "/proc", source })?;
         let uid = rustix::process::geteuid().as_raw();
         let effective = caps::effective().unwrap_or(0);
@@ -137,8 +146,7 @@ impl HostFacts {
             .is_some_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
         let needed = 1 << 21 | 1 << 7 | 1 << 6 | 1;
         let kernel = kernel_version();
-        let mounts = text("/proc/self/mountinfo");
-        let cgroup = cgroup_layout(&mounts, uid == 0);
+        let cgroup = cgroup_layout(mountinfo, uid == 0);
         let swap_accounting = match &cgroup {
             CgroupLayout::V1 { controllers } => {
                 controllers.get("memory").is_some_and(|p| p.join("memory.memsw.limit_in_bytes").exists())
@@ -185,7 +193,7 @@ impl HostFacts {
 }
 
 fn text(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
+    bulkhead_sys::fd::text(path).unwrap_or_default()
 }
 
 /// Reads a file of the own process. `thread-self` and `self` are links, which the verified handle refuses, so the pid is

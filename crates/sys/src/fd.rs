@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
@@ -63,6 +64,24 @@ pub fn close_from_but(first: u32, keep: [BorrowedFd<'_>; 2]) -> Result<()> {
     }
     // SAFETY: as above.
     check(unsafe { libc::syscall(libc::SYS_close_range, from, libc::c_uint::MAX, 0) }).map(drop)
+}
+
+/// The text of a small file that the kernel makes, with no more calls than that takes: a standard library asks for its
+/// size first, which is said to be nothing, and begins with 32 bytes.
+///
+/// # Errors
+/// What the kernel says; `EILSEQ` when it is no UTF-8.
+pub fn text(path: impl AsRef<std::path::Path>) -> Result<String> {
+    let file = rustix::fs::open(path.as_ref(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut bytes = Vec::with_capacity(8192);
+    loop {
+        bytes.reserve(4096);
+        match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
+            Ok(0) => return String::from_utf8(bytes).map_err(|_| Errno::ILSEQ),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// Takes over a descriptor that this process was started with, by its number.

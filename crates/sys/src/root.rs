@@ -72,8 +72,7 @@ impl Root {
             Err(Errno::NOENT) => {}
             other => return other,
         }
-        self.make_parents(path.to_bytes(), mode)?;
-        self.open(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())
+        self.make_parents(path.to_bytes(), mode)
     }
 
     /// A handle on the file `path`, or on a link of this name that leads nowhere; an empty file is made, with its parent
@@ -97,21 +96,31 @@ impl Root {
         }
         let bytes = path.to_bytes();
         let parent = bytes.iter().rposition(|b| *b == b'/').map_or(0, |at| at);
-        self.make_parents(bytes.get(..parent).unwrap_or_default(), 0o755)?;
+        drop(self.make_parents(bytes.get(..parent).unwrap_or_default(), 0o755)?);
         drop(self.open(path, OFlags::CREATE | OFlags::RDONLY | OFlags::NOFOLLOW, Mode::from_raw_mode(0o644))?);
         self.handle(path)
     }
 
     /// Makes each missing directory on the way, every one relative to a fresh handle of the one before
-    /// (CVE-2024-45310 was doing this by joined strings).
-    fn make_parents(&self, path: &[u8], mode: u32) -> Result<()> {
+    /// (CVE-2024-45310 was doing this by joined strings). A handle on the last.
+    fn make_parents(&self, path: &[u8], mode: u32) -> Result<OwnedFd> {
         if path.len() >= PATH_MAX {
             return Err(Errno::NAMETOOLONG);
         }
         let mut prefix = [0_u8; PATH_MAX];
-        let mut parent = self.open(c".", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
-        let mut end = 0;
-        for component in path.split(|b| *b == b'/') {
+        // Mostly it is the last one alone that is missing.
+        let mut end = path.iter().rposition(|b| *b == b'/').unwrap_or(0);
+        prefix.get_mut(..end).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(path.get(..end).unwrap_or_default());
+        let above = self.open(cstr(&prefix, end)?, OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
+        let mut parent = match above {
+            Ok(fd) => fd,
+            Err(_) => {
+                prefix = [0; PATH_MAX];
+                end = 0;
+                self.open(c".", OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?
+            }
+        };
+        for component in path.get(end..).unwrap_or_default().split(|b| *b == b'/') {
             if component.is_empty() || component == b"." {
                 continue;
             }
@@ -136,7 +145,7 @@ impl Root {
                 Err(e) => return Err(e),
             }
         }
-        Ok(())
+        Ok(parent)
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use bulkhead_sandbox::cgroup::oci::freezer_first;
+use bulkhead_sys::Errno;
+
 use super::error::RuncError;
 
 /// Whether the group is frozen, or is being frozen. Without a group that can be frozen it is not.
@@ -10,7 +13,7 @@ use super::error::RuncError;
 ///
 /// A file of the group that cannot be read.
 pub fn frozen(directories: &[PathBuf]) -> Result<bool, RuncError> {
-    for directory in directories {
+    for directory in freezer_first(directories) {
         if let Some(text) = read(&directory.join("freezer.state"))? {
             return Ok(text.trim() != "THAWED");
         }
@@ -22,11 +25,10 @@ pub fn frozen(directories: &[PathBuf]) -> Result<bool, RuncError> {
 }
 
 fn read(path: &Path) -> Result<Option<String>, RuncError> {
-    match std::fs::read_to_string(path) {
+    match bulkhead_sys::fd::text(path) {
         Ok(text) => Ok(Some(text)),
         // The group ends with the container: reading it may begin before and end after.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) => Ok(None),
+        Err(Errno::NOENT | Errno::NODEV) => Ok(None),
         Err(error) => Err(RuncError::chain(&error).during(format!("read {}", path.display()))),
     }
 }

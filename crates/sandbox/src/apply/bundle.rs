@@ -132,7 +132,7 @@ fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, 
         }),
         Source::New { filesystem, source, options, keep_mode, copy_up } => {
             let root = state.root()?;
-            let there = root.handle(target).is_ok();
+            let there = *keep_mode && root.handle(target).is_ok();
             let place = match root.directory(target, 0o755) {
                 Ok(place) => place,
                 // A link that leads nowhere, or to a file, is a link all the same.
@@ -146,7 +146,7 @@ fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, 
             // What is to be read-only is filled first.
             let late = if *copy_up || *keep_mode { a.set & RDONLY } else { 0 };
             let made = mount::new_filesystem(filesystem.c(), words, a.set & !late)?;
-            if *keep_mode && there {
+            if there {
                 let mode = rustix::fs::fstat(&place)?.st_mode & 0o7777;
                 rustix::fs::chmodat(&made, c".", Mode::from_raw_mode(mode), AtFlags::empty())?;
             }
@@ -208,16 +208,23 @@ fn split<'a>(path: &'a CStr, buffer: &'a mut [u8; 4096]) -> Result<(&'a CStr, &'
     Ok((parent, name))
 }
 
-fn node(state: &State, path: &CStr, kind: NodeKind, numbers: (u32, u32), mode: u32, owner: (u32, u32)) -> Result<()> {
+fn node(
+    state: &mut State,
+    path: &CStr,
+    kind: NodeKind,
+    numbers: (u32, u32),
+    mode: u32,
+    owner: (u32, u32),
+) -> Result<()> {
     let mut buffer = [0; 4096];
     let (parent, name) = split(path, &mut buffer)?;
-    let parent = state.root()?.directory(parent, 0o755)?;
+    let parent = state.parent(parent)?;
     let device = rustix::fs::makedev(numbers.0, numbers.1);
-    match rustix::fs::mknodat(&parent, name, file_type(kind), Mode::from_raw_mode(mode), device) {
+    match rustix::fs::mknodat(parent, name, file_type(kind), Mode::from_raw_mode(mode), device) {
         Ok(()) => {}
         Err(Errno::EXIST) => {
             // One that the image or an earlier mount has is good when it is the same.
-            let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
             let same = FileType::from_raw_mode(stat.st_mode) == file_type(kind)
                 && (kind == NodeKind::Pipe || stat.st_rdev == device);
             if !same {
@@ -229,7 +236,7 @@ fn node(state: &State, path: &CStr, kind: NodeKind, numbers: (u32, u32), mode: u
     if owner != (0, 0) {
         let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
         // A change of owner leaves the permission bits of a node alone, and a second call by name could meet a link.
-        rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(())
 }
@@ -252,16 +259,16 @@ fn host_node(state: &State, path: &CStr, kind: NodeKind, numbers: (u32, u32)) ->
     mount::attach(tree.as_fd(), place.as_fd())
 }
 
-fn link(state: &State, content: &CStr, path: &CStr) -> Result<()> {
+fn link(state: &mut State, content: &CStr, path: &CStr) -> Result<()> {
     let mut buffer = [0; 4096];
     let (parent, name) = split(path, &mut buffer)?;
-    let parent = state.root()?.directory(parent, 0o755)?;
-    match rustix::fs::symlinkat(content, &parent, name) {
+    let parent = state.parent(parent)?;
+    match rustix::fs::symlinkat(content, parent, name) {
         Ok(()) => Ok(()),
         // The terminals are the container's own, whatever its `/dev` came with.
         Err(Errno::EXIST) if name == c"ptmx" && content == c"pts/ptmx" => {
-            match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
-                Ok(()) => rustix::fs::symlinkat(content, &parent, name),
+            match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+                Ok(()) => rustix::fs::symlinkat(content, parent, name),
                 Err(e) => Err(e),
             }
         }

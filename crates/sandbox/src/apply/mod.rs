@@ -8,7 +8,7 @@ mod mounts;
 pub(crate) use self::mounts::open_tree;
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bulkhead_sys::proc::Proc;
 use bulkhead_sys::root::Root;
@@ -16,6 +16,7 @@ use bulkhead_sys::{Errno, Result, caps, clone, exec, fd, ids, keyring, landlock,
 use rustix::fs::{Mode, OFlags};
 
 use crate::arm::{Armed, Stdio};
+use crate::oci::step::OciStep;
 use crate::protocol::{Channel, Message};
 use crate::step::Step;
 
@@ -38,9 +39,34 @@ struct State {
     home: Option<home::Home>,
     /// Whoever starts the container, once he has come.
     starter: Option<Channel>,
+    /// Where the last node or link was made.
+    parent: Option<Parent>,
+}
+
+/// A directory of the sandbox by its path, as long as nothing is mounted.
+#[derive(Debug)]
+struct Parent {
+    path: [u8; 64],
+    length: usize,
+    fd: OwnedFd,
 }
 
 impl State {
+    /// The directory in which a node or a link is made; many are made in the same.
+    fn parent(&mut self, path: &CStr) -> Result<BorrowedFd<'_>> {
+        let bytes = path.to_bytes();
+        if self.parent.as_ref().is_none_or(|p| p.path.get(..p.length) != Some(bytes)) {
+            let fd = self.root()?.directory(path, 0o755)?;
+            let mut parent = Parent { path: [0; 64], length: usize::MAX, fd };
+            if let Some(room) = parent.path.get_mut(..bytes.len()) {
+                room.copy_from_slice(bytes);
+                parent.length = bytes.len();
+            }
+            self.parent = Some(parent);
+        }
+        Ok(self.parent.as_ref().ok_or(Errno::BADF)?.fd.as_fd())
+    }
+
     fn root(&self) -> Result<&Root> {
         self.root.as_ref().ok_or(Errno::BADF)
     }
@@ -75,6 +101,9 @@ fn wait_for(channel: &Channel, wanted: Message, trees: &mut Vec<OwnedFd>) -> boo
 }
 
 fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -> Result<()> {
+    if !matches!(step, Step::Bundle(OciStep::Node { .. } | OciStep::DeviceLink { .. })) {
+        state.parent = None;
+    }
     match step {
         Step::DieWithParent => die_with_parent(channel),
         Step::JoinCgroups { count } => join_cgroups(armed, *count),

@@ -242,8 +242,7 @@ impl CgroupHandle {
     /// The last one; all directories are tried.
     pub fn remove_all(directories: &[PathBuf]) -> Result<(), CgroupError> {
         let mut result = Ok(());
-        let busy = |d: &&PathBuf| !matches!(rustix::fs::rmdir(d.as_path()), Ok(()) | Err(Errno::NOENT));
-        let busy: Vec<&PathBuf> = directories.iter().filter(busy).collect();
+        let busy = remove_empty(directories);
         // All of them first: what is frozen in one hierarchy ends in none before it is let go there.
         for directory in &busy {
             kill_members(directory);
@@ -255,6 +254,12 @@ impl CgroupHandle {
         }
         result
     }
+}
+
+/// Removes those of the directories in which and below which nobody is; the others.
+pub(super) fn remove_empty(directories: &[PathBuf]) -> Vec<&PathBuf> {
+    let busy = |d: &&PathBuf| !matches!(rustix::fs::rmdir(d.as_path()), Ok(()) | Err(Errno::NOENT));
+    directories.iter().filter(busy).collect()
 }
 
 impl Drop for CgroupHandle {

@@ -15,15 +15,19 @@ type Names = Index<1024>;
 
 struct Table {
     text: &'static str,
-    by_name: Names,
+    /// Apart from the rest, which has addresses: what has none is not written to when the program begins.
+    by_name: &'static Names,
     bit: u32,
 }
 
-impl Table {
-    const fn new(text: &'static str, bit: u32) -> Self {
-        Self { text, by_name: index(text.as_bytes(), bit), bit }
-    }
+macro_rules! table {
+    ($text:expr, $bit:expr) => {{
+        static BY_NAME: Names = index($text.as_bytes(), $bit);
+        Table { text: $text, by_name: &BY_NAME, bit: $bit }
+    }};
+}
 
+impl Table {
     fn number(&self, name: &str, hash: Hash) -> Option<u32> {
         self.by_name.get(self.text, name, hash).map(|(_, number)| number)
     }
@@ -70,11 +74,11 @@ const fn index(text: &[u8], bit: u32) -> Names {
     names
 }
 
-static X86_64: Table = Table::new(x86_64::TABLE, 0);
-static X86: Table = Table::new(x86::TABLE, 0);
-static X32: Table = Table::new(x32::TABLE, X32_BIT);
-static AARCH64: Table = Table::new(aarch64::TABLE, 0);
-static ARM: Table = Table::new(arm::TABLE, 0);
+static X86_64: Table = table!(x86_64::TABLE, 0);
+static X86: Table = table!(x86::TABLE, 0);
+static X32: Table = table!(x32::TABLE, X32_BIT);
+static AARCH64: Table = table!(aarch64::TABLE, 0);
+static ARM: Table = table!(arm::TABLE, 0);
 
 fn table(arch: Arch) -> &'static Table {
     match arch {

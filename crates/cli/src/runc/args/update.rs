@@ -53,7 +53,7 @@ impl UpdateArgs {
 ///
 /// More than that; what the kernel says.
 pub fn limited(from: impl Read) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(8192);
     let most = u64::try_from(MAX_CONFIG_BYTES).unwrap_or(u64::MAX);
     from.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_CONFIG_BYTES {

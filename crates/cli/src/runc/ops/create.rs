@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::console::Socket;
 use super::hooks;
-use super::{SOCKET, address, console, facts, pid_file, protect, streams};
+use super::{SOCKET, address, console, pid_file, protect, streams};
 use crate::runc::args::{CreateArgs, Global, limited};
 use crate::runc::error::{During, RuncError};
 use crate::runc::show::state::State;
@@ -85,22 +85,25 @@ pub(super) fn read(bundle: &Path) -> Result<(Config, Vec<u8>), RuncError> {
 
 /// Makes it; `detached` when nobody stays to hold its terminal.
 pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result<Made, RuncError> {
+    // First: the copy that is made next has a descriptor too.
     let preserve = streams::preserved(args.preserve_fds, true)?;
+    let protected = protect::early()?;
     let (mut config, bytes) = read(&args.bundle)?;
     streams::pass_listeners(config.process.as_mut());
     hooks::check(&config)?;
     let terminal = config.process.as_ref().is_some_and(|p| p.terminal);
     console::check(terminal, detached, args.console_socket.as_deref())?;
-    protect::before(&config.linux())?;
+    protect::before(protected, &config.linux())?;
     // Once: before that line this program may begin anew.
     global.log.debug(|| format!("{args:?}"));
-    let facts = facts()?;
+    let mountinfo = bulkhead_sys::fd::text("/proc/self/mountinfo").during("read /proc/self/mountinfo")?;
+    let facts = HostFacts::gather_with(&mountinfo).during("look at this host")?;
     if let Some(process) = &config.process {
         streams::warn_of_capabilities(global, process);
     }
     // Modes are given whole: what the caller has cut from new files must not be cut from the container's.
     let mask = rustix::process::umask(rustix::fs::Mode::empty());
-    let own = cgroup::Own::read();
+    let own = cgroup::Own::read_with(&mountinfo);
     let place = Place::make(global, &args.id)?;
     let mut made = Made {
         lock: Some(place.lock(Use::Exclusive)?),
@@ -181,6 +184,9 @@ fn carry_out(
         // The new process is there and has taken the empty mask with it; hooks get the caller's.
         rustix::process::umask(mask);
         record.pid = Some(pid);
+        if config.hooks.is_none() {
+            return Ok(());
+        }
         let state = State::new(record, Status::Creating).to_json().map_err(|e| e.to_string())?;
         hooks::creating(config, bundle, &state, pid, bits).map_err(|e| e.to_string())
     };

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bulkhead_sandbox::cgroup::{CgroupHandle, oci as cgroup};
+use bulkhead_sandbox::oci::config::Config;
 use bulkhead_sandbox::systemd::{self, Bus};
 
 use super::hooks::{self, Moment};
@@ -42,31 +43,48 @@ pub fn delete(global: &Global, args: DeleteArgs) -> Result<u8, RuncError> {
             return Err(RuncError::new(format!("cannot delete container {} that is not stopped: {other}", record.id)));
         }
     }
-    remove(global, &place, &record)?;
+    remove(global, &place, &record, None)?;
     Ok(0)
 }
 
-/// Ends what runs, removes the group and the record, and runs the last hooks.
-pub(super) fn remove(global: &Global, place: &Place, record: &Record) -> Result<(), RuncError> {
+/// Ends what runs, removes the group and the record, and runs the last hooks, those of the container's copy of its config
+/// where the caller does not have it.
+pub(super) fn remove(
+    global: &Global,
+    place: &Place,
+    record: &Record,
+    config: Option<&Config>,
+) -> Result<(), RuncError> {
     if record.pid.is_some() {
         drop(kill::send(record, 9));
     }
-    // It lets them go on, to their end.
-    cgroup::kill_all(&record.cgroups, 9);
+    // Mostly nobody is left, and there is nothing to freeze and to look for.
+    let removed = record.unit.is_none() && cgroup::remove_empty(&record.cgroups);
+    if !removed {
+        // It lets them go on, to their end.
+        cgroup::kill_all(&record.cgroups, 9);
+    }
     gone(record)?;
     if let Some(unit) = &record.unit {
         Bus::open(unit.user).and_then(|mut bus| systemd::stop(&mut bus, &unit.name)).during("remove the unit")?;
     }
-    CgroupHandle::remove_all(&record.cgroups).during("remove the control group")?;
-    let config = place.read_config();
-    let state = State::new(record, Status::Stopped).to_json()?;
+    if !removed {
+        CgroupHandle::remove_all(&record.cgroups).during("remove the control group")?;
+    }
+    let last = match config {
+        Some(config) => config.hooks.as_ref().map(|hooks| hooks.poststop.clone()),
+        None => place.read_config().ok().and_then(|config| config.hooks).map(|hooks| hooks.poststop),
+    };
     place.remove()?;
-    // The specification: a failure here is told and stops nothing.
-    if let Ok(config) = config {
-        for (index, hook) in config.hooks.unwrap_or_default().poststop.iter().enumerate() {
-            if let Err(error) = hooks::one(Moment::Poststop, index, hook, &record.bundle, &state) {
-                global.log.warn(&error.message);
-            }
+    let last = last.unwrap_or_default();
+    if last.is_empty() {
+        return Ok(());
+    }
+    let state = State::new(record, Status::Stopped).to_json()?;
+    for (index, hook) in last.iter().enumerate() {
+        // The specification: a failure here is told and stops nothing.
+        if let Err(error) = hooks::one(Moment::Poststop, index, hook, &record.bundle, &state) {
+            global.log.warn(&error.message);
         }
     }
     Ok(())

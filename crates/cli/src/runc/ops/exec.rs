@@ -24,7 +24,9 @@ use crate::runc::state::{Place, Record, Status};
 ///
 /// A container that does not run; what is wrong with the process, by field; the step that failed.
 pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
+    // First: the copy that is made next has a descriptor too.
     let preserve = streams::preserved(args.preserve_fds, false)?;
+    let protected = protect::early()?;
     let place = Place::open(global, &args.id)?;
     let record = Record::read(&place)?;
     match Status::of(&record, group::frozen)? {
@@ -37,7 +39,7 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     }
     let config = place.read_config()?;
     // Before anything is read that can be read only once.
-    protect::before(&config.linux())?;
+    protect::before(protected, &config.linux())?;
     global.log.debug(|| format!("{args:?}"));
     let facts = facts()?;
     let process = wanted(&config, &args)?;

@@ -16,22 +16,50 @@ use crate::runc::error::{During, RuncError};
 
 const SELF: &str = "/proc/self/exe";
 
-/// Returns when this program runs from where nobody can write; the first time it does not return, but begins anew.
+/// Begins anew from where nobody can write, before anything is read; returns when it has, with `true`, or when that
+/// cannot be had for nothing.
+///
+/// # Errors
+///
+/// When the copy is there and cannot be executed.
+pub(super) fn early() -> Result<bool, RuncError> {
+    let own = rustix::fs::open(SELF, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during("open this program")?;
+    if is_protected(&own)? {
+        // It has the name of a number by now.
+        rustix::thread::set_name(c"bulkhead-runc").unwrap_or_default();
+        return Ok(true);
+    }
+    // An ordinary user makes no mounts here.
+    match mounted(&own) {
+        Ok(copy) => Err(go_on(&copy)),
+        Err(_) => Ok(false),
+    }
+}
+
+/// The same for whom [`early`] left unprotected, where the container could reach this program.
 ///
 /// # Errors
 ///
 /// When no such copy can be made.
-pub(super) fn before(linux: &Linux) -> Result<(), RuncError> {
-    if !is_reached(linux)? || is_protected()? {
+pub(super) fn before(protected: bool, linux: &Linux) -> Result<(), RuncError> {
+    if protected || !is_reached(linux)? {
         return Ok(());
     }
-    let copy = copy()?;
-    let what = || "go on from a protected copy of this program";
-    fd::keep_over_exec(&copy).during(what())?;
+    let own = rustix::fs::open(SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during("open this program")?;
+    let copy = fd::sealed_copy(c"bulkhead-runc", own.as_fd()).during("copy this program to memory")?;
+    Err(go_on(&copy))
+}
+
+/// Only an error comes back.
+fn go_on(copy: &OwnedFd) -> RuncError {
+    let what = "go on from a protected copy of this program";
+    if let Err(error) = fd::keep_over_exec(copy) {
+        return RuncError::chain(&error).during(what);
+    }
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     let error = std::process::Command::new(format!("/proc/self/fd/{}", copy.as_raw_fd())).arg0(name).args(args).exec();
-    Err(RuncError::chain(&error).during(what()))
+    RuncError::chain(&error).during(what)
 }
 
 /// Whether somebody in the container could have the right to write the file of this program.
@@ -47,26 +75,22 @@ fn is_mapped(ranges: &[IdMapping], id: u32) -> bool {
     ranges.iter().any(|r| u64::from(id).checked_sub(u64::from(r.host_id)).is_some_and(|n| n < u64::from(r.size)))
 }
 
-fn is_protected() -> Result<bool, RuncError> {
-    let own = rustix::fs::open(SELF, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during("open this program")?;
-    let there = rustix::fs::fstatvfs(&own).during("look at this program")?;
-    if there.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        return Ok(true);
+fn is_protected(own: &OwnedFd) -> Result<bool, RuncError> {
+    /// `TMPFS_MAGIC` of `statfs(2)`.
+    const TMPFS: i64 = 0x0102_1994;
+    let there = rustix::fs::fstatfs(own).during("look at this program")?;
+    let read_only = u64::try_from(there.f_flags).unwrap_or_default() & StatVfsMountFlags::RDONLY.bits();
+    if read_only != 0 || i128::from(there.f_type) != i128::from(TMPFS) {
+        return Ok(read_only != 0);
     }
-    // A sealed copy in memory.
-    let seals = rustix::fs::fcntl_get_seals(std::fs::File::open(SELF).during("open this program")?);
-    Ok(seals.is_ok_and(|seals| seals.contains(rustix::fs::SealFlags::WRITE)))
+    // Perhaps a sealed copy in memory.
+    let file = rustix::fs::open(SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during("open this program")?;
+    Ok(rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(rustix::fs::SealFlags::WRITE)))
 }
 
-fn copy() -> Result<OwnedFd, RuncError> {
-    let own = rustix::fs::open(SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during("open this program")?;
-    let tree = mount::copy_tree(own.as_fd(), c"", false).and_then(|tree| {
-        mount::set_executable(tree.as_fd())?;
-        Ok(tree)
-    });
-    match tree {
-        Ok(tree) => Ok(tree),
-        // A mount that may not be changed, or none: memory always can.
-        Err(_) => fd::sealed_copy(c"bulkhead-runc", own.as_fd()).during("copy this program to memory"),
-    }
+/// A read-only copy of the mount that this program is on.
+fn mounted(own: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    let tree = mount::copy_tree(own.as_fd(), c"", false)?;
+    mount::set_executable(tree.as_fd())?;
+    Ok(tree)
 }

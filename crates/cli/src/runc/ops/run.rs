@@ -28,13 +28,13 @@ pub fn run(global: &Global, args: RunArgs) -> Result<u8, RuncError> {
     let code = started.and_then(|()| foreground::wait(made.record.pid.unwrap_or_default(), pidfd, terminal));
     match code {
         Ok(code) if args.keep => Ok(code),
-        Ok(code) => delete::remove(global, &made.place, &made.record).map(|()| code),
+        Ok(code) => delete::remove(global, &made.place, &made.record, Some(&made.config)).map(|()| code),
         Err(error) => Err(undo(global, &made, error)),
     }
 }
 
 /// What failed first is what is told.
 fn undo(global: &Global, made: &create::Made, error: RuncError) -> RuncError {
-    drop(delete::remove(global, &made.place, &made.record));
+    drop(delete::remove(global, &made.place, &made.record, Some(&made.config)));
     error
 }

@@ -21,18 +21,18 @@ use crate::runc::state::{Place, Record, Status, Use};
 pub fn start(global: &Global, id: String) -> Result<u8, RuncError> {
     let (place, _lock) = Place::locked(global, &id, Use::Exclusive)?;
     let mut record = Record::read(&place)?;
-    begin(global, &place, &mut record, &place.read_config()?)?;
-    Ok(0)
-}
-
-/// Starts it; the caller has the right to change it.
-pub(super) fn begin(global: &Global, place: &Place, record: &mut Record, config: &Config) -> Result<(), RuncError> {
-    match Status::of(record, group::frozen)? {
+    match Status::of(&record, group::frozen)? {
         Status::Created => {}
         Status::Stopped => return Err(RuncError::new("cannot start a container that has stopped")),
         Status::Running => return Err(RuncError::new("cannot start an already running container")),
         other => return Err(RuncError::new(format!("cannot start a container in the {other} state"))),
     }
+    begin(global, &place, &mut record, &place.read_config()?)?;
+    Ok(0)
+}
+
+/// Starts one that is created; the caller has the right to change it.
+pub(super) fn begin(global: &Global, place: &Place, record: &mut Record, config: &Config) -> Result<(), RuncError> {
     let hooks = config.hooks.clone().unwrap_or_default();
     if !hooks.start_container.is_empty() {
         let state = State::new(record, Status::Created).to_json()?;

@@ -4,6 +4,7 @@
 //! cut: what it cannot say is refused, for the kernel passes over such a rule and says nothing.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 
 use bulkhead_sys::bpf::Instruction;
@@ -278,13 +279,23 @@ impl V1List {
 pub(in crate::cgroup) fn narrow(directory: &Path, list: &DeviceList) -> Result<(), CgroupError> {
     let file = directory.join("devices.list");
     let fail = |path: &Path, e: std::io::Error| CgroupError::new(format!("set {} in", field("devices")), path, e);
-    let text = std::fs::read_to_string(&file).map_err(|e| fail(&file, e))?;
+    let text = bulkhead_sys::fd::text(&file).map_err(|e| fail(&file, e.into()))?;
     let target = V1List::of(list).map_err(|e| fail(&file, std::io::Error::other(e)))?;
     let current = V1List::read(&text).unwrap_or(V1List { allow: true, exceptions: BTreeMap::new() });
+    let mut open: Option<(bool, std::fs::File)> = None;
     for (allow, value) in target.writes_from(&current) {
-        let file = directory.join(if allow { "devices.allow" } else { "devices.deny" });
-        std::fs::write(&file, &value)
-            .map_err(|e| CgroupError::new(format!("set {} by writing {value:?} to", field("devices")), &file, e))?;
+        let path = || directory.join(if allow { "devices.allow" } else { "devices.deny" });
+        let what = || format!("set {} by writing {value:?} to", field("devices"));
+        // Each write is a rule; one file takes many.
+        let mut file = match open.take() {
+            Some((for_allow, file)) if for_allow == allow => file,
+            _ => std::fs::OpenOptions::new()
+                .write(true)
+                .open(path())
+                .map_err(|e| CgroupError::new(what(), &path(), e))?,
+        };
+        file.write_all(value.as_bytes()).map_err(|e| CgroupError::new(what(), &path(), e))?;
+        open = Some((allow, file));
     }
     Ok(())
 }

@@ -20,8 +20,17 @@ pub enum State {
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// The directories of a group, first those that by their path are the freezer's.
+pub fn freezer_first(directories: &[PathBuf]) -> impl Iterator<Item = &PathBuf> {
+    let is_named = |d: &PathBuf| {
+        let mut names = d.iter().flat_map(|name| name.as_encoded_bytes().split(|b| *b == b','));
+        names.any(|name| name == b"freezer")
+    };
+    directories.iter().filter(move |d| is_named(d)).chain(directories.iter().filter(move |d| !is_named(d)))
+}
+
 fn file(directories: &[PathBuf]) -> Option<(PathBuf, bool)> {
-    directories.iter().find_map(|d| {
+    freezer_first(directories).find_map(|d| {
         let (v2, v1) = (d.join("cgroup.freeze"), d.join("freezer.state"));
         if v1.exists() { Some((v1, false)) } else { v2.exists().then_some((v2, true)) }
     })
@@ -55,7 +64,7 @@ fn put(file: &Path, value: &str) -> Result<(), CgroupError> {
 }
 
 fn take(file: &Path) -> Result<String, CgroupError> {
-    Ok(std::fs::read_to_string(file).map_err(|e| CgroupError::new("read", file, e))?.trim().to_owned())
+    Ok(bulkhead_sys::fd::text(file).map_err(|e| CgroupError::new("read", file, e))?.trim().to_owned())
 }
 
 fn tired(file: &Path) -> CgroupError {

@@ -146,7 +146,7 @@ fn directories(place: &Place, group: &OciGroup, made: &mut Made) -> Result<bool,
 
 /// Passes every controller of a v2 group on to its children. What this does not reach shows when a limit is written.
 fn pass_down(directory: &Path) {
-    let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap_or_default();
+    let read = |name: &str| bulkhead_sys::fd::text(directory.join(name)).unwrap_or_default();
     let passed = read("cgroup.subtree_control");
     let passed: Vec<&str> = passed.split_whitespace().collect();
     let all = read("cgroup.controllers");
@@ -167,7 +167,7 @@ fn pass_down(directory: &Path) {
 /// A v2 group in threaded mode takes single threads of one domain, and so no new process.
 fn whole(directory: &Path) -> Result<(), CgroupError> {
     let file = directory.join("cgroup.type");
-    let kind = std::fs::read_to_string(&file).unwrap_or_default();
+    let kind = bulkhead_sys::fd::text(&file).unwrap_or_default();
     let reason = match kind.trim() {
         "" | "domain" => return Ok(()),
         "domain invalid" => "the group above it is threaded, so it can hold no container; choose another cgroupsPath",
@@ -198,10 +198,10 @@ fn unused(directory: &Path) -> Result<(), CgroupError> {
 fn inherit(directory: &Path) -> Result<(), CgroupError> {
     for name in ["cpuset.cpus", "cpuset.mems"] {
         let file = directory.join(name);
-        let own = std::fs::read_to_string(&file).map_err(|e| CgroupError::new("read", &file, e))?;
+        let own = bulkhead_sys::fd::text(&file).map_err(|e| CgroupError::new("read", &file, e))?;
         if own.trim().is_empty() {
             let above = directory.parent().unwrap_or(directory).join(name);
-            let value = std::fs::read_to_string(&above).map_err(|e| CgroupError::new("read", &above, e))?;
+            let value = bulkhead_sys::fd::text(&above).map_err(|e| CgroupError::new("read", &above, e))?;
             std::fs::write(&file, value.trim())
                 .map_err(|e| CgroupError::new(format!("write {:?} to", value.trim()), &file, e))?;
         }

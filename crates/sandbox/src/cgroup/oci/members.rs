@@ -14,6 +14,12 @@ pub fn processes(directories: &[PathBuf]) -> Vec<i32> {
     all
 }
 
+/// Removes the group if nobody is in it. Whether nothing of it is left.
+#[must_use]
+pub fn remove_empty(directories: &[PathBuf]) -> bool {
+    crate::cgroup::handle::remove_empty(directories).is_empty()
+}
+
 /// Sends a signal to every process of the group. With `SIGKILL` it goes on until nobody is there that was not met before,
 /// for a bounded number of rounds: what forks meanwhile is met in the next one. A frozen process takes its end when it is let
 /// go, so a killed group is.

@@ -28,8 +28,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::change::change;
 pub use self::devices::{Access, DeviceList, Kind};
-pub use self::freeze::{State, freeze, frozen};
-pub use self::members::{kill_all, processes};
+pub use self::freeze::{State, freeze, freezer_first, frozen};
+pub use self::members::{kill_all, processes, remove_empty};
 pub use self::oom::{OomWatch, watch_oom};
 pub(crate) use self::place::names;
 pub use self::place::{Hierarchy, Own};

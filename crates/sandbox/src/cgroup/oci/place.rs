@@ -30,10 +30,15 @@ impl Own {
     /// Reads them from `/proc`.
     #[must_use]
     pub fn read() -> Self {
-        let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-        let mut own = Self::of(&text("/proc/self/mountinfo"), &text("/proc/self/cgroup"));
+        Self::read_with(&bulkhead_sys::fd::text("/proc/self/mountinfo").unwrap_or_default())
+    }
+
+    /// As [`Own::read`], by a caller who has read `/proc/self/mountinfo`.
+    #[must_use]
+    pub fn read_with(mountinfo: &str) -> Self {
+        let mut own = Self::of(mountinfo, &bulkhead_sys::fd::text("/proc/self/cgroup").unwrap_or_default());
         for hierarchy in own.hierarchies.iter_mut().filter(|h| h.unified) {
-            let controllers = std::fs::read_to_string(hierarchy.mount.join("cgroup.controllers")).unwrap_or_default();
+            let controllers = bulkhead_sys::fd::text(hierarchy.mount.join("cgroup.controllers")).unwrap_or_default();
             hierarchy.controllers = controllers.split_whitespace().map(str::to_owned).collect();
         }
         own
