@@ -8,11 +8,11 @@ SHELL := /bin/bash
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: help build demo test bench fmt lint clean install
+.PHONY: help build demo test test-vm bench bench-oci fmt lint clean install
 
 help: ## Show this
 	@echo 'make TARGET'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
 
 build: ## Build the static binary
 	@scripts/build.sh
@@ -23,8 +23,14 @@ demo: ## Build, run a container, and show what isolates it beside Docker's defau
 test: ## Format, lints, unit tests, and the built program as root and as an ordinary user
 	@scripts/test.sh
 
+test-vm: ## The suite on another kernel: cgroup v2 alone, systemd, AppArmor, in a virtual machine
+	@scripts/vm.sh
+
 bench: ## Time the start of a container against what is installed, as ratios
 	@scripts/bench.sh
+
+bench-oci: ## Time bulkhead-runc against other OCI runtimes, as ratios
+	@scripts/bench-oci.sh
 
 fmt: ## Format the code
 	@. scripts/env.sh; cargo fmt --all

@@ -4,7 +4,8 @@
  *
  * A word "@" in a command is replaced by a number that is new for every run. Wall time ends when the command ends. CPU
  * time is user and system time of the command and of all its descendants: those that outlive it are inherited by this
- * process and waited for outside the wall time. A service that was there before (a daemon) is not counted. */
+ * process and waited for outside the wall time. The peak is the resident memory of the largest process of the command. A
+ * service that was there before (a daemon) is not counted. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@
 struct contender {
     char *name;
     char **words;
-    double *wall, *cpu;
+    double *wall, *cpu, *peak;
     int failed;
 };
 
@@ -38,7 +39,7 @@ static double milliseconds(const struct rusage *u) {
     return (u->ru_utime.tv_sec + u->ru_stime.tv_sec) * 1e3 + (u->ru_utime.tv_usec + u->ru_stime.tv_usec) / 1e3;
 }
 
-static int run(struct contender *c, double *wall, double *cpu) {
+static int run(struct contender *c, double *wall, double *cpu, double *peak) {
     static int number;
     char text[32], *words[256];
     int i, status = 0, code = 0;
@@ -60,6 +61,7 @@ static int run(struct contender *c, double *wall, double *cpu) {
     while (wait4(child, &status, 0, &usage) != child) {}
     *wall = now() - start;
     *cpu += milliseconds(&usage);
+    *peak = usage.ru_maxrss;
     code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     /* What it left running now belongs to this process. */
     while (wait4(-1, &status, 0, &usage) > 0) *cpu += milliseconds(&usage);
@@ -115,30 +117,32 @@ int main(int argc, char **argv) {
     for (int i = 0; i < count; i++) {
         all[i].wall = calloc(rounds, sizeof(double));
         all[i].cpu = calloc(rounds, sizeof(double));
+        all[i].peak = calloc(rounds, sizeof(double));
     }
     for (int round = -warm; round < rounds; round++) {
         for (int k = 0; k < count; k++) {
             /* Nobody is always after the same neighbour's left-overs. */
             struct contender *c = &all[(k + round + warm) % count];
             if (c->failed) continue;
-            double wall, cpu;
-            int code = run(c, &wall, &cpu);
+            double wall, cpu, peak;
+            int code = run(c, &wall, &cpu, &peak);
             if (code) {
                 fprintf(stderr, "%s: exit code %d; left out\n", c->name, code);
                 c->failed = 1;
             } else if (round >= 0) {
                 c->wall[round] = wall;
                 c->cpu[round] = cpu;
+                c->peak[round] = peak;
             }
         }
     }
     FILE *raw = csv ? fopen(csv, "w") : NULL;
     if (raw) fprintf(raw, "name,round,wall_ms,cpu_ms\n");
     for (int i = 0; i < n_references; i++) references[i] = number_of(reference_names[i]);
-    printf("%-30s %9s %9s %9s", "", "wall ms", "least", "CPU ms");
+    printf("%-30s %9s %9s %9s %9s", "", "wall ms", "least", "CPU ms", "peak KiB");
     for (int r = 0; r < n_references; r++)
         if (references[r] >= 0) printf("   / %-15s", reference_names[r]);
-    printf("\n%-30s %9s %9s %9s", "", "median", "", "median");
+    printf("\n%-30s %9s %9s %9s %9s", "", "median", "", "median", "median");
     for (int r = 0; r < n_references; r++)
         if (references[r] >= 0) printf("   %7s %9s", "wall", "CPU");
     printf("\n");
@@ -146,7 +150,7 @@ int main(int argc, char **argv) {
         struct contender *c = &all[i];
         if (c->failed) continue;
         double wall = median(c->wall, rounds), cpu = median(c->cpu, rounds);
-        printf("%-30s %9.2f %9.2f %9.2f", c->name, wall, least(c->wall, rounds), cpu);
+        printf("%-30s %9.2f %9.2f %9.2f %9.0f", c->name, wall, least(c->wall, rounds), cpu, median(c->peak, rounds));
         for (int r = 0; r < n_references; r++) {
             if (references[r] < 0) continue;
             struct contender *to = &all[references[r]];

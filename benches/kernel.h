@@ -127,7 +127,7 @@ static int receive(int *fds, int most) {
     struct cmsghdr *c = CMSG_FIRSTHDR(&m);
     int n = c ? (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int)) : 0;
     if (n > most) die("too many descriptors");
-    if (n) memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+    if (n > 0 && fds) memcpy(fds, CMSG_DATA(c), n * sizeof(int));
     return n;
 }
 

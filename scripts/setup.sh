@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what is missing for: make, build, demo, test, bench. Says nothing and does nothing when all is there.
+# Installs what is missing for: make, build, demo, test, vm, bench. Says nothing and does nothing when all is there.
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/env.sh"
 
 # A package, and the file or command that shows that it is there.
@@ -14,7 +14,12 @@ wanted() {
         echo debootstrap:debootstrap strace:strace passwd:useradd util-linux:setpriv xz-utils:xz zstd:zstd
         ;;
     bench) wanted demo ;;
-    *) die "setup.sh knows make, build, demo, test and bench, not \"$1\"" ;;
+    vm)
+        wanted build
+        echo qemu-system-x86:qemu-system-x86_64 seabios:/usr/share/seabios/bios-256k.bin debootstrap:debootstrap cpio:cpio
+        echo ipxe-qemu:/usr/lib/ipxe/qemu/efi-virtio.rom busybox-static:/usr/share/doc/busybox-static e2fsprogs:mke2fs binutils:strip
+        ;;
+    *) die "setup.sh knows make, build, demo, test, vm and bench, not \"$1\"" ;;
     esac
 }
 

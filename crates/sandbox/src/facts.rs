@@ -244,10 +244,11 @@ fn cgroup_layout(mountinfo: &str, root: bool) -> CgroupLayout {
         let kind = right.next();
         let options = right.nth(1).unwrap_or_default();
         match kind {
-            Some("cgroup2") => v2 = Some(PathBuf::from(point)),
+            // The first is the host's; later ones can be those of containers whose mounts are seen here.
+            Some("cgroup2") => drop(v2.get_or_insert_with(|| PathBuf::from(point))),
             Some("cgroup") => {
                 for option in options.split(',').filter(|o| !matches!(*o, "rw" | "ro" | "xattr") && !o.contains('=')) {
-                    v1.insert(option.to_owned(), PathBuf::from(point));
+                    v1.entry(option.to_owned()).or_insert_with(|| PathBuf::from(point));
                 }
             }
             _ => {}
@@ -301,6 +302,8 @@ mod tests {
         let CgroupLayout::V1 { controllers } = cgroup_layout(info, true) else { panic!("not v1") };
         assert_eq!(controllers.keys().collect::<Vec<_>>(), ["cpu", "cpuacct", "memory"]);
         assert_eq!(cgroup_layout(info, false), CgroupLayout::None);
+        let again = info.to_owned() + "90 23 0:32 / /c/rootfs/sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        assert_eq!(cgroup_layout(&again, true), cgroup_layout(info, true));
     }
 
     #[test]

@@ -425,7 +425,7 @@ fn send_trees(
         }
         let shifter = own.and_then(|ids| made.iter().find(|(known, _)| *known == ids)).map_or(&userns, |(_, fd)| fd);
         opened.push(match (tree.origin, entry) {
-            (Origin::Host, _) => open_tree(tree, shifter.as_fd())?,
+            (Origin::Host, _) => open_tree(plan, tree, shifter.as_fd())?,
             (Origin::Node(rule, mode), _) => node(plan, tree, rule, mode)?,
             (Origin::Other, Some(entry)) => other_memory(entry)?,
             (Origin::Other, None) => return Err(StartError::Vanished("there is no other container".to_owned())),
@@ -462,9 +462,16 @@ fn node(plan: &SandboxPlan, tree: &Tree, rule: DeviceRule, mode: u32) -> Result<
     attempt().map_err(StartError::parent(format!("make a node for the device {:?}", tree.place.show())))
 }
 
-fn open_tree(tree: &Tree, userns: BorrowedFd<'_>) -> Result<OwnedFd, StartError> {
+fn open_tree(plan: &SandboxPlan, tree: &Tree, userns: BorrowedFd<'_>) -> Result<OwnedFd, StartError> {
     let path = tree.place.show();
     let copy = apply::open_tree(&tree.place).map_err(StartError::parent(format!("open the mount tree of {path:?}")))?;
+    if !tree.peer {
+        // A copy of a shared mount, as systemd makes all of them, is the host's peer: what the sandbox mounts below it
+        // would be mounted on the host too, and the kernel makes no root of it (`mount_namespaces(7)`, `pivot_root(2)`).
+        let propagation = if plan.kind == SandboxKind::Bundle { mount::SLAVE } else { mount::PRIVATE };
+        mount::change(copy.as_fd(), 0, 0, propagation, tree.place.recursive)
+            .map_err(StartError::parent(format!("part {path:?} from the host's mounts")))?;
+    }
     let recursive = match &tree.maps {
         Some(maps) => Some(maps.recursive),
         None => tree.shift_ids.then_some(tree.place.recursive),

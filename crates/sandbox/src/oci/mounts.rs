@@ -82,7 +82,7 @@ fn tree(
     if maps.is_none() && !by_parent {
         return Ok(TreeFrom::Path(place));
     }
-    b.trees.push(Tree { place, shift_ids: false, origin: Origin::Host, maps });
+    b.trees.push(Tree { place, shift_ids: false, origin: Origin::Host, maps, peer });
     Ok(TreeFrom::Sent(b.trees.len() - 1))
 }
 

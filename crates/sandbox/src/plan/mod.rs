@@ -26,6 +26,9 @@ pub struct Tree {
     /// Shift owners by these ranges instead.
     #[serde(default)]
     pub maps: Option<TreeMaps>,
+    /// What is mounted below it on either side is to appear on the other. Else nothing of the sandbox travels to the host.
+    #[serde(default)]
+    pub peer: bool,
 }
 
 /// How the ids of one mount are shifted.

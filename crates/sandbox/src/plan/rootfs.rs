@@ -75,7 +75,7 @@ pub(crate) fn place(facts: &HostFacts, trees: &mut Vec<Tree>, place: TreePath, s
     if !facts.privileged {
         return TreeFrom::Path(place);
     }
-    trees.push(Tree { place, shift_ids, origin: Origin::Host, maps: None });
+    trees.push(Tree { place, shift_ids, origin: Origin::Host, maps: None, peer: false });
     TreeFrom::Sent(trees.len() - 1)
 }
 
@@ -254,6 +254,7 @@ fn devices(b: &mut Builder<'_>, spec: &SandboxSpec) -> Result<(), PlanError> {
                 shift_ids: false,
                 origin: Origin::Other,
                 maps: None,
+                peer: false,
             };
             let from = b.sent(tree);
             b.steps.push(Step::Bind { from, target: path, directory: true, attributes: QUIET | NODEV });
@@ -289,7 +290,7 @@ fn granted_device(b: &mut Builder<'_>, device: &Device) -> Result<(), PlanError>
     let path = path_text("--device", shown)?;
     let from = if b.facts.privileged {
         let origin = Origin::Node(device.rule, device.mode & 0o666);
-        b.sent(Tree { place: TreePath::new(path, false, true), shift_ids: false, origin, maps: None })
+        b.sent(Tree { place: TreePath::new(path, false, true), shift_ids: false, origin, maps: None, peer: false })
     } else {
         TreeFrom::Path(TreePath::new(path, false, true))
     };

@@ -52,6 +52,8 @@ pub fn update(global: &Global, args: UpdateArgs) -> Result<u8, RuncError> {
     if !Status::of(&record, group::frozen)?.is_alive() {
         return Err(RuncError::new("container not running"));
     }
+    // Before systemd is told, which writes the files too.
+    let resources = cgroup::completed(&record.cgroups, &resources);
     if let Some(unit) = &record.unit {
         let told =
             Bus::open(unit.user).and_then(|mut bus| systemd::set(&mut bus, &unit.name, &resources, unit.unified));

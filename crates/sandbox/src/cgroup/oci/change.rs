@@ -35,6 +35,7 @@ pub fn change(directories: &[PathBuf], resources: &LinuxResources, facts: &HostF
         Dialect::V2(directory, _) => limit(&directory.join("memory.max")),
         Dialect::V1(_) => None,
     };
+    let resources = &completed(directories, resources);
     let settings = setting::settings(&dialect, resources, in_force)?;
     if resources.memory.as_ref().and_then(|m| m.check_before_update) == Some(true) {
         room(&dialect, resources)?;
@@ -77,6 +78,29 @@ fn dialect(directories: &[PathBuf], facts: &HostFacts) -> Option<Dialect> {
             (!found.is_empty()).then_some(Dialect::V1(found))
         }
     }
+}
+
+/// What [`change`] writes: quota and period are one file in version 2, and who changes one of them leaves the other as it
+/// is.
+#[must_use]
+pub fn completed(directories: &[PathBuf], resources: &LinuxResources) -> LinuxResources {
+    let whole = directories.first().and_then(|directory| with_both_halves(resources, directory));
+    whole.unwrap_or_else(|| resources.clone())
+}
+
+fn with_both_halves(resources: &LinuxResources, directory: &Path) -> Option<LinuxResources> {
+    let cpu = resources.cpu.as_ref()?;
+    let (quota, period) = (cpu.quota.filter(|q| *q != 0), cpu.period.filter(|p| *p != 0));
+    if quota.is_some() == period.is_some() {
+        return None;
+    }
+    let text = std::fs::read_to_string(directory.join("cpu.max")).ok()?;
+    let (has_quota, has_period) = text.trim().split_once(' ')?;
+    let mut whole = resources.clone();
+    let cpu = whole.cpu.as_mut()?;
+    cpu.quota = quota.or_else(|| has_quota.parse().ok());
+    cpu.period = period.or_else(|| has_period.parse().ok());
+    Some(whole)
 }
 
 fn limit(file: &Path) -> Option<i64> {

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::change::change;
+pub use self::change::{change, completed};
 pub use self::devices::{Access, DeviceList, Kind};
 pub use self::freeze::{State, freeze, freezer_first, frozen};
 pub use self::members::{kill_all, processes, remove_empty};

@@ -148,6 +148,17 @@ fn a_change_writes_what_is_named_and_takes_it_back_when_it_fails() {
     folder.put("box/memory.swap.max", "max\n");
     folder.put("box/pids.max", "7\n");
     change(&directories, &resources(r#"{"memory":{"swap":1500}}"#), &v2).unwrap();
+    // A control group's file is written whole; this one is not, so both texts have one length.
+    for (before, json, wanted) in [
+        ("20000 80000", r#"{"cpu":{"period":50000}}"#, "20000 50000"),
+        ("20000 50000", r#"{"cpu":{"quota":30000}}"#, "30000 50000"),
+        ("200 50000", r#"{"cpu":{"quota":-1}}"#, "max 50000"),
+        ("max 50000", r#"{"cpu":{"period":60000}}"#, "max 60000"),
+    ] {
+        folder.put("box/cpu.max", before);
+        change(&directories, &resources(json), &v2).unwrap();
+        assert_eq!(folder.get("box/cpu.max"), wanted, "{json}");
+    }
     assert_eq!((folder.get("box/memory.swap.max"), folder.get("box/memory.max")), ("500".into(), "1000".into()));
     let wrong = resources(r#"{"pids":{"limit":9},"cpu":{"shares":3}}"#);
     let error = change(&directories, &wrong, &v2).unwrap_err().to_string();
