@@ -5,7 +5,8 @@
 
 [ $# -ge 1 ] || die "usage: fuzz.sh TARGET|all [SECONDS]"
 seconds=${2:-60}
-all=(config_to_plan protocol seccomp_profile state_file cgroup_resources dbus_wire)
+all=()
+for file in "$repo"/fuzz/fuzz_targets/*.rs; do all+=("$(basename "$file" .rs)"); done
 case $1 in all) targets=("${all[@]}") ;; *) targets=("$1") ;; esac
 need_cargo
 cd "$repo/fuzz"

@@ -174,9 +174,15 @@ fn cpu_quota_and_period_reach_the_kernel() {
 #[test]
 fn only_settings_of_the_containers_own_namespaces_are_written() {
     let bench = Bench::new();
-    let flags =
-        ["--sysctl", "net.core.somaxconn=77", "--sysctl", "kernel.msgmax=9000", "--sysctl", "fs.mqueue.msg_max=11"];
-    let files = "cat /proc/sys/net/core/somaxconn /proc/sys/kernel/msgmax /proc/sys/fs/mqueue/msg_max";
+    let flags = [
+        "--sysctl",
+        "net.ipv4.ip_default_ttl=77",
+        "--sysctl",
+        "kernel.msgmax=9000",
+        "--sysctl",
+        "fs.mqueue.msg_max=11",
+    ];
+    let files = "cat /proc/sys/net/ipv4/ip_default_ttl /proc/sys/kernel/msgmax /proc/sys/fs/mqueue/msg_max";
     assert_eq!(bench.sh(&flags, files).ok(), "77\n9000\n11\n");
     for setting in [
         "kernel.core_pattern=|/x",

@@ -198,12 +198,12 @@ fn limits_are_changed_while_it_runs() {
 #[test]
 fn waiting_ends_with_the_container_and_not_before() {
     let bench = Bench::new();
-    bench.start(&["--name", "kept"], "sleep 1; exit 9");
-    bench.start(&["--name", "gone", "--rm"], "sleep 1; exit 8");
     let begun = Instant::now();
+    bench.start(&["--name", "kept"], "sleep 1; exit 9");
+    bench.start(&["--name", "gone", "--rm"], "sleep 2; exit 8");
     let gone = bench.spawn(&["wait", "gone"]);
     assert_eq!(bench.say(&["wait", "kept", "kept"]).ok(), "9\n9\n");
-    assert!(begun.elapsed() > Duration::from_millis(500));
+    assert!(begun.elapsed() > Duration::from_millis(900));
     let gone = gone.wait_with_output().expect("it ends");
     assert_eq!(String::from_utf8_lossy(&gone.stdout), "8\n", "one that is removed at its end is waited for too");
     bench.say(&["wait", "nobody"]).done_with(1);
@@ -421,7 +421,7 @@ fn failures_do_not_count_while_it_starts_and_a_check_that_hangs_is_ended() {
             "hangs",
             "sh",
             "-c",
-            "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done 2>/dev/null | grep -c '^sleep 599'",
+            "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done 2>/dev/null | grep -c '^sleep 599' || true",
         ])
         .ok();
     assert!(asleep.trim().parse::<u32>().expect("a number") <= 3, "{asleep}");

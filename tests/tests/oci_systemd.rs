@@ -179,3 +179,26 @@ fn a_path_that_systemd_has_no_name_for_is_refused() {
         assert!(said.code == 1 && said.err.contains("linux.cgroupsPath"), "{path}: {said:?}");
     }
 }
+
+#[test]
+fn another_process_comes_beside_the_first() {
+    if !is_there("another_process_comes_beside_the_first") {
+        return;
+    }
+    let runtime = Runtime::new();
+    let script = "cd /sys/fs/cgroup && mkdir below && echo 1 > below/cgroup.procs && echo +pids > cgroup.subtree_control && \
+        exec sleep 1000";
+    bundle(&runtime, "a", script, |config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "cgroup"}));
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|m| m["destination"] != "/sys/fs/cgroup");
+        let group =
+            json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "rw"]});
+        mounts.push(group);
+    });
+    run(&runtime, "a").done();
+    let moved = || runtime.on("exec", "a", &["cat", "/proc/1/cgroup"]).out == "0::/below\n";
+    assert!(bulkhead_tests::eventually(10, moved));
+    assert_eq!(runtime.on("exec", "a", &["cat", "/proc/self/cgroup"]).ok(), "0::/below\n");
+    runtime.on("delete", "a", &["--force"]).done();
+}

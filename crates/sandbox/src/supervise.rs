@@ -457,7 +457,11 @@ fn node(plan: &SandboxPlan, tree: &Tree, rule: DeviceRule, mode: u32) -> Result<
         let (uid, gid) = (Uid::from_raw(root(&plan.ids.uids)?), Gid::from_raw(root(&plan.ids.gids)?));
         rustix::fs::chownat(&memory, c"node", Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         rustix::fs::chmodat(&memory, c"node", Mode::from_raw_mode(mode), AtFlags::empty())?;
-        mount::copy_tree(memory.as_fd(), c"node", false)
+        match mount::copy_tree(memory.as_fd(), c"node", false) {
+            // Before Linux 6.15; the child takes the node out.
+            Err(Errno::INVAL) => Ok(memory),
+            node => node,
+        }
     };
     attempt().map_err(StartError::parent(format!("make a node for the device {:?}", tree.place.show())))
 }

@@ -99,3 +99,16 @@ fn run_collects_orphans() {
     assert!(run.wait().unwrap().success());
     assert_eq!(runtime.left(), [""; 0]);
 }
+
+#[test]
+fn unknown_capabilities_are_told_and_left_out() {
+    let runtime = Runtime::new();
+    let said = runtime.sh("echo runs", |config| {
+        for set in ["bounding", "effective", "permitted"] {
+            let all = config["process"]["capabilities"][set].as_array_mut().unwrap();
+            all.extend([json!("CAP_NONE_SUCH"), json!("CAP_ANOTHER")]);
+        }
+    });
+    assert!(said.err.contains("ignoring unknown or unavailable capabilities: [CAP_ANOTHER CAP_NONE_SUCH]"), "{said:?}");
+    assert_eq!(said.ok(), "runs\n");
+}

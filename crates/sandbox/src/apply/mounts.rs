@@ -344,11 +344,25 @@ pub(super) fn granted(
     let place = state.root()?.file(target)?;
     refuse_kernel_place(state.root()?, target, &place)?;
     with_tree(armed, from, |tree| {
+        let apart = if is_dir(tree)? { Some(node_in(state, tree)?) } else { None };
+        let node = apart.as_ref().map_or(tree, AsFd::as_fd);
         let kind = if rule.block { FileType::BlockDevice } else { FileType::CharacterDevice };
-        check_device(tree, kind, (rule.major, rule.minor))?;
-        mount::set_attributes(tree, NOSUID | NOEXEC, false)?;
-        mount::attach(tree, place.as_fd())
+        check_device(node, kind, (rule.major, rule.minor))?;
+        mount::set_attributes(node, NOSUID | NOEXEC, false)?;
+        mount::attach(node, place.as_fd())
     })
+}
+
+/// The node in the memory file system that the parent made for it. Kernels before Linux 6.15 copy from no mount that is not
+/// attached, so it is, for that moment.
+fn node_in(state: &State, memory: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let scratch = state.scratch.as_ref().ok_or(Errno::BADF)?;
+    let void = open_at(scratch.as_fd(), c"void")?;
+    mount::attach(memory, void.as_fd())?;
+    let node = mount::copy_tree(memory, c"node", false);
+    // The scratch file system is mounted there: see `scratch`.
+    rustix::mount::unmount(c"/proc/void", rustix::mount::UnmountFlags::DETACH)?;
+    node
 }
 
 pub(super) fn symlink(state: &State, content: &CStr, path: &CStr) -> Result<()> {

