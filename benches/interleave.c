@@ -137,7 +137,7 @@ int main(int argc, char **argv) {
         }
     }
     FILE *raw = csv ? fopen(csv, "w") : NULL;
-    if (raw) fprintf(raw, "name,round,wall_ms,cpu_ms\n");
+    if (raw) fprintf(raw, "name,round,wall_ms,cpu_ms,peak_kib\n");
     for (int i = 0; i < n_references; i++) references[i] = number_of(reference_names[i]);
     printf("%-30s %9s %9s %9s %9s", "", "wall ms", "least", "CPU ms", "peak KiB");
     for (int r = 0; r < n_references; r++)
@@ -158,7 +158,7 @@ int main(int argc, char **argv) {
         }
         printf("\n");
         for (int round = 0; raw && round < rounds; round++)
-            fprintf(raw, "%s,%d,%.3f,%.3f\n", c->name, round, c->wall[round], c->cpu[round]);
+            fprintf(raw, "%s,%d,%.3f,%.3f,%.0f\n", c->name, round, c->wall[round], c->cpu[round], c->peak[round]);
     }
     if (raw) fclose(raw);
     return 0;

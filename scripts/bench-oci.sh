@@ -8,7 +8,7 @@
 #   RUNTIMES='NAME=FILE'  more runtimes, or others than those on the PATH
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/env.sh"
 root || die "the runtimes are compared as root"
-if [ -z "${BENCH_OWN_MOUNTS:-}" ]; then
+if [ "${BENCH_OWN_MOUNTS:-}" = "" ] || [ "${BENCH_OWN_MOUNTS:-}" = "$(readlink /proc/self/ns/mnt)" ]; then
     scripts/setup.sh bench
     if [ -z "${BULKHEAD:-}" ]; then
         need_cargo
@@ -18,7 +18,7 @@ if [ -z "${BENCH_OWN_MOUNTS:-}" ]; then
     export BULKHEAD
     # In mounts of its own: state lies on a tmpfs, as on a host whose /run is one, and crun, which refuses a host with
     # both versions of control groups, sees one.
-    BENCH_OWN_MOUNTS=1 exec unshare --mount --propagation private "$0"
+    BENCH_OWN_MOUNTS=$(readlink /proc/self/ns/mnt) exec unshare --mount --propagation private "$repo/scripts/bench-oci.sh"
 fi
 mount -t tmpfs -o mode=755 bench /run
 [ ! -d /sys/fs/cgroup/unified ] || mount -t tmpfs -o mode=755 bench /sys/fs/cgroup/unified

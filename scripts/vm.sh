@@ -3,8 +3,8 @@
 # AppArmor. Root's half, then the user's; nothing of it is timed, for without KVM the machine is emulated.
 #
 #   TESTS='NAME…'    only these executables of the suite
-#   RECORD=FILE      write the result there, as Markdown
-#   VM_TIMEOUT=3600  seconds for the whole machine
+#   RECORD=FILE      write the result there, as Markdown: docs/vm.md has the last one, and words about it
+#   VM_TIMEOUT=7200  seconds for the whole machine
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/env.sh"
 root || die "the root file system of the machine is made by debootstrap, which needs root"
 [ "$(machine)" = x86_64 ] || die "the machine is an x86-64 one"
@@ -19,8 +19,10 @@ packages+=,util-linux,strace,busybox-static,e2fsprogs,xz-utils,zstd,passwd,libca
 
 work=$(mktemp -d /var/tmp/bulkhead-vm.XXXXXX)
 qemu=
+logs=$CARGO_TARGET_DIR/vm-logs
 clean_up() {
     [ -z "$qemu" ] || kill "$qemu" 2>/dev/null || true
+    [ ! -e "$work/console.log" ] || cp "$work/console.log" "$logs/" || true
     rm -rf "$work"
 }
 trap clean_up EXIT
@@ -32,6 +34,7 @@ make_initrd() {
     mkdir -p "$dir"/{bin,modules,proc,sys,dev,root}
     cp "$(command -v busybox)" "$dir/bin/busybox"
     for tool in sh mount umount insmod switch_root sleep poweroff; do ln -s busybox "$dir/bin/$tool"; done
+    ! ls "$tree/lib/modules/$version/kernel/fs/ext4"/*.ko.* >/dev/null 2>&1 || die "the modules of $version are compressed, which the machine's first process cannot read"
     for module in virtio_pci virtio_blk ext4 overlay; do
         chroot "$tree" modprobe -S "$version" --show-depends "$module" | sed -n 's/^insmod //p'
     done | awk '!seen[$1]++ { print $1 }' | while read -r module; do
@@ -61,9 +64,12 @@ make_root() {
 }
 
 make_machine() {
-    local tree=$work/root version deb
+    local tree=$work/root version deb kernel
     say "vm: making the machine; this is kept in $cache"
-    (cd "$work" && apt-get -qq download "$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9]\S*\)/\1/p' | head -1)")
+    kernel=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/.*Depends: \(linux-image-[0-9]\S*\)/\1/p' | head -1)
+    [ -n "$kernel" ] || die "apt knows no package linux-image-cloud-amd64: the machine's kernel is Debian's"
+    # As root, for apt's own user cannot write there.
+    (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$kernel")
     deb=$(ls "$work"/linux-image-*.deb)
     dpkg-deb -x "$deb" "$work/kernel"
     version=$(ls "$work/kernel/lib/modules")
@@ -113,9 +119,11 @@ tar -C "$job" -cf "$work/in.tar" .
 truncate -s %1M "$work/in.tar"
 truncate -s 64M "$work/out.raw"
 
-say "vm: running; its console is in $work/console.log"
+rm -rf "$logs"
+mkdir -p "$logs"
+say "vm: running; its console is in $work/console.log, and afterwards in $logs"
 status=0
-timeout "${VM_TIMEOUT:-3600}" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 \
+timeout "${VM_TIMEOUT:-7200}" qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 \
     -nodefaults -no-user-config -no-reboot -nographic -display none \
     -kernel "$cache/vmlinuz" -initrd "$cache/initrd.gz" \
     -append "console=ttyS0 quiet panic=-1 rdinit=/init tsc=unstable cgroup_no_v1=all systemd.unit=vm-job.service systemd.show_status=0" \
@@ -126,15 +134,13 @@ timeout "${VM_TIMEOUT:-3600}" qemu-system-x86_64 -M q35 -accel tcg,thread=multi 
 qemu=$!
 wait "$qemu" || status=$?
 qemu=
-mkdir "$work/out"
-tar -C "$work/out" -xf "$work/out.raw" 2>/dev/null || {
+tar -C "$logs" -xf "$work/out.raw" 2>/dev/null || true
+if ! [ -s "$logs/report" ]; then
     tail -30 "$work/console.log" >&2
     die "the machine gave no result (exit code $status)"
-}
-logs=$CARGO_TARGET_DIR/vm-logs
-rm -rf "$logs"
-cp -r "$work/out" "$logs"
+fi
 cat "$logs/report"
+[ -s "$logs/status" ] || die "the machine was ended before it was done (exit code $status)"
 if [ -n "${RECORD:-}" ]; then
     {
         echo '# The last run in a virtual machine'

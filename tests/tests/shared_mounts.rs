@@ -71,7 +71,7 @@ fn root_of_a_user_namespace_mounts_nothing_on_the_host() {
     variables.push(("ID", &id));
     let script = "runc() { command=$1; shift; $RUNC --root $STATE $command \"$@\"; }
         runc run -d --bundle $BUNDLE $ID </dev/null >/dev/null
-        for i in 1 2 3 4 5 6 7 8 9 10; do runc exec $ID grep -q 'tmpfs none' /proc/mounts && break; sleep 0.2; done
+        for i in 1 2 3 4 5 6 7 8 9 10; do runc exec $ID grep -q 'none /data tmpfs' /proc/mounts && break; sleep 0.2; done
         runc exec $ID grep ' /data ' /proc/mounts
         grep -F \"$DATA \" /proc/self/mountinfo && echo ON THE HOST
         runc delete --force $ID";

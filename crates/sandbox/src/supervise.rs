@@ -472,7 +472,8 @@ fn open_tree(plan: &SandboxPlan, tree: &Tree, userns: BorrowedFd<'_>) -> Result<
     if !tree.peer {
         // A copy of a shared mount, as systemd makes all of them, is the host's peer: what the sandbox mounts below it
         // would be mounted on the host too, and the kernel makes no root of it (`mount_namespaces(7)`, `pivot_root(2)`).
-        let propagation = if plan.kind == SandboxKind::Bundle { mount::SLAVE } else { mount::PRIVATE };
+        let apart = plan.steps.contains(&Step::PrivateMounts);
+        let propagation = if apart { mount::PRIVATE } else { mount::SLAVE };
         mount::change(copy.as_fd(), 0, 0, propagation, tree.place.recursive)
             .map_err(StartError::parent(format!("part {path:?} from the host's mounts")))?;
     }

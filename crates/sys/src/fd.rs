@@ -67,17 +67,21 @@ pub fn close_from_but(first: u32, keep: [BorrowedFd<'_>; 2]) -> Result<()> {
 }
 
 /// The text of a small file that the kernel makes, with no more calls than that takes: a standard library asks for its
-/// size first, which is said to be nothing, and begins with 32 bytes.
+/// size first, which is said to be nothing, and begins with 32 bytes. Bytes that are no UTF-8, as anybody's mount point can
+/// have in `mountinfo`, are replaced.
 ///
 /// # Errors
-/// What the kernel says; `EILSEQ` when it is no UTF-8.
+/// What the kernel says.
 pub fn text(path: impl AsRef<std::path::Path>) -> Result<String> {
     let file = rustix::fs::open(path.as_ref(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut bytes = Vec::with_capacity(8192);
     loop {
         bytes.reserve(4096);
         match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes)) {
-            Ok(0) => return String::from_utf8(bytes).map_err(|_| Errno::ILSEQ),
+            Ok(0) => {
+                return Ok(String::from_utf8(bytes)
+                    .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()));
+            }
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(e),
         }

@@ -21,7 +21,7 @@ const SELF: &str = "/proc/self/exe";
 ///
 /// # Errors
 ///
-/// When the copy is there and cannot be executed.
+/// When this program cannot be looked at.
 pub(super) fn early() -> Result<bool, RuncError> {
     let own = rustix::fs::open(SELF, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during("open this program")?;
     if is_protected(&own)? {
@@ -29,11 +29,11 @@ pub(super) fn early() -> Result<bool, RuncError> {
         rustix::thread::set_name(c"bulkhead-runc").unwrap_or_default();
         return Ok(true);
     }
-    // An ordinary user makes no mounts here.
-    match mounted(&own) {
-        Ok(copy) => Err(go_on(&copy)),
-        Err(_) => Ok(false),
+    // An ordinary user makes no mounts here, and a security module may let none be executed that is nowhere.
+    if let Ok(copy) = mounted(&own) {
+        drop(go_on(&copy));
     }
+    Ok(false)
 }
 
 /// The same for whom [`early`] left unprotected, where the container could reach this program.
@@ -50,12 +50,9 @@ pub(super) fn before(protected: bool, linux: &Linux) -> Result<(), RuncError> {
     Err(go_on(&copy))
 }
 
-/// Only an error comes back.
+/// Only an error comes back. The descriptor ends with the call: the kernel has the file by then.
 fn go_on(copy: &OwnedFd) -> RuncError {
     let what = "go on from a protected copy of this program";
-    if let Err(error) = fd::keep_over_exec(copy) {
-        return RuncError::chain(&error).during(what);
-    }
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     let error = std::process::Command::new(format!("/proc/self/fd/{}", copy.as_raw_fd())).arg0(name).args(args).exec();

@@ -80,27 +80,36 @@ fn dialect(directories: &[PathBuf], facts: &HostFacts) -> Option<Dialect> {
     }
 }
 
-/// What [`change`] writes: quota and period are one file in version 2, and who changes one of them leaves the other as it
-/// is.
+/// What [`change`] writes: who changes one of quota and period leaves the other as it is. They are one file in version 2,
+/// and one property of systemd.
 #[must_use]
 pub fn completed(directories: &[PathBuf], resources: &LinuxResources) -> LinuxResources {
-    let whole = directories.first().and_then(|directory| with_both_halves(resources, directory));
-    whole.unwrap_or_else(|| resources.clone())
+    with_both_halves(directories, resources).unwrap_or_else(|| resources.clone())
 }
 
-fn with_both_halves(resources: &LinuxResources, directory: &Path) -> Option<LinuxResources> {
+fn with_both_halves(directories: &[PathBuf], resources: &LinuxResources) -> Option<LinuxResources> {
     let cpu = resources.cpu.as_ref()?;
     let (quota, period) = (cpu.quota.filter(|q| *q != 0), cpu.period.filter(|p| *p != 0));
     if quota.is_some() == period.is_some() {
         return None;
     }
-    let text = std::fs::read_to_string(directory.join("cpu.max")).ok()?;
-    let (has_quota, has_period) = text.trim().split_once(' ')?;
+    let (has_quota, has_period) = directories.iter().find_map(|directory| halves(directory))?;
     let mut whole = resources.clone();
     let cpu = whole.cpu.as_mut()?;
-    cpu.quota = quota.or_else(|| has_quota.parse().ok());
-    cpu.period = period.or_else(|| has_period.parse().ok());
+    cpu.quota = quota.or(has_quota);
+    cpu.period = period.or(has_period);
     Some(whole)
+}
+
+/// Quota and period that a group has, in the files of either version. No quota is `max` or -1.
+fn halves(directory: &Path) -> Option<(Option<i64>, Option<u64>)> {
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).ok();
+    if let Some(text) = read("cpu.max") {
+        let (quota, period) = text.trim().split_once(' ')?;
+        return Some((quota.parse().ok(), period.parse().ok()));
+    }
+    let (quota, period) = (read("cpu.cfs_quota_us")?, read("cpu.cfs_period_us")?);
+    Some((quota.trim().parse().ok().filter(|q| *q > 0), period.trim().parse().ok()))
 }
 
 fn limit(file: &Path) -> Option<i64> {

@@ -160,6 +160,11 @@ fn a_change_writes_what_is_named_and_takes_it_back_when_it_fails() {
         assert_eq!(folder.get("box/cpu.max"), wanted, "{json}");
     }
     assert_eq!((folder.get("box/memory.swap.max"), folder.get("box/memory.max")), ("500".into(), "1000".into()));
+    // In version 1 they are two files, and systemd hears of both all the same.
+    folder.put("v1/cpu.cfs_quota_us", "50000\n");
+    folder.put("v1/cpu.cfs_period_us", "100000\n");
+    let whole = completed(&[folder.0.join("v1")], &resources(r#"{"cpu":{"period":200000}}"#)).cpu.unwrap();
+    assert_eq!((whole.quota, whole.period), (Some(50_000), Some(200_000)));
     let wrong = resources(r#"{"pids":{"limit":9},"cpu":{"shares":3}}"#);
     let error = change(&directories, &wrong, &v2).unwrap_err().to_string();
     assert!(error.contains("linux.resources.cpu.shares"), "{error}");
