@@ -61,6 +61,31 @@ static void attributes(int fd, uint64_t set, int flags) {
 }
 static void attach(int fd, int to) { MUST(syscall(SYS_move_mount, fd, "", to, "", 0x4 | 0x40)); }
 
+/* --- control groups ------------------------------------------------------------------------------------------------- */
+
+static char groups[16][2 * PATH_MAX];
+static int tasks[16], n_groups, into = -1, version_two;
+
+/* By which the child enters: the directory of version 2, or the tasks of each hierarchy of version 1. */
+static void open_group(int i) {
+    char path[2 * PATH_MAX + 8];
+    if (version_two) {
+        into = MUST(open(groups[i], O_PATH | O_DIRECTORY | O_CLOEXEC));
+        return;
+    }
+    snprintf(path, sizeof path, "%s/tasks", groups[i]);
+    tasks[i] = MUST(open(path, O_WRONLY | O_CLOEXEC));
+}
+
+static void join_groups(void) {
+    for (int i = 0; !version_two && i < n_groups; i++) MUST(write(tasks[i], "0", 1));
+}
+
+static void remove_groups(void) {
+    for (int i = 0; i < n_groups; i++)
+        for (int attempt = 0; rmdir(groups[i]) && errno == EBUSY && attempt < 1000; attempt++) usleep(1000);
+}
+
 /* --- the new root ---------------------------------------------------------------------------------------------------- */
 
 static int root_fd;
@@ -70,24 +95,19 @@ static int place(const char *path, int flags) {
     struct resolution how = { .flags = flags | O_CLOEXEC, .mode = flags & O_CREAT ? 0644 : 0, .resolve = 0x10 | 0x02 };
     return syscall(SYS_openat2, root_fd, path, &how, sizeof how);
 }
+static void new_directory(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char parent[PATH_MAX];
+    snprintf(parent, sizeof parent, "%.*s", (int)(slash == path ? 1 : slash - path), path);
+    int above = MUST(place(parent, O_PATH | O_DIRECTORY));
+    MUST(mkdirat(above, slash + 1, 0755));
+    close(above);
+}
 static int directory(const char *path) {
     int fd = place(path, O_PATH | O_DIRECTORY);
     if (fd < 0 && errno == ENOENT) {
-        const char *slash = strrchr(path, '/');
-        char parent[PATH_MAX];
-        snprintf(parent, sizeof parent, "%.*s", (int)(slash == path ? 1 : slash - path), path);
-        int above = MUST(place(parent, O_PATH | O_DIRECTORY));
-        MUST(mkdirat(above, slash + 1, 0755));
-        close(above);
+        new_directory(path);
         fd = place(path, O_PATH | O_DIRECTORY);
-    }
-    return MUST(fd);
-}
-static int file(const char *path) {
-    int fd = place(path, O_PATH);
-    if (fd < 0 && errno == ENOENT) {
-        close(MUST(place(path, O_CREAT | O_RDONLY)));
-        fd = place(path, O_PATH);
     }
     return MUST(fd);
 }
@@ -119,6 +139,8 @@ static void read_only(const char *path, int with) {
     close(copy), close(to);
 }
 
+/* --- the parent and its child ------------------------------------------------------------------------------------------ */
+
 static int receive(int *fds, int most) {
     char byte[8], control[CMSG_SPACE(16 * sizeof(int))];
     struct iovec part = { byte, sizeof byte };
@@ -129,18 +151,6 @@ static int receive(int *fds, int most) {
     if (n > most) die("too many descriptors");
     if (n > 0 && fds) memcpy(fds, CMSG_DATA(c), n * sizeof(int));
     return n;
-}
-
-/* --- the parent and its child ------------------------------------------------------------------------------------------ */
-
-static void send_trees(int *fds, int n) {
-    char control[CMSG_SPACE(16 * sizeof(int))] = { 0 };
-    struct iovec part = { "trees..", 8 };
-    struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(n * sizeof(int));
-    memcpy(CMSG_DATA(c), fds, n * sizeof(int));
-    MUST(sendmsg(channel, &m, 0));
 }
 
 static void await(void) {

@@ -14,8 +14,6 @@ enum { FIRST_ID = 0x6f000000, IDS = 65536 };
 /* --- cgroups -------------------------------------------------------------------------------------------------------- */
 
 static const char *const CONTROLLERS[] = { "memory", "pids", "cpu", "cpuacct", "blkio", "devices", "freezer" };
-static char groups[8][2 * PATH_MAX];
-static int tasks[8], n_groups, into = -1, version_two;
 
 static void make_groups(void) {
     char id[64], path[4 * PATH_MAX], value[64];
@@ -46,24 +44,21 @@ static void make_groups(void) {
     for (int i = 0; i < n_groups; i++) MUST(mkdir(groups[i], 0755));
     snprintf(path, sizeof path, version_two ? "/sys/fs/cgroup/bulkhead/%s/pids.max" : "/sys/fs/cgroup/pids/bulkhead/%s/pids.max", id);
     put(path, "1024");
-    if (version_two) {
-        into = MUST(open(groups[0], O_PATH | O_DIRECTORY | O_CLOEXEC));
-        return;
-    }
-    for (int i = 0; i < n_groups; i++) {
-        snprintf(path, sizeof path, "%s/tasks", groups[i]);
-        tasks[i] = MUST(open(path, O_WRONLY | O_CLOEXEC));
-    }
-}
-
-static void remove_groups(void) {
-    for (int i = 0; i < n_groups; i++)
-        for (int attempt = 0; rmdir(groups[i]) && errno == EBUSY && attempt < 1000; attempt++) usleep(1000);
+    for (int i = 0; i < n_groups; i++) open_group(i);
 }
 
 /* --- the child ------------------------------------------------------------------------------------------------------ */
 
 static int scratch;
+
+static int file(const char *path) {
+    int fd = place(path, O_PATH);
+    if (fd < 0 && errno == ENOENT) {
+        close(MUST(place(path, O_CREAT | O_RDONLY)));
+        fd = place(path, O_PATH);
+    }
+    return MUST(fd);
+}
 
 static void device(const char *path, int major_number, int minor_number) {
     struct stat st;
@@ -94,7 +89,7 @@ static void child(int host, struct program *filter, char *program, int input, in
     receive(trees, 8);
     receive(NULL, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    for (int i = 0; !version_two && i < n_groups; i++) MUST(write(tasks[i], "0", 1));
+    join_groups();
     if (!version_two) MUST(syscall(SYS_unshare, NEWCGROUP));
     MUST(syscall(SYS_setgroups, 0, NULL));
     MUST(syscall(SYS_setresgid, 0, 0, 0));
@@ -242,6 +237,16 @@ static void child(int host, struct program *filter, char *program, int input, in
 static int gone(const char *path, const struct stat *st, int kind, struct FTW *at) {
     (void)st, (void)kind, (void)at;
     return remove(path);
+}
+
+static void send_trees(int *fds, int n) {
+    char control[CMSG_SPACE(16 * sizeof(int))] = { 0 };
+    struct iovec part = { "trees..", 8 };
+    struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(n * sizeof(int)) };
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = SOL_SOCKET, c->cmsg_type = SCM_RIGHTS, c->cmsg_len = CMSG_LEN(n * sizeof(int));
+    memcpy(CMSG_DATA(c), fds, n * sizeof(int));
+    MUST(sendmsg(channel, &m, 0));
 }
 
 int main(int argc, char **argv) {

@@ -11,11 +11,10 @@
 
 /* --- control groups ------------------------------------------------------------------------------------------------- */
 
-static char groups[16][PATH_MAX], points[16][64];
-static int tasks[16], n_groups, into = -1, version_two;
+static char points[16][64];
 
 static void copy_down(const char *group, const char *name) {
-    char path[PATH_MAX + 64], value[256];
+    char path[2 * PATH_MAX + 64], value[256];
     snprintf(path, sizeof path, "%s/../%s", group, name);
     int fd = MUST(open(path, O_RDONLY | O_CLOEXEC)), n = MUST(read(fd, value, sizeof value - 1));
     close(fd);
@@ -28,7 +27,7 @@ static void make_groups(void) {
     static const char *const NAMES[] = { "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd" };
     static const char *const RULES[] = { "b *:* m", "c *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm",
         "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm" };
-    char path[PATH_MAX + 64];
+    char path[2 * PATH_MAX + 64];
     version_two = !access("/sys/fs/cgroup/cgroup.controllers", F_OK);
     for (int i = 0; i < (version_two ? 1 : 9); i++) {
         snprintf(path, sizeof path, "/sys/fs/cgroup/%s", version_two ? "" : NAMES[i]);
@@ -44,26 +43,12 @@ static void make_groups(void) {
             for (int r = 0; r < 10; r++) MUST(write(fd, RULES[r], strlen(RULES[r])));
             close(fd);
         }
-        if (version_two) {
-            into = MUST(open(groups[0], O_PATH | O_DIRECTORY | O_CLOEXEC));
-        } else {
-            snprintf(path, sizeof path, "%s/tasks", groups[n_groups]);
-            tasks[n_groups] = MUST(open(path, O_WRONLY | O_CLOEXEC));
-        }
+        open_group(n_groups);
         n_groups++;
     }
 }
 
 /* --- the child ------------------------------------------------------------------------------------------------------ */
-
-static void new_directory(const char *path) {
-    const char *slash = strrchr(path, '/');
-    char parent[PATH_MAX];
-    snprintf(parent, sizeof parent, "%.*s", (int)(slash == path ? 1 : slash - path), path);
-    int above = MUST(place(parent, O_PATH | O_DIRECTORY));
-    MUST(mkdirat(above, slash + 1, 0755));
-    close(above);
-}
 
 static void child(const char *rootfs, char *program) {
     const int quiet = NOSUID | NODEV | NOEXEC;
@@ -71,7 +56,7 @@ static void child(const char *rootfs, char *program) {
     for (int s = 1; s < 65; s++)
         if (s != SIGKILL && s != SIGSTOP) signal(s, SIG_DFL);
     receive(NULL, 0);
-    for (int i = 0; !version_two && i < n_groups; i++) MUST(write(tasks[i], "0", 1));
+    join_groups();
     setsid();
     int lo = MUST(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     struct ifreq up = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
@@ -195,7 +180,6 @@ int main(int argc, char **argv) {
     await();
     siginfo_t ended;
     MUST(waitid(P_PIDFD, pidfd, &ended, WEXITED));
-    for (int i = 0; i < n_groups; i++)
-        for (int attempt = 0; rmdir(groups[i]) && errno == EBUSY && attempt < 1000; attempt++) usleep(1000);
+    remove_groups();
     return ended.si_code == CLD_EXITED ? ended.si_status : 128 + ended.si_status;
 }

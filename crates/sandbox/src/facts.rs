@@ -134,7 +134,7 @@ impl HostFacts {
     }
 
     /// As [`HostFacts::gather`], by a caller who has read `/proc/self/mountinfo` (`proc(5)`): making it costs the kernel
-    /// more than everything else that is read here.
+    /// more than anything else that is read here.
     ///
     /// # Errors
     /// As [`HostFacts::gather`].

@@ -85,7 +85,6 @@ pub(super) fn read(bundle: &Path) -> Result<(Config, Vec<u8>), RuncError> {
 
 /// Makes it; `detached` when nobody stays to hold its terminal.
 pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result<Made, RuncError> {
-    // First: the copy that is made next has a descriptor too.
     let preserve = streams::preserved(args.preserve_fds, true)?;
     let protected = protect::early()?;
     let (mut config, bytes) = read(&args.bundle)?;

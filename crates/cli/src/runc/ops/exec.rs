@@ -24,7 +24,6 @@ use crate::runc::state::{Place, Record, Status};
 ///
 /// A container that does not run; what is wrong with the process, by field; the step that failed.
 pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
-    // First: the copy that is made next has a descriptor too.
     let preserve = streams::preserved(args.preserve_fds, false)?;
     let protected = protect::early()?;
     let place = Place::open(global, &args.id)?;
@@ -155,10 +154,10 @@ fn beside_first(group: &Path, pid: i32) -> Option<PathBuf> {
         return None;
     }
     let own = bulkhead_sys::fd::text(format!("/proc/{pid}/cgroup")).ok()?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
     let hierarchies = Own::read().hierarchies;
-    let mount = &hierarchies.iter().find(|h| h.unified && group.starts_with(&h.mount))?.mount;
-    Some(mount.join(path)).filter(|below| below.starts_with(group) && below.is_dir())
+    let hierarchy = hierarchies.iter().find(|h| h.unified && group.starts_with(&h.mount))?;
+    Some(hierarchy.directory(path)).filter(|below| below.starts_with(group) && below.is_dir())
 }
 
 /// The container's group, or one below it.

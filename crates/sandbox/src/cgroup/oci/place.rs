@@ -19,6 +19,14 @@ pub struct Hierarchy {
     pub unified: bool,
 }
 
+impl Hierarchy {
+    /// The directory of a group of which `/proc/PID/cgroup` has the path.
+    #[must_use]
+    pub fn directory(&self, path: &str) -> PathBuf {
+        self.mount.join(names(below(path, &self.root)).join("/"))
+    }
+}
+
 /// The hierarchies of the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Own {
@@ -156,7 +164,7 @@ pub(super) fn places(ask: &Ask<'_>, unified: bool) -> Result<Vec<Place>, LimitEr
             directory.extend(own);
         }
         directory.extend(&inner);
-        let own = hierarchy.mount.join(names(below(&hierarchy.own, &hierarchy.root)).join("/"));
+        let own = hierarchy.directory(&hierarchy.own);
         if own.starts_with(&directory) {
             return Err(refuse("it is the caller's own group, or one above it"));
         }
