@@ -32,6 +32,7 @@ fn facts(v2: bool, privileged: bool) -> HostFacts {
         } else {
             CgroupLayout::V1 { controllers: v1.into_iter().collect() }
         },
+        kernel_mounts: vec!["/proc".to_owned(), "/sys".to_owned()],
         swap_accounting: true,
         apparmor: true,
         selinux: false,

@@ -121,6 +121,9 @@ impl StartError {
             {
                 Some("the directory must exist: only 'run -w' makes one")
             }
+            Self::Step { description, source, .. } if description.starts_with("mount ") && *source == Errno::NOTDIR => {
+                Some("it must be mounted on ordinary directory, not on a link or a file")
+            }
             Self::Step { source, .. } if *source == Errno::LOOP => {
                 Some("the image has a symbolic link where a directory of the container must be")
             }

@@ -63,6 +63,9 @@ pub struct HostFacts {
     pub namespaces: Vec<String>,
     /// Control groups.
     pub cgroup: CgroupLayout,
+    /// Where procfs and sysfs are mounted.
+    #[serde(default)]
+    pub kernel_mounts: Vec<String>,
     /// v1 only: memory and swap can be limited together.
     pub swap_accounting: bool,
     /// AppArmor is active.
@@ -172,6 +175,7 @@ impl HostFacts {
             kernel,
             landlock_abi: landlock::abi(),
             namespaces: names_in("/proc/self/ns"),
+            kernel_mounts: kernel_mounts(mountinfo),
             swap_accounting,
             cgroup,
             apparmor: text("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
@@ -231,6 +235,13 @@ fn possible_cpus(list: &str) -> u32 {
         .next()
         .and_then(|last| last.parse::<u32>().ok())
         .map_or(1, |last| last.saturating_add(1))
+}
+
+/// Mount points of procfs and sysfs from `mountinfo`; the one on top is the last.
+fn kernel_mounts(mountinfo: &str) -> Vec<String> {
+    let kernel = |line: &&str| line.contains(" - proc ") || line.contains(" - sysfs ");
+    let points = mountinfo.lines().filter(kernel).filter_map(|line| line.split(' ').nth(4));
+    points.map(crate::cgroup::oci::unescape).collect()
 }
 
 /// Finds the hierarchies from `mountinfo`. A user who is not root can use only what was delegated to him on v2.

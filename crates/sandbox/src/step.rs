@@ -284,8 +284,8 @@ pub enum Step {
     Stdio {
         /// They are the terminal, which becomes the controlling one.
         terminal: bool,
-        /// Give them to this user and group.
-        owner: Option<(u32, u32)>,
+        /// Give them to this user, and to this group where one is named.
+        owner: Option<(u32, Option<u32>)>,
     },
     /// Join a fresh session keyring.
     Keyring {

@@ -66,7 +66,7 @@ fn bundle(plan: &SandboxPlan) -> Result<(), Violation> {
     let entered = plan.enter.iter().fold(0, |bits, e| bits | e.kind);
     must(plan.namespaces & entered == 0, || "a namespace is both new and entered".to_owned())?;
     let cut = position(&plan.steps, |s| *s == Step::PrivateMounts || *s == OciStep::SlaveMounts.into());
-    let left = position(&plan.steps, |s| *s == Step::Pivot || *s == OciStep::MoveRoot.into());
+    let left = position(&plan.steps, |s| matches!(s, Step::Pivot | Step::Bundle(OciStep::MoveRoot { .. })));
     let (Some(cut), Some(left)) = (cut, left) else {
         return Err(Violation("mounts are not cut off, or the old root is kept".to_owned()));
     };

@@ -38,6 +38,7 @@ fn facts(v2: bool, privileged: bool) -> HostFacts {
             (false, true) => CgroupLayout::V1 { controllers: v1.into_iter().collect() },
             (false, false) => CgroupLayout::None,
         },
+        kernel_mounts: vec!["/proc".to_owned(), "/sys".to_owned()],
         swap_accounting: true,
         apparmor: true,
         selinux: false,

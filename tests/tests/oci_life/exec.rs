@@ -32,6 +32,8 @@ fn a_process_is_what_flags_and_file_say() {
     let caps = |flags: &[&str]| exec(&runtime, flags, "grep CapEff /proc/self/status").ok();
     assert_eq!(caps(&[]), "CapEff:\t0000000020000420\n");
     assert_eq!(caps(&["--cap", "CAP_CHOWN"]), "CapEff:\t0000000020000421\n");
+    let ambient = |flags: &[&str]| exec(&runtime, flags, "grep CapAmb /proc/self/status").ok();
+    assert_eq!(ambient(&["--cap", "CAP_CHOWN"]), "CapAmb:\t0000000000000000\n");
     let file = runtime.path("process.json");
     let process = json!({"args": ["sh", "-c", "id -u; ulimit -n; pwd; grep NoNew /proc/self/status; umask"], "cwd": "/tmp", "env": ["PATH=/bin"],
         "user": {"uid": 0, "gid": 0, "umask": 0o77}, "noNewPrivileges": true, "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 78}]});
@@ -52,6 +54,20 @@ fn a_process_is_what_flags_and_file_say() {
     assert!(said.err.contains("CAP_NONE") && said.err.lines().count() == 1, "{}", said.err);
     let said = runtime.say(&["exec", &runtime.id("web"), "nosuch"]);
     assert!(said.fails(255).contains("executable file not found in $PATH"));
+}
+
+#[test]
+fn a_capability_that_the_config_lets_be_inherited_becomes_ambient() {
+    let runtime = Runtime::new();
+    runtime.bundle("web", "exec sleep 300", |config| {
+        config["process"]["capabilities"] = json!({"bounding": ["CAP_KILL", "CAP_CHOWN", "CAP_SYSLOG"],
+            "inheritable": ["CAP_CHOWN", "CAP_SYSLOG"], "permitted": ["CAP_KILL", "CAP_CHOWN"], "effective": ["CAP_KILL"], "ambient": ["CAP_CHOWN"]});
+    });
+    runtime.create("web", &[]).ok();
+    runtime.on("start", "web", &[]).ok();
+    let ambient = |flags: &[&str]| exec(&runtime, flags, "grep CapAmb /proc/self/status").ok();
+    assert_eq!(ambient(&[]), "CapAmb:\t0000000000000001\n");
+    assert_eq!(ambient(&["--cap", "CAP_SYSLOG"]), "CapAmb:\t0000000400000001\n");
 }
 
 #[test]
@@ -102,6 +118,16 @@ fn terminals_arrive_at_the_socket() {
         taken.join().unwrap()
     });
     expect(&second, "/dev/pts/1");
+    if is_root() {
+        // The user's, with the group that the config gives its terminals.
+        let (_, third) = std::thread::scope(|scope| {
+            let taken = scope.spawn(|| socket.take());
+            let flags = ["--tty", "--detach", "--user", "7:8", "--console-socket", &socket.path()];
+            exec(&runtime, &flags, "stat -c owner=%u:%g $(tty); exec sleep 300").ok();
+            taken.join().unwrap()
+        });
+        expect(&third, "owner=7:5");
+    }
     assert!(exec(&runtime, &["--detach", "--console-socket", &socket.path()], "").fails(255).contains("terminal"));
 }
 

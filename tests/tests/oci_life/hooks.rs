@@ -74,6 +74,28 @@ fn a_hook_of_the_program_has_the_rights_of_the_program() {
 }
 
 #[test]
+fn a_hook_before_the_root_is_changed_stands_in_the_containers_files() {
+    let runtime = Runtime::new();
+    let said = runtime.sh("cat /data/from-hook", |config| {
+        config["root"]["readonly"] = json!(false);
+        config["hooks"]["createContainer"] = hook("pwd > ./data/from-hook");
+    });
+    assert_eq!(said.ok(), format!("{}\n", runtime.path("rootfs").display()));
+}
+
+#[test]
+fn a_hook_that_its_filter_ends_is_told_so() {
+    let runtime = Runtime::new();
+    let said = runtime.sh("true", |config| {
+        config["hooks"]["startContainer"] = hook("exec mkdir /tmp/x");
+        config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS"}]});
+    });
+    let err = said.fails(1);
+    assert!(err.contains("startContainer") && err.contains("bad system call"), "{err}");
+}
+
+#[test]
 fn a_hook_that_fails_or_takes_too_long_ends_the_container() {
     let runtime = Runtime::new();
     let create = |kind: &str, hooks: Value| {

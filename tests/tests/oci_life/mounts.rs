@@ -76,6 +76,101 @@ fn a_memory_file_system_takes_over_what_was_there() {
     assert_eq!(memory(&["tmpcopyup", "size=1m"]).ok(), "seed\n750\n");
     assert!(memory(&["size=1m"]).err.contains("/data/seed"));
     assert!(!runtime.path("rootfs/data/new").exists());
+    // Whoever reads the list of mounts sees it too, and a mode that is named wins.
+    let options = |options: &[&str]| {
+        let mount = json!({"type": "tmpfs", "source": "tmpfs", "destination": "/data", "options": options});
+        runtime.sh("grep ' /data ' /proc/self/mounts; stat -c %a /data", with(vec![mount])).ok()
+    };
+    assert!(options(&[]).contains("mode=750"), "{}", options(&[]));
+    assert!(options(&["mode=711", "ro"]).ends_with("\n711\n"));
+}
+
+#[test]
+fn restrictions_of_a_source_stay_where_the_kernel_would_lock_them() {
+    if !is_root() {
+        return;
+    }
+    let runtime = Runtime::new();
+    let own = runtime.path("own");
+    std::fs::create_dir(&own).unwrap();
+    let shown = |userns: bool, options: &[&str]| {
+        let change = |config: &mut Value| {
+            with(vec![bind(&own, "/data", options)])(config);
+            if userns {
+                let map = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+                config["linux"]["uidMappings"] = map.clone();
+                config["linux"]["gidMappings"] = map;
+                config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+            }
+        };
+        let bundle = runtime.bundle("once", "grep ' /data ' /proc/self/mounts | cut -d ' ' -f 4", change);
+        let line = format!(
+            "mount -t tmpfs none {0} && mount -o bind,remount,nosuid,nodev,noexec {0} && exec {1} --root {2} run --bundle {3} {4}",
+            own.display(),
+            runtime.path("bulkhead-runc").display(),
+            runtime.path("state").display(),
+            bundle.display(),
+            runtime.id("once")
+        );
+        let mut command = std::process::Command::new("unshare");
+        bulkhead_tests::Said::from(command.args(["--mount", "sh", "-c", &line]).output().unwrap())
+    };
+    assert_eq!(shown(true, &["bind", "ro"]).ok(), "ro,nosuid,nodev,noexec,relatime\n");
+    assert_eq!(shown(true, &["bind"]).ok(), "rw,nosuid,nodev,noexec,relatime\n");
+    for word in ["suid", "dev", "exec", "rexec"] {
+        let err = shown(true, &["rbind", word]).fails(1);
+        assert!(err.contains("/data") && err.contains("not permitted"), "{word}: {err}");
+    }
+    // Where nothing locks them, naming one word lets go of the others, as with `mount --bind -o`.
+    assert_eq!(shown(false, &["bind", "ro"]).ok(), "ro,relatime\n");
+    assert_eq!(shown(false, &["bind"]).ok(), "rw,nosuid,nodev,noexec,relatime\n");
+}
+
+#[test]
+fn no_whole_procfs_is_left_below_a_moved_root() {
+    if !is_root() {
+        return;
+    }
+    let runtime = Runtime::new();
+    let again = |flags: &[&str], masks: bool| {
+        let script = "unshare -mrpf sh -c 'mount -t proc none /proc && echo mounted'";
+        let bundle = runtime.bundle("once", script, |config| {
+            for set in ["bounding", "permitted", "effective"] {
+                config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_SETFCAP"));
+            }
+            if !masks {
+                config["linux"]["maskedPaths"] = json!([]);
+                config["linux"]["readonlyPaths"] = json!([]);
+            }
+        });
+        let (id, bundle) = (runtime.id("once"), bundle.to_string_lossy().into_owned());
+        // A second procfs of the host, over the first and elsewhere, as in a directory that somebody uses as a root.
+        let other = runtime.path("other");
+        std::fs::create_dir_all(&other).unwrap();
+        let line = format!("mount -t proc none /proc && mount -t proc none {} && exec \"$@\"", other.display());
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &line, "sh"]).arg(runtime.path("bulkhead-runc"));
+        command.arg("--root").arg(runtime.path("state"));
+        bulkhead_tests::Said::from(
+            command.args([&["run", "--bundle", &bundle], flags, &[&id]].concat()).output().unwrap(),
+        )
+    };
+    for flags in [&[][..], &["--no-pivot"]] {
+        // Without masks there is nothing that a new one would show: the kernel allows it.
+        assert_eq!(again(flags, false).ok(), "mounted\n", "{flags:?}");
+        let said = again(flags, true);
+        assert!(said.code == 1 && said.err.contains("ermission denied"), "{flags:?}: {said:?}");
+    }
+}
+
+#[test]
+fn a_link_at_proc_is_told_in_words() {
+    let runtime = Runtime::new();
+    std::fs::remove_dir(runtime.path("rootfs/proc")).unwrap();
+    std::fs::create_dir(runtime.path("rootfs/elsewhere")).unwrap();
+    std::os::unix::fs::symlink("/elsewhere", runtime.path("rootfs/proc")).unwrap();
+    let err = runtime.sh("", |_| {}).fails(1);
+    assert!(err.contains("/proc") && err.contains("ordinary directory"), "{err}");
 }
 
 #[test]

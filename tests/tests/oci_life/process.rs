@@ -23,6 +23,44 @@ fn limits_mask_and_priority() {
 }
 
 #[test]
+fn the_last_home_counts_and_an_empty_one_is_none() {
+    let runtime = Runtime::new();
+    let home = |env: serde_json::Value| {
+        let said = runtime.sh("echo $HOME", |config| config["process"]["env"] = env);
+        said.ok()
+    };
+    assert_eq!(home(json!(["PATH=/bin", "HOME=/a", "HOME=/data"])), "/data\n");
+    // As the file of users has it.
+    assert_eq!(home(json!(["PATH=/bin", "HOME=/data", "HOME="])), "/\n");
+    assert_eq!(home(json!(["PATH=/bin"])), "/\n");
+}
+
+#[test]
+fn what_the_kernel_would_refuse_without_words_is_refused_by_the_plan() {
+    let runtime = Runtime::new();
+    let policy = |policy: serde_json::Value| runtime.sh("", |c| c["linux"]["memoryPolicy"] = policy).fails(1);
+    for (wrong, wanted) in [
+        (json!({"mode": "INTERLEAVE", "nodes": "0"}), "invalid memory policy mode"),
+        (json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["badflag"]}), "invalid memory policy flag"),
+        (json!({"mode": "MPOL_BIND", "nodes": "0-9876543210"}), "invalid memory policy node"),
+        (json!({"mode": "MPOL_DEFAULT", "nodes": "0-7"}), "mode requires 0 nodes but got 8"),
+    ] {
+        let err = policy(wrong.clone());
+        assert!(err.contains(wanted) && err.contains("linux.memoryPolicy"), "{wrong}: {err}");
+    }
+    if !is_root() {
+        // Who has no control group cannot ask for CPUs of one.
+        return;
+    }
+    let err = runtime.sh("", |config| {
+        config["process"]["scheduler"] =
+            json!({"policy": "SCHED_DEADLINE", "runtime": 42_000, "deadline": 1_000_000, "period": 1_000_000});
+        config["linux"]["resources"]["cpu"] = json!({"cpus": "0"});
+    });
+    assert!(err.fails(1).contains("can't be used together with AllowedCPUs"));
+}
+
+#[test]
 fn users_and_groups() {
     let runtime = Runtime::new();
     let script = "grep -E '^(Uid|Gid|Groups)' /proc/self/status";

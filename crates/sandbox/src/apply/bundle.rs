@@ -8,6 +8,7 @@ use bulkhead_sys::proc::Proc;
 use bulkhead_sys::root::Root;
 use bulkhead_sys::{Errno, Result, caps, clone, fd, mount, seccomp, signal, tune};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::mount::UnmountFlags;
 
 use super::home::Home;
 use super::{FAILED, State, copy_up, mounts, wait_for};
@@ -38,14 +39,9 @@ pub(super) fn apply(step: &OciStep, armed: &Armed<'_>, state: &mut State, channe
             let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
             mount::change(root.as_fd(), 0, 0, *propagation, *below)
         }
-        OciStep::MoveRoot => {
-            // Whole ones of the host below would let the container mount its own whole (`mount_too_revealing` of the
-            // kernel).
-            for kernel in [c"/proc", c"/sys"] {
-                match rustix::mount::unmount(kernel, rustix::mount::UnmountFlags::DETACH) {
-                    Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
-                    Err(e) => return Err(e),
-                }
+        OciStep::MoveRoot { kernel } => {
+            for place in kernel {
+                take_away(place.c())?;
             }
             mount::move_over_root(state.root()?.as_fd())
         }
@@ -103,6 +99,28 @@ fn bundle_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom, propagatio
     Ok(())
 }
 
+/// Whole ones of the host that stay below the new root would let the container mount its own whole
+/// (`mount_too_revealing` of the kernel). One that is locked is covered: for what is made in the container the cover is
+/// locked too.
+fn take_away(place: &CStr) -> Result<()> {
+    loop {
+        match rustix::mount::unmount(place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            Ok(()) => {}
+            Err(Errno::INVAL | Errno::PERM) => break,
+            // It went with the one above it, or cannot be reached at all.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(()),
+            Err(e) => return Err(e),
+        }
+    }
+    let left = open(place)?;
+    let kind = i128::from(rustix::fs::fstatfs(&left)?.f_type);
+    if !mounts::KERNEL_MAGICS.iter().any(|m| i128::from(*m) == kind) {
+        return Ok(());
+    }
+    let void = mount::new_filesystem(c"tmpfs", core::iter::empty(), RDONLY | NOSUID | NODEV | NOEXEC)?;
+    mount::attach(void.as_fd(), left.as_fd())
+}
+
 fn open(path: &CStr) -> Result<OwnedFd> {
     rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
@@ -143,13 +161,12 @@ fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, 
             refuse_proc(target, place.as_fd(), filesystem.c() == c"proc")?;
             let words = source.iter().map(|s| (c"source", Some(s.c())));
             let words = words.chain(options.iter().map(|(k, v)| (k.c(), v.as_ref().map(crate::spec::Text::c))));
+            let mut buffer = [0; 5];
+            let mode = if there { Some(octal(rustix::fs::fstat(&place)?.st_mode, &mut buffer)?) } else { None };
+            let words = words.chain(mode.map(|mode| (c"mode", Some(mode))));
             // What is to be read-only is filled first.
-            let late = if *copy_up || *keep_mode { a.set & RDONLY } else { 0 };
+            let late = if *copy_up { a.set & RDONLY } else { 0 };
             let made = mount::new_filesystem(filesystem.c(), words, a.set & !late)?;
-            if there {
-                let mode = rustix::fs::fstat(&place)?.st_mode & 0o7777;
-                rustix::fs::chmodat(&made, c".", Mode::from_raw_mode(mode), AtFlags::empty())?;
-            }
             if *copy_up {
                 copy_up::copy(place.as_fd(), made.as_fd())?;
             }
@@ -165,7 +182,27 @@ fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, 
     }
 }
 
+/// Permission bits as a mount option has them.
+fn octal(mode: u32, buffer: &mut [u8; 5]) -> Result<&CStr> {
+    for (digit, shift) in buffer.iter_mut().zip([9, 6, 3, 0]) {
+        *digit = b'0' + u8::try_from(mode >> shift & 7).unwrap_or(0);
+    }
+    CStr::from_bytes_with_nul(buffer).map_err(|_| Errno::INVAL)
+}
+
+/// As the kernel would for a mount that a more privileged namespace has locked: which restrictions it has itself, and
+/// not by its file system, shows when they are gone.
+fn change_locked(mount: BorrowedFd<'_>, a: Attributes) -> Result<()> {
+    let has = |bits: u64| -> Result<u64> { Ok(rustix::fs::fstatvfs(mount)?.f_flag.bits() & bits) };
+    let taken = has((a.clear | a.clear_below) & (RDONLY | NOSUID | NODEV | NOEXEC))?;
+    change(mount, Attributes { locked: false, ..a })?;
+    if taken & !has(taken)? == 0 { Ok(()) } else { Err(Errno::PERM) }
+}
+
 fn change(mount: BorrowedFd<'_>, a: Attributes) -> Result<()> {
+    if a.locked {
+        return change_locked(mount, a);
+    }
     if a.clear_if_free != 0 {
         match mount::change(mount, a.set, a.clear | a.clear_if_free, a.propagation, false) {
             Ok(()) => {}

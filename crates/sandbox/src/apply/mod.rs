@@ -235,12 +235,12 @@ fn join_cgroups(armed: &Armed<'_>, count: usize) -> Result<()> {
     Ok(())
 }
 
-fn streams(armed: &Armed<'_>, state: &mut State, terminal: bool, owner: Option<(u32, u32)>) -> Result<()> {
+fn streams(armed: &Armed<'_>, state: &mut State, terminal: bool, owner: Option<(u32, Option<u32>)>) -> Result<()> {
     let give = |file: &OwnedFd| match owner {
         // The host's own `/dev/null` is nobody's to have.
         Some(_) if is_null(file) => Ok(()),
         // Root's own pipes already belong to the user: the parent saw to it, and the child has no right over them.
-        Some((uid, gid)) => match stdio::give_to(file, uid, gid) {
+        Some((uid, gid)) => match stdio::give_to(file, uid, gid.unwrap_or(u32::MAX)) {
             Ok(()) | Err(Errno::PERM | Errno::INVAL | Errno::ROFS) => Ok(()),
             Err(e) => Err(e),
         },

@@ -21,7 +21,8 @@ const DEVPTS_MAGIC: i64 = 0x1cd1;
 pub(super) const PROC_MAGIC: i64 = 0x9fa0;
 
 /// File systems of the kernel by `statfs(2)`: procfs, sysfs, both kinds of control groups, devpts, mqueue.
-const KERNEL_MAGICS: [i64; 6] = [PROC_MAGIC, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, DEVPTS_MAGIC, 0x1980_0202];
+pub(super) const KERNEL_MAGICS: [i64; 6] =
+    [PROC_MAGIC, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, DEVPTS_MAGIC, 0x1980_0202];
 
 fn open_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
     rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())

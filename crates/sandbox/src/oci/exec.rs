@@ -66,7 +66,7 @@ pub fn plan_exec(
     }
     steps.push(Step::ExistingWorkdir { path: process::workdir(wanted)? });
     process::early(wanted, facts, &rights, &mut steps)?;
-    tune::container_steps(&linux, &mut steps)?;
+    tune::container_steps(wanted, &linux, &mut steps)?;
     steps.push(OciStep::FindProgram.into());
     steps.push(Step::Ready);
     process::late(wanted, &rights, &mut steps)?;

@@ -77,7 +77,9 @@ fn asks(profile: &Profile) -> Result<bool, PlanError> {
     for rule in profile.rules().iter().filter(|rule| rule.action == Action::Notify) {
         asks = true;
         if let Some(name) = rule.names.iter().find(|name| matches!(name.as_ref(), HAND_OVER | "write")) {
-            let reason = "SCMP_ACT_NOTIFY is not possible for it: it is needed before anybody can answer";
+            let reason = format!(
+                "SCMP_ACT_NOTIFY cannot be used for the {name} syscall: it is needed before anybody can answer"
+            );
             return Err(PlanError::invalid("linux.seccomp.syscalls", name.as_ref(), reason));
         }
     }

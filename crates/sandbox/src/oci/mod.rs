@@ -110,7 +110,7 @@ pub fn plan(config: &Config, ask: &Ask<'_>, facts: &HostFacts) -> Result<Sandbox
         b.steps.push(OciStep::RootPropagation { propagation, below }.into());
     }
     process::early(process, facts, &rights, &mut b.steps)?;
-    tune::container_steps(&linux, &mut b.steps)?;
+    tune::container_steps(process, &linux, &mut b.steps)?;
     b.steps.push(OciStep::FindProgram.into());
     b.steps.push(Step::Ready);
     b.steps.push(OciStep::AwaitStart.into());
@@ -267,8 +267,16 @@ fn rootfs(b: &mut Builder<'_>, ask: &Ask<'_>, process: &config::Process) -> Resu
     if b.config.root.as_ref().is_some_and(|r| r.readonly) {
         b.steps.push(Step::ReadOnlyRoot);
     }
-    b.steps.push(if ask.no_pivot { OciStep::MoveRoot.into() } else { Step::Pivot });
+    b.steps.push(if ask.no_pivot { move_root(b, ask)? } else { Step::Pivot });
     Ok(())
+}
+
+fn move_root(b: &Builder<'_>, ask: &Ask<'_>) -> Result<Step, PlanError> {
+    let root = ask.bundle.join(b.config.root.as_ref().map_or("", |r| r.path.as_str()));
+    // Those in the root file system are the container's.
+    let host = b.facts.kernel_mounts.iter().filter(|point| !Path::new(point).starts_with(&root));
+    let kernel = host.map(|point| text("mount point", point)).collect::<Result<_, _>>()?;
+    Ok(OciStep::MoveRoot { kernel }.into())
 }
 
 /// The path below `/proc/sys`: names come with dots, or with slashes where an interface has a dot in its name.

@@ -167,10 +167,12 @@ fn one(
         if mount.source.is_empty() {
             return Err(PlanError::invalid(&format!("{field}.source"), "", "a bind needs a path of the host"));
         }
-        let mut a = options.attributes;
+        // The tree comes from the parent, who could take away what the container could not.
+        let mut a = Attributes { locked: b.namespaces.has(NEWUSER), ..options.attributes };
         if (a.set | a.clear) & RESTRICTIONS != 0 {
             // As `mount --bind -o` with the same words: a restriction of the source that is not named again goes.
-            a.clear_if_free = RESTRICTIONS & !a.set & !a.clear;
+            let lockable = if a.locked { !NOSYMFOLLOW } else { 0 };
+            a.clear_if_free = RESTRICTIONS & !a.set & !a.clear & !lockable;
         }
         let peer = a.propagation == SHARED || a.propagation_below == SHARED;
         let tree = tree(b, &source, options.recursive, peer, maps)?;

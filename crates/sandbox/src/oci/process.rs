@@ -107,7 +107,8 @@ pub(super) fn early(
     steps: &mut Vec<Step>,
 ) -> Result<(), PlanError> {
     let user = &process.user;
-    steps.push(Step::Stdio { terminal: process.terminal, owner: Some((user.uid, user.gid)) });
+    // The group stays: a terminal has the one that its devpts gives it, so that `write(1)` reaches it.
+    steps.push(Step::Stdio { terminal: process.terminal, owner: Some((user.uid, None)) });
     if let Some(name) = rights.keyring.filter(|_| facts.keyrings) {
         steps.push(Step::Keyring { name: text("id", &format!("_ses.{name}"))? });
     }
@@ -117,7 +118,8 @@ pub(super) fn early(
     }
     steps.push(Step::Umask { mask: umask });
     tune::steps(process, steps)?;
-    if !process.env.iter().any(|e| e.strip_prefix("HOME=").is_some_and(|home| !home.is_empty())) {
+    // Of several the last is what the program sees.
+    if process.env.iter().rev().find_map(|e| e.strip_prefix("HOME=")).is_none_or(str::is_empty) {
         steps.push(OciStep::Home { uid: user.uid }.into());
     }
     labels(process, facts, steps)

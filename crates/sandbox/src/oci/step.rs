@@ -40,6 +40,10 @@ pub struct Attributes {
     pub clear: u64,
     /// Bits that are cleared where nothing more privileged has locked them.
     pub clear_if_free: u64,
+    /// Restrictions of the source are kept, as the kernel keeps them for a less privileged namespace
+    /// (`mount_namespaces(7)`): taking one away is refused.
+    #[serde(default)]
+    pub locked: bool,
     /// Bits that are set on it and on all mounts below.
     pub set_below: u64,
     /// Bits that are cleared on it and on all mounts below.
@@ -141,7 +145,10 @@ pub enum OciStep {
         below: bool,
     },
     /// Move the root file system over the root, where the root cannot be changed otherwise.
-    MoveRoot,
+    MoveRoot {
+        /// Where the host has its kernel's own file systems.
+        kernel: Vec<Text>,
+    },
     /// Set the execution domain.
     Personality {
         /// Number of `personality(2)`.
@@ -223,7 +230,7 @@ impl OciStep {
             | Self::DetachedProc
             | Self::Cover { .. }
             | Self::Seal { .. }
-            | Self::MoveRoot => Phase::Rootfs,
+            | Self::MoveRoot { .. } => Phase::Rootfs,
             Self::Affinity { .. } => Phase::Namespace,
             Self::RootPropagation { .. }
             | Self::Personality { .. }
@@ -255,7 +262,7 @@ impl std::fmt::Display for OciStep {
             Self::Cover { target } => write!(f, "mask {:?}", target.show()),
             Self::Seal { target } => write!(f, "make {:?} read-only", target.show()),
             Self::RootPropagation { .. } => f.write_str("set the propagation of the root mount"),
-            Self::MoveRoot => f.write_str("move the root file system over the root"),
+            Self::MoveRoot { .. } => f.write_str("move the root file system over the root"),
             Self::Personality { domain } => write!(f, "set the execution domain {domain:#x}"),
             Self::Schedule { policy, nice, priority, .. } => {
                 write!(f, "set scheduling policy {policy}, nice {nice}, priority {priority}")

@@ -61,6 +61,15 @@ fn named<T: Copy>(table: &[(&str, T)], field: &str, word: &str) -> Result<T, Pla
     found.ok_or_else(|| PlanError::invalid(field, word, format!("one of {} is needed", accepted())))
 }
 
+/// A word of `linux.memoryPolicy`; `what` is `mode` or `flag`.
+fn policy_word(table: &[(&str, u32)], what: &str, word: &str) -> Result<u32, PlanError> {
+    let field = if what == "flag" { "linux.memoryPolicy.flags" } else { "linux.memoryPolicy.mode" };
+    named(table, field, word).map_err(|_| {
+        let names = table.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        PlanError::invalid(field, word, format!("invalid memory policy {what}: one of {names} is needed"))
+    })
+}
+
 /// Scheduler and disk, of any process.
 pub(super) fn steps(process: &Process, steps: &mut Vec<Step>) -> Result<(), PlanError> {
     if let Some(s) = &process.scheduler {
@@ -97,8 +106,25 @@ pub(super) fn steps(process: &Process, steps: &mut Vec<Step>) -> Result<(), Plan
     Ok(())
 }
 
+/// A deadline is admitted for all CPUs of the machine or not at all (`sched(7)`).
+fn deadline_on_some_cpus(process: &Process, linux: &Linux) -> Result<(), PlanError> {
+    let deadline = process.scheduler.as_ref().is_some_and(|s| s.policy == "SCHED_DEADLINE");
+    let cpu = linux.resources.as_ref().and_then(|r| r.cpu.as_ref());
+    match cpu.filter(|cpu| deadline && !cpu.cpus.is_empty()) {
+        Some(cpu) => {
+            let accepted = format!(
+                "process scheduler can't be used together with AllowedCPUs: linux.resources.cpu.cpus is {:?}",
+                cpu.cpus
+            );
+            Err(PlanError::invalid("process.scheduler.policy", "SCHED_DEADLINE", accepted))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Execution domain and memory policy, of the container.
-pub(super) fn container_steps(linux: &Linux, steps: &mut Vec<Step>) -> Result<(), PlanError> {
+pub(super) fn container_steps(process: &Process, linux: &Linux, steps: &mut Vec<Step>) -> Result<(), PlanError> {
+    deadline_on_some_cpus(process, linux)?;
     if let Some(personality) = &linux.personality {
         if let Some(flag) = personality.flags.first() {
             return Err(PlanError::invalid("linux.personality.flags", flag, "no flag is known to the specification"));
@@ -108,13 +134,22 @@ pub(super) fn container_steps(linux: &Linux, steps: &mut Vec<Step>) -> Result<()
         steps.push(OciStep::Personality { domain }.into());
     }
     if let Some(policy) = &linux.memory_policy {
-        let mut mode = named(&MODES, "linux.memoryPolicy.mode", &policy.mode)?;
-        let nodes = sets::bits("linux.memoryPolicy.nodes", &policy.nodes)?;
+        let mut mode = policy_word(&MODES, "mode", &policy.mode)?;
+        let nodes = sets::bits("linux.memoryPolicy.nodes", &policy.nodes).map_err(|_| {
+            let accepted = "invalid memory policy node: a list like 0-3,7 is needed, up to 8191";
+            PlanError::invalid("linux.memoryPolicy.nodes", &policy.nodes, accepted)
+        })?;
+        let count: u32 = nodes.iter().map(|word| word.count_ones()).sum();
+        // `MPOL_DEFAULT` and `MPOL_LOCAL` of `set_mempolicy(2)`.
+        if count != 0 && matches!(mode, 0 | 4) {
+            let accepted = format!("the {} mode requires 0 nodes but got {count}", policy.mode);
+            return Err(PlanError::invalid("linux.memoryPolicy.nodes", &policy.nodes, accepted));
+        }
         if nodes.is_empty() && matches!(mode, 2 | 3 | 5 | 6) {
             return Err(PlanError::invalid("linux.memoryPolicy.nodes", "", "this mode needs a list of memory nodes"));
         }
         for flag in &policy.flags {
-            mode |= named(&MODE_FLAGS, "linux.memoryPolicy.flags", flag)?;
+            mode |= policy_word(&MODE_FLAGS, "flag", flag)?;
         }
         steps.push(OciStep::MemoryPolicy { mode, nodes }.into());
     }

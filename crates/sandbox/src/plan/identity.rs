@@ -33,7 +33,7 @@ pub(super) fn process_steps(
         }
     }
     // The program may open /dev/stdout anew, which the kernel allows to the owner of the pipe or terminal only.
-    steps.push(Step::Stdio { terminal: process.terminal, owner: Some((id.uid, id.gid)) });
+    steps.push(Step::Stdio { terminal: process.terminal, owner: Some((id.uid, Some(id.gid))) });
     if facts.keyrings {
         steps.push(Step::Keyring { name: text("keyring", "bulkhead")? });
     }

@@ -127,6 +127,10 @@ fn wanted(config: &Config, args: &ExecArgs) -> Result<Process, RuncError> {
             for set in [&mut caps.bounding, &mut caps.effective, &mut caps.permitted] {
                 set.push(cap.clone());
             }
+            // One that the config has made inheritable can be ambient too.
+            if caps.inheritable.contains(cap) {
+                caps.ambient.push(cap.clone());
+            }
         }
     }
     Ok(process)

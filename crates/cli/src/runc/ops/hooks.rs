@@ -85,6 +85,8 @@ pub(super) fn creating(config: &Config, bundle: &Path, state: &[u8], pid: i32, b
     let own: Vec<String> = std::env::vars_os()
         .filter_map(|(name, value)| Some(format!("{}={}", name.to_str()?, value.to_str()?)))
         .collect();
+    // Mounts are made, and the root is not changed yet: hooks find the container's files here.
+    let rootfs = bundle.join(config.root.as_ref().map_or("", |r| r.path.as_str()));
     for (index, hook) in hooks.create_container.iter().enumerate() {
         let (moment, what) = (Moment::CreateContainer, || format!("hook createContainer[{index}] {:?}", hook.path));
         let input = fd::sealed(c"state", state).during(what())?;
@@ -95,7 +97,7 @@ pub(super) fn creating(config: &Config, bundle: &Path, state: &[u8], pid: i32, b
             path: &hook.path,
             args: &hook.args,
             env: if hook.env.is_empty() { &own } else { &hook.env },
-            directory: bundle,
+            directory: &rootfs,
             input: input.as_fd(),
             output: said.as_fd(),
             timeout: hook.timeout,
@@ -207,6 +209,10 @@ fn judge(moment: Moment, index: usize, hook: &Hook, code: i32, said: &std::os::f
     let text = String::from_utf8_lossy(buffer.get(..read).unwrap_or_default()).trim().to_owned();
     let how = match code {
         hook::TIMED_OUT => format!("was ended after {} seconds", hook.timeout.unwrap_or_default()),
+        // As `strsignal(3)` of the one that a system call filter ends a process by.
+        code if code == 128 + rustix::process::Signal::SYS.as_raw() => {
+            format!("ended with code {code}: bad system call")
+        }
         code => format!("ended with code {code}"),
     };
     let said = if text.is_empty() { String::new() } else { format!(": {text}") };

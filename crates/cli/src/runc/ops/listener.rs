@@ -15,7 +15,10 @@ use crate::runc::state::{Record, Status};
 pub(super) fn socket(config: &Config) -> Result<Option<Socket>, RuncError> {
     let linux = config.linux();
     let path = linux.seccomp.as_ref().and_then(|text| text.listener_path());
-    path.map(|path| Socket::open(path.as_ref()).during("linux.seccomp.listenerPath")).transpose()
+    path.map(|path| {
+        Socket::open(path.as_ref()).during("linux.seccomp.listenerPath: failed to connect with seccomp agent")
+    })
+    .transpose()
 }
 
 /// What is sent, but for the process (`config-linux.md`, "The Container Process State"). Made before a container's file

@@ -105,7 +105,7 @@ fn own_path(cgroup: &str, unified: bool, names: &[String]) -> String {
 }
 
 /// `\040` and its kin in `mountinfo`.
-fn unescape(text: &str) -> String {
+pub(crate) fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('\\') {
