@@ -133,10 +133,30 @@ fn what_the_listener_answers_holds() {
         assert!(said.err.contains("Operation not permitted"), "{said:?}");
         let told = agent.container();
         assert_eq!((&told["fds"], &told["metadata"]), (&json!(["seccompFd"]), &json!("from the test")));
-        assert_eq!((&told["state"]["id"], &told["state"]["status"]), (&json!(id("answers")), &json!("created")));
+        assert_eq!((&told["state"]["id"], &told["state"]["status"]), (&json!(id("answers")), &json!("creating")));
         assert!(told["pid"].as_i64().unwrap() > 1 && told["pid"] == told["state"]["pid"], "{told}");
         assert_eq!([agent.line(), agent.line()], ["asked mkdir yes", "asked mkdir no"]);
     }
+}
+
+/// As other runtimes do: whoever answers need not wait for the start.
+#[test]
+fn the_listener_comes_when_the_container_is_made() {
+    let stage = Stage::new();
+    let mut agent = Agent::new(stage.dir.path());
+    stage.config("mkdir no", asking(&stage, &["mkdir", "mkdirat"]), true);
+    let id = id("early");
+    let bundle = stage.dir.path().to_string_lossy().into_owned();
+    let mut command = Command::new(stage.path("bulkhead-runc"));
+    command.args(["--root", &stage.path("root").to_string_lossy(), "create", "-b", &bundle, &id]);
+    let made = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    let told = made.success().then(|| agent.container());
+    let started = stage.say(&["start", &id]);
+    let asked = (started.code == 0).then(|| agent.line());
+    stage.say(&["delete", "--force", &id]).ok();
+    assert_eq!(told.expect("it is made")["state"]["id"], json!(id));
+    assert_eq!(asked.as_deref(), Some("asked mkdir no"), "{started:?}");
+    assert!(eventually(5, || stage.say(&["list", "-q"]).out.is_empty()));
 }
 
 /// Whoever answers hears of the start of the program itself.
@@ -146,7 +166,8 @@ fn the_start_of_the_program_can_be_asked_about() {
     let mut agent = Agent::new(stage.dir.path());
     stage.config("true", asking(&stage, &["execve", "close_range", "openat", "close"]), true);
     assert_eq!(stage.run("start").ok(), "");
-    agent.container();
+    // The filter asks about what waiting needs, so it is loaded when the program starts.
+    assert_eq!(agent.container()["state"]["status"], json!("created"));
     // What the runtime itself closes comes first.
     assert_eq!(agent.line(), "asked other ");
     while agent.line() != "asked execve " {}

@@ -15,6 +15,7 @@ use crate::error::StartError;
 use crate::excursion::Excursion;
 use crate::facts::rlimit_named;
 use crate::join::Target;
+use crate::oci::step::OciStep;
 use crate::plan::{LimitStep, Origin, OwnIds, SandboxKind, SandboxPlan, Tree};
 use crate::protocol::{Channel, Message};
 use crate::share::{self, Entry};
@@ -280,12 +281,24 @@ impl Prepared {
     }
 
     /// Lets the new process wait for its start, for as long as it takes: it outlives the caller, and so does its group.
-    /// What is returned refers to it.
+    /// What is returned refers to it. `deliver` gets the descriptor of a filter that asks and is loaded before the wait.
     ///
     /// # Errors
-    /// When it cannot be told; all of the sandbox is undone.
-    pub fn leave(mut self) -> Result<OwnedFd, StartError> {
+    /// When it cannot be told; what `deliver` says; all of the sandbox is undone.
+    pub fn leave(mut self, deliver: &mut Deliver<'_>) -> Result<OwnedFd, StartError> {
         self.channel.send(Message::Exec, &[]).map_err(StartError::parent("tell the new process to wait"))?;
+        let asks = |step: &&Step| matches!(step, Step::Bundle(OciStep::Filter { listener: true, .. }));
+        let waits = self.steps.iter().position(|step| *step == OciStep::AwaitStart.into()).unwrap_or(0);
+        if self.steps.iter().take(waits).any(|step| asks(&step)) {
+            let mut fds = Vec::with_capacity(1);
+            match self.channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))? {
+                Some(Message::Listener) => deliver_from(&mut fds, deliver)?,
+                Some(Message::Failed { step, errno }) => {
+                    return Err(StartError::step(&self.steps, &self.program, step, errno));
+                }
+                _ => return Err(StartError::Vanished("no listener came from it".to_owned())),
+            }
+        }
         let pidfd = self.child.copy()?;
         self.child.over = true;
         self.cgroup.keep();

@@ -45,13 +45,13 @@ pub fn close_all_but(keep: &[RawFd]) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) }).map(drop)
 }
 
-/// Closes every descriptor from `first` on but these two. Child-safe.
+/// Closes every descriptor from `first` on but these. Child-safe.
 ///
 /// For a process that waits for long and never returns to what owns the others.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn close_from_but(first: u32, keep: [BorrowedFd<'_>; 2]) -> Result<()> {
+pub fn close_from_but<const N: usize>(first: u32, keep: [BorrowedFd<'_>; N]) -> Result<()> {
     let mut numbers = keep.map(|fd| fd.as_raw_fd().unsigned_abs());
     numbers.sort_unstable();
     let mut from = first;

@@ -107,6 +107,13 @@ fn a_filter_answers_with_its_errno() {
     });
     assert_eq!(said.out, "Seccomp:\t2\n", "{}", said.err);
     assert!(said.err.contains("not supported"), "{}", said.err);
+    // What the kernel is told shows in the log.
+    let flags = json!(["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]);
+    let bundle = runtime.bundle("once", "", |config| {
+        config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": flags});
+    });
+    let said = runtime.say(&["--debug", "run", "--bundle", &bundle.to_string_lossy(), &runtime.id("once")]);
+    assert!(said.code == 0 && said.err.contains("seccomp filter flags: 6"), "{said:?}");
     let said = runtime.sh("", |config| config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_LUNCH"}));
     assert!(said.code == 1 && said.err.contains("SCMP_ACT_LUNCH"), "{said:?}");
 }

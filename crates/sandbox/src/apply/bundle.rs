@@ -365,11 +365,13 @@ fn is_dir_at(at: BorrowedFd<'_>, path: &CStr) -> Result<bool> {
 /// killed at any moment.
 fn await_start(armed: &Armed<'_>, state: &mut State) -> Result<()> {
     let listener = armed.listener.as_ref().ok_or(Errno::BADF)?;
-    let workdir = state.workdir.as_ref().ok_or(Errno::BADF)?;
     // Nothing of the host is held open for as long as that may take (CVE-2024-21626).
     // As the first process of a pid namespace it would else sleep through what ends any other.
     signal::end_on_all()?;
-    fd::close_from_but(3 + armed.preserve, [listener.as_fd(), workdir.as_fd()])?;
+    match &state.workdir {
+        Some(workdir) => fd::close_from_but(3 + armed.preserve, [listener.as_fd(), workdir.as_fd()])?,
+        None => fd::close_from_but(3 + armed.preserve, [listener.as_fd()])?,
+    }
     loop {
         let socket = match rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC) {
             Ok(socket) => socket,

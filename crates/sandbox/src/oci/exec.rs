@@ -69,7 +69,7 @@ pub fn plan_exec(
     tune::container_steps(wanted, &linux, &mut steps)?;
     steps.push(OciStep::FindProgram.into());
     steps.push(Step::Ready);
-    process::late(wanted, &rights, &mut steps)?;
+    process::late(wanted, &rights, false, &mut steps)?;
     let mut grants = process::grants(wanted, filter.is_some())?;
     grants.push(crate::spec::Grant::Bundle);
     Ok(JoinPlan {

@@ -15,7 +15,13 @@ pub struct Filter {
     pub flags: Vec<FilterFlag>,
     /// It asks somebody: the descriptor goes to the socket of `linux.seccomp.listenerPath`.
     pub listener: bool,
+    /// It allows what a process needs that waits for its start: so the listener can be given when the container is made,
+    /// as other runtimes do. Else the filter is loaded when it starts.
+    pub early: bool,
 }
+
+/// What a process calls between a filter that is loaded early and its program, but for the program's own start.
+const WAITING: [&str; 6] = ["rt_sigaction", "rt_sigprocmask", "close_range", "close", "accept4", "recvmsg"];
 
 /// The call that hands the listener over, when the filter is in force already.
 const HAND_OVER: &str = "sendmsg";
@@ -40,21 +46,25 @@ fn of(text: &ProfileText, context: &Context) -> Result<Filter, PlanError> {
     let profile = Profile::from_text(text).map_err(|e| refuse(&e))?;
     let resolved = profile.resolve(context).map_err(|e| refuse(&e))?;
     let listener = asks(&profile)?;
+    let always = |name: &str| {
+        let number = syscall_number(context.arch, name).unwrap_or_default();
+        let rules = resolved.arch(context.arch).map(|part| part.rules(number)).unwrap_or_default();
+        let always = rules.iter().any(|rule| rule.conditions.is_empty());
+        rules.iter().all(|rule| rule.action.permits()) && (always || resolved.default_action().permits())
+    };
     if listener {
         if text.listener_path().is_none() {
             let reason = "SCMP_ACT_NOTIFY needs the socket of whoever answers";
             return Err(PlanError::invalid("linux.seccomp.listenerPath", "", reason));
         }
-        let number = syscall_number(context.arch, HAND_OVER).unwrap_or_default();
-        let rules = resolved.arch(context.arch).map(|part| part.rules(number)).unwrap_or_default();
-        let always = rules.iter().any(|rule| rule.conditions.is_empty());
-        if !rules.iter().all(|rule| rule.action.permits()) || !(always || resolved.default_action().permits()) {
+        if !always(HAND_OVER) {
             let reason = "it must be allowed with any arguments: by it the listener of SCMP_ACT_NOTIFY is handed over";
             return Err(PlanError::invalid("linux.seccomp.syscalls", HAND_OVER, reason));
         }
     }
     let program = bulkhead_seccomp::compile(&resolved).map_err(|e| refuse(&e))?;
-    Ok(Filter { program, flags: profile.flags().to_vec(), listener })
+    let early = listener && WAITING.iter().all(|name| always(name));
+    Ok(Filter { program, flags: profile.flags().to_vec(), listener, early })
 }
 
 /// With the reason below it: what is not JSON says more there.
@@ -103,7 +113,13 @@ mod tests {
         };
         let rule = |name: &str, action: &str| format!(r#"{{"names":["{name}"],"action":"SCMP_ACT_{action}"}}"#);
         let mkdir = rule("mkdir", "NOTIFY");
-        assert!(notify("/run/s", "ALLOW", &mkdir).unwrap().listener);
+        let early = notify("/run/s", "ALLOW", &mkdir).unwrap();
+        assert!(early.listener && early.early);
+        // What waits would ask, or be refused: it is loaded late.
+        for action in ["NOTIFY", "ERRNO"] {
+            let late = notify("/run/s", "ALLOW", &format!("{mkdir},{}", rule("accept4", action))).unwrap();
+            assert!(late.listener && !late.early, "{action}");
+        }
         assert!(
             !notify("/run/s", "ALLOW", &rule("mkdir", "ERRNO")).unwrap().listener,
             "the path alone changes nothing"

@@ -113,8 +113,7 @@ pub fn plan(config: &Config, ask: &Ask<'_>, facts: &HostFacts) -> Result<Sandbox
     tune::container_steps(process, &linux, &mut b.steps)?;
     b.steps.push(OciStep::FindProgram.into());
     b.steps.push(Step::Ready);
-    b.steps.push(OciStep::AwaitStart.into());
-    process::late(process, &rights, &mut b.steps)?;
+    process::late(process, &rights, true, &mut b.steps)?;
     let mut grants = process::grants(process, filter.is_some())?;
     grants.extend(loosened(&b));
     let Builder { trees, steps, .. } = b;

@@ -146,8 +146,18 @@ fn labels(process: &Process, facts: &HostFacts, steps: &mut Vec<Step>) -> Result
     Ok(())
 }
 
-/// What takes rights away, in the only order that works: see the engine's own containers.
-pub(super) fn late(process: &Process, rights: &Rights<'_>, steps: &mut Vec<Step>) -> Result<(), PlanError> {
+/// What takes rights away, in the only order that works: see the engine's own containers. A process that `waits` does so
+/// before all of it, or between a filter whose listener can be given early and the program.
+pub(super) fn late(
+    process: &Process,
+    rights: &Rights<'_>,
+    waits: bool,
+    steps: &mut Vec<Step>,
+) -> Result<(), PlanError> {
+    let early = rights.filter.is_some_and(|filter| filter.early);
+    if waits && !early {
+        steps.push(OciStep::AwaitStart.into());
+    }
     let caps = CapSets::of(process.capabilities.as_ref())?;
     steps.push(Step::EnterWorkdir);
     let filter = rights
@@ -177,6 +187,9 @@ pub(super) fn late(process: &Process, rights: &Rights<'_>, steps: &mut Vec<Step>
     );
     if let Some(filter) = filter.filter(|_| process.no_new_privileges) {
         steps.push(filter);
+    }
+    if waits && early {
+        steps.push(OciStep::AwaitStart.into());
     }
     steps.push(Step::Exec);
     Ok(())

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use super::config::Config;
+use super::step::OciStep;
 use super::{Rights, filter, ids, namespaces::Namespaces, process};
 use crate::error::StartError;
 use crate::facts::HostFacts;
@@ -34,7 +35,9 @@ impl Rest {
         let rights = Rights { keyring: None, filter: filter.as_ref(), set_groups };
         let mut steps = Vec::new();
         let wanted = config.process.clone().unwrap_or_default();
-        process::late(&wanted, &rights, &mut steps)?;
+        process::late(&wanted, &rights, true, &mut steps)?;
+        let waits = steps.iter().position(|step| *step == OciStep::AwaitStart.into());
+        steps.drain(..waits.map_or(0, |at| at + 1));
         Ok(Self { first, steps, program: wanted.args.first().cloned().unwrap_or_default() })
     }
 }

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::console::Socket;
 use super::hooks;
-use super::{SOCKET, address, console, pid_file, protect, streams};
+use super::{SOCKET, address, console, listener, pid_file, protect, streams};
 use crate::runc::args::{CreateArgs, Global, limited};
 use crate::runc::error::{During, RuncError};
 use crate::runc::show::state::State;
@@ -52,7 +52,14 @@ impl Made {
     /// When it is gone already.
     pub(super) fn keep(&mut self) -> Result<OwnedFd, RuncError> {
         let prepared = self.prepared.take().ok_or_else(|| RuncError::new("the container has ended"))?;
-        let pidfd = prepared.leave().during("leave the container")?;
+        let (config, record) = (&self.config, &self.record);
+        let mut deliver = |asking| {
+            let to = listener::socket(config).map_err(|e| e.to_string())?;
+            let to = to.ok_or_else(|| "listenerPath is missing".to_owned())?;
+            let message = listener::message(config, record, Status::Creating).map_err(|e| e.to_string())?;
+            listener::send(&to, message, record.pid.unwrap_or_default(), &asking).map_err(|e| e.to_string())
+        };
+        let pidfd = prepared.leave(&mut deliver).map_err(|e| streams::program_error(&e, ""))?;
         self.kept = true;
         Ok(pidfd)
     }
@@ -133,6 +140,11 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
         preserve,
     };
     let plan = plan(&made.config, &ask, &facts).during("invalid configuration")?;
+    for step in &plan.steps {
+        if let Step::Bundle(OciStep::Filter { flags, .. }) = step {
+            global.log.debug(|| format!("seccomp filter flags: {flags}"));
+        }
+    }
     describe(&mut made, args, &plan);
     made.place.write_config(&bytes)?;
     if cgroup::processes(&made.record.cgroups).is_empty() {
