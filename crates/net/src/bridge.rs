@@ -1,0 +1,112 @@
+//! Bridges of networks.
+
+use bulkhead_sys::Errno;
+use bulkhead_sys::proc::Proc;
+
+use crate::error::NetError;
+use crate::link::{self, Link};
+use crate::nft::rules;
+use crate::socket::Socket;
+use crate::{Bridge, Subnet, check, firewall, sysctl};
+
+/// The bridge of a network, made if there is none. Also says whether it was made.
+pub(crate) fn ensure(socket: &mut Socket, proc: &Proc, bridge: &Bridge) -> Result<(Link, bool), NetError> {
+    if let Some(link) = link::by_name(socket, &bridge.link)? {
+        return ours(link).map(|link| (link, false));
+    }
+    match link::make_bridge(socket, bridge) {
+        Ok(()) => {}
+        // Somebody else was faster, and does the rest too.
+        Err(no) if no.errno == Errno::EXIST => {}
+        Err(no) if no.errno == Errno::OPNOTSUPP => {
+            return Err(NetError::Missing { what: "make a bridge (CONFIG_BRIDGE)".to_owned(), source: no.errno });
+        }
+        Err(no) => return Err(NetError::refused(format!("make the bridge {:?}", bridge.link))(no)),
+    }
+    let found = link::by_name(socket, &bridge.link)?;
+    let link = found.ok_or_else(|| NetError::kernel(format!("find the bridge {:?}", bridge.link))(Errno::NODEV))?;
+    let link = ours(link)?;
+    if let Err(e) = set_up(socket, proc, bridge, &link) {
+        // The first failure is what matters.
+        return link::remove(socket, link.index).map_err(NetError::refused("remove a bridge")).and(Err(e));
+    }
+    Ok((link, true))
+}
+
+fn ours(link: Link) -> Result<Link, NetError> {
+    if link.kind == "bridge" && link.group == rules::BRIDGES {
+        Ok(link)
+    } else {
+        Err(NetError::Foreign { link: link.name })
+    }
+}
+
+/// Addresses, settings and state, as far as they are missing.
+pub(crate) fn set_up(socket: &mut Socket, proc: &Proc, bridge: &Bridge, link: &Link) -> Result<(), NetError> {
+    let name = &bridge.link;
+    // A container must not tell the host another way (`send_redirects` of others is none of ours).
+    sysctl::set(proc, &format!("ipv4/conf/{name}/accept_redirects"), "0")?;
+    if bridge.v6.is_some() {
+        sysctl::with_ipv6(proc, name)?;
+    } else {
+        sysctl::without_ipv6(proc, name)?;
+    }
+    for subnet in subnets(bridge) {
+        match link::add_address(socket, link.index, subnet.gateway, subnet) {
+            Err(no) if no.errno != Errno::EXIST => {
+                let what = format!("give {name:?} the address {}/{}", subnet.gateway, subnet.prefix);
+                return Err(NetError::refused(what)(no));
+            }
+            _ => {}
+        }
+    }
+    if link.mtu != bridge.mtu {
+        let what = format!("set the MTU of {name:?} to {}", bridge.mtu);
+        link::set_mtu(socket, link.index, bridge.mtu).map_err(NetError::refused(what))?;
+    }
+    link::up(socket, link.index).map_err(NetError::refused(format!("bring the bridge {name:?} up")))
+}
+
+/// Its subnets.
+pub(crate) fn subnets(bridge: &Bridge) -> impl Iterator<Item = &Subnet> {
+    [&bridge.v4, &bridge.v6].into_iter().flatten()
+}
+
+/// Lets the host forward for containers, if it does not forward yet. IPv4 is turned on, with a rule that the host forwards
+/// for nobody else. IPv6 is not: a host that forwards it stops listening to its own routers.
+pub(crate) fn forwarding(proc: &Proc, firewall: &mut Socket, bridges: &[&Bridge]) -> Result<(), NetError> {
+    let outward = || bridges.iter().filter(|b| !b.internal);
+    if outward().any(|b| b.v4.is_some()) && !sysctl::is_on(proc, "ipv4/ip_forward")? {
+        const IPV4: u8 = 2;
+        firewall::guard(firewall, IPV4)?;
+        sysctl::set(proc, "ipv4/ip_forward", "1")?;
+    }
+    if outward().any(|b| b.v6.is_some()) && !sysctl::is_on(proc, "ipv6/conf/all/forwarding")? {
+        return Err(NetError::Forwarding);
+    }
+    Ok(())
+}
+
+/// Removes the bridge of a network that nobody is on, and what the firewall knows of it. One that is gone is no error.
+///
+/// # Errors
+/// [`NetError::InUse`] when it has ports, [`NetError::Foreign`] when it is none of ours; else what the kernel says.
+pub fn remove_bridge(link: &str) -> Result<(), NetError> {
+    check::name("link of a network", link)?;
+    let mut socket = link::socket()?;
+    let there = link::by_name(&mut socket, link)?.map(ours).transpose()?;
+    if let Some(bridge) = &there {
+        let all = link::ours(&mut socket)?;
+        let mut ports = all.iter().filter(|l| l.master == Some(bridge.index));
+        if let Some(first) = ports.next() {
+            return Err(NetError::InUse { link: link.to_owned(), count: 1 + ports.count(), first: first.name.clone() });
+        }
+    }
+    let mut firewall = crate::nft::batch::socket()?;
+    firewall::forget_link(&mut firewall, link)?;
+    if let Some(bridge) = there {
+        let what = format!("remove the bridge {link:?}");
+        link::remove(&mut socket, bridge.index).map_err(NetError::refused(what))?;
+    }
+    Ok(())
+}

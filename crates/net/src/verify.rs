@@ -1,0 +1,199 @@
+//! What is declared beside what the kernel has, and making the one the other.
+
+use std::net::IpAddr;
+
+use bulkhead_sys::proc::Proc;
+
+use crate::drift::Drift;
+use crate::error::NetError;
+use crate::link::{self, Link};
+use crate::nft::elements::{self, Placed};
+use crate::nft::model::{Element, Family, Value, length};
+use crate::nft::read::Shown;
+use crate::nft::{self, read, rules};
+use crate::socket::Socket;
+use crate::{Bridge, Declared, Member, attach, bridge, check, firewall};
+
+/// What differs from what is declared. Changes nothing.
+///
+/// # Errors
+/// What cannot be read; what is declared and makes no sense.
+pub fn verify(declared: &Declared) -> Result<Vec<Drift>, NetError> {
+    checked(declared)?;
+    let mut socket = nft::batch::socket()?;
+    let mut drift = firewall::structure(&mut socket)?;
+    let (missing, foreign) = differences(&mut socket, declared)?;
+    drift.extend(
+        missing.iter().map(|p| Drift::ElementMissing { set: p.set, element: shown(p.family, p.set, &p.element.key) }),
+    );
+    drift.extend(
+        foreign.iter().map(|p| Drift::ElementForeign { set: p.set, element: shown(p.family, p.set, &p.element.key) }),
+    );
+    let mut links = link::socket()?;
+    drift.extend(compare_links(&mut links, declared)?.0);
+    Ok(drift)
+}
+
+/// Makes the kernel's state what is declared, and says what was different. The rules and all that is in them are made in one
+/// change, so that no packet finds half of them.
+///
+/// What cannot be mended is said too: the link of a running container, which only its next start makes.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn mend(declared: &Declared) -> Result<Vec<Drift>, NetError> {
+    let drift = verify(declared)?;
+    if drift.is_empty() {
+        return Ok(drift);
+    }
+    let mut socket = nft::batch::socket()?;
+    if drift.iter().any(Drift::is_structure) {
+        firewall::make(&mut socket, &elements::all(declared))?;
+    } else {
+        let (missing, foreign) = differences(&mut socket, declared)?;
+        // A port that leads elsewhere now is in both.
+        firewall::remove(&mut socket, &foreign)?;
+        firewall::add(&mut socket, &missing, &[])?;
+    }
+    let proc = Proc::host().map_err(NetError::kernel("open /proc as a procfs"))?;
+    let bridges: Vec<&Bridge> = declared.bridges.iter().collect();
+    bridge::forwarding(&proc, &mut socket, &bridges)?;
+    let mut links = link::socket()?;
+    mend_links(&mut links, &proc, declared)?;
+    Ok(drift)
+}
+
+fn checked(declared: &Declared) -> Result<(), NetError> {
+    let bridges: Vec<&Bridge> = declared.bridges.iter().collect();
+    check::all(&bridges, &declared.members, &declared.ports)
+}
+
+/// What is missing in the sets, and what is too much.
+fn differences(socket: &mut Socket, declared: &Declared) -> Result<(Vec<Placed>, Vec<Placed>), NetError> {
+    let have = read::declared(socket)?;
+    let want = elements::all(declared);
+    let set = |family: Family, name: &str| have.iter().find(|(f, n, _)| *f == family && *n == name);
+    let is_there = |p: &Placed| set(p.family, p.set).is_some_and(|(_, _, shown)| p.element.is_in(shown));
+    let missing = want.iter().filter(|p| !is_there(p)).cloned().collect();
+    let mut foreign = Vec::new();
+    for (family, name, all) in &have {
+        let declared = |s: &Shown| {
+            want.iter().any(|p| {
+                p.family == *family && p.set == *name && p.element.key == s.key && p.element.value.is(s.data.as_deref())
+            })
+        };
+        foreign.extend(all.iter().filter(|s| !declared(s)).map(|s| Placed {
+            family: *family,
+            set: name,
+            element: Element { key: s.key.clone(), value: Value::Nothing },
+        }));
+    }
+    Ok((missing, foreign))
+}
+
+/// A key for people: its fields by their kinds.
+fn shown(family: Family, set: &str, key: &[u8]) -> String {
+    let tables = rules::tables();
+    let fields = tables.iter().filter(|t| t.family == family).flat_map(|t| &t.sets).find(|s| s.name == set);
+    let Some(set) = fields.filter(|s| length(s.key) == key.len()) else { return format!("{key:02x?}") };
+    let mut at = 0;
+    let mut parts = Vec::new();
+    for field in set.key {
+        let bytes = key.get(at..at + field.len()).unwrap_or_default();
+        parts.push(field.show(bytes));
+        at += field.len().next_multiple_of(4);
+    }
+    parts.join(" ")
+}
+
+/// What is different about links, and the foreign ones.
+fn compare_links(socket: &mut Socket, declared: &Declared) -> Result<(Vec<Drift>, Vec<u32>), NetError> {
+    let all = link::ours(socket)?;
+    let find = |name: &str, group| all.iter().find(|l| l.name == name && l.group == group);
+    let mut drift = Vec::new();
+    for wanted in &declared.bridges {
+        match find(&wanted.link, rules::BRIDGES) {
+            None => drift.push(Drift::BridgeMissing { link: wanted.link.clone() }),
+            Some(link) => {
+                let addresses = link::addresses(socket, link.index)?;
+                drift.extend(bridge_changes(wanted, link, &addresses));
+            }
+        }
+    }
+    for member in &declared.members {
+        match find(&member.host_link, rules::PORTS) {
+            None => drift.push(Drift::MemberMissing { link: member.host_link.clone() }),
+            Some(link) => {
+                let network = declared.bridges.iter().find(|b| b.link == member.bridge);
+                let master = find(&member.bridge, rules::BRIDGES).map(|l| l.index);
+                drift.extend(network.into_iter().flat_map(|n| member_changes(member, n, link, master)));
+            }
+        }
+    }
+    let known = |l: &&Link| {
+        declared.bridges.iter().any(|b| b.link == l.name) || declared.members.iter().any(|m| m.host_link == l.name)
+    };
+    let foreign: Vec<&Link> = all.iter().filter(|l| !known(l)).collect();
+    drift.extend(foreign.iter().map(|l| Drift::LinkForeign { link: l.name.clone() }));
+    Ok((drift, foreign.iter().map(|l| l.index).collect()))
+}
+
+fn changed(link: &Link, what: impl Into<String>) -> Drift {
+    Drift::Changed { link: link.name.clone(), what: what.into() }
+}
+
+fn bridge_changes(wanted: &Bridge, link: &Link, addresses: &[(IpAddr, u8)]) -> Vec<Drift> {
+    let mut drift = Vec::new();
+    if !link.up {
+        drift.push(changed(link, "it is down"));
+    }
+    if link.mtu != wanted.mtu {
+        drift.push(changed(link, format!("its MTU is {} instead of {}", link.mtu, wanted.mtu)));
+    }
+    for subnet in bridge::subnets(wanted) {
+        if !addresses.contains(&(subnet.gateway, subnet.prefix)) {
+            drift.push(changed(link, format!("it has not the address {}/{}", subnet.gateway, subnet.prefix)));
+        }
+    }
+    drift
+}
+
+fn member_changes(member: &Member, network: &Bridge, link: &Link, master: Option<u32>) -> Vec<Drift> {
+    let mut drift = Vec::new();
+    if link.master.is_none() || link.master != master {
+        drift.push(changed(link, format!("it is no port of {}", member.bridge)));
+    }
+    if link.isolated != network.isolated {
+        drift.push(changed(link, if network.isolated { "it is not isolated" } else { "it is isolated" }));
+    }
+    if !link.locked {
+        drift.push(changed(link, "it takes frames from any address"));
+    }
+    if !link.up {
+        drift.push(changed(link, "it is down"));
+    }
+    drift
+}
+
+fn mend_links(socket: &mut Socket, proc: &Proc, declared: &Declared) -> Result<(), NetError> {
+    let (_, foreign) = compare_links(socket, declared)?;
+    attach::remove_links(socket, &foreign)?;
+    for wanted in &declared.bridges {
+        let (link, made) = bridge::ensure(socket, proc, wanted)?;
+        let addresses = link::addresses(socket, link.index)?;
+        if !made && !bridge_changes(wanted, &link, &addresses).is_empty() {
+            bridge::set_up(socket, proc, wanted, &link)?;
+        }
+        for member in declared.members.iter().filter(|m| m.bridge == wanted.link) {
+            let found = link::by_name(socket, &member.host_link)?.filter(|l| l.group == rules::PORTS);
+            let Some(port) = found else { continue };
+            if !member_changes(member, wanted, &port, Some(link.index)).is_empty() {
+                let failed = || NetError::refused(format!("put the link {:?} right", member.host_link));
+                link::set_master(socket, port.index, link.index).map_err(failed())?;
+                link::pin(socket, port.index, member.mac).map_err(failed())?;
+                link::open_port(socket, port.index, wanted.isolated).map_err(failed())?;
+            }
+        }
+    }
+    Ok(())
+}
