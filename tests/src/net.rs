@@ -299,13 +299,14 @@ pub fn outside() -> Space {
     let pid = space.pid();
     run(&format!(
         "set -e; ip link add lan0 type veth peer name lan0 netns {pid}; ip addr add 192.0.2.1/24 dev lan0; \
-         ip addr add 2001:db8::1/64 dev lan0 nodad; ip link set lan0 up"
+         ip addr add 2001:db8::1/64 dev lan0 nodad; echo 0 >/proc/sys/net/ipv6/conf/lan0/accept_dad; \
+         ip link set lan0 up"
     ))
     .ok();
     space
         .run(
             "set -e; ip link set lo up; ip addr add 192.0.2.2/24 dev lan0; ip addr add 2001:db8::2/64 dev lan0 nodad; \
-             ip link set lan0 up",
+             echo 0 >/proc/sys/net/ipv6/conf/lan0/accept_dad; ip link set lan0 up",
         )
         .ok();
     space

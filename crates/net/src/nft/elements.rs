@@ -80,8 +80,14 @@ pub(crate) fn of_member(member: &Member) -> Vec<Placed> {
     let port = [link(&member.host_link), word(&member.mac)].concat();
     let here = |set, address: &[u8]| placed(Family::Bridge, set, [&port[..], address].concat(), Value::Nothing);
     let mut all = Vec::new();
-    all.extend(member.v4.map(|a| here(rules::MEMBERS4, &a.octets())));
+    let neighbour =
+        |set, address: &[u8]| placed(Family::Inet, set, [&link(&member.bridge)[..], address].concat(), Value::Nothing);
+    if let Some(address) = member.v4 {
+        all.push(here(rules::MEMBERS4, &address.octets()));
+        all.push(neighbour(rules::NEIGHBOURS4, &address.octets()));
+    }
     if let Some(address) = member.v6 {
+        all.push(neighbour(rules::NEIGHBOURS6, &address.octets()));
         all.push(here(rules::MEMBERS6, &address.octets()));
         all.push(here(rules::MEMBERS6, &link_local(member.mac)));
     }

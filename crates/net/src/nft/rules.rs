@@ -25,6 +25,9 @@ pub(crate) const MASQUERADED: &str = "masqueraded";
 /// Bridge and the host's address on it.
 pub(crate) const GATEWAYS4: &str = "gateways4";
 pub(crate) const GATEWAYS6: &str = "gateways6";
+/// Bridge and member of a network whose members know each other.
+pub(crate) const NEIGHBOURS4: &str = "neighbours4";
+pub(crate) const NEIGHBOURS6: &str = "neighbours6";
 /// Published ports of one address of the host, and of every one.
 pub(crate) const PORTS4: &str = "ports4";
 pub(crate) const PORTS6: &str = "ports6";
@@ -330,6 +333,8 @@ fn inet_sets() -> Vec<Set> {
         set(MASQUERADED, &[Field::Link], nowhere),
         set(GATEWAYS4, &[Field::Link, Field::V4], nowhere),
         set(GATEWAYS6, &[Field::Link, Field::V6], nowhere),
+        set(NEIGHBOURS4, &[Field::Link, Field::V4], nowhere),
+        set(NEIGHBOURS6, &[Field::Link, Field::V6], nowhere),
         set(PORTS4, &[Field::V4, Field::Protocol, Field::Port], leads4),
         set(ANY4, &[Field::Protocol, Field::Port], leads4),
         set(PORTS6, &[Field::V6, Field::Protocol, Field::Port], leads6),
@@ -450,16 +455,20 @@ fn to_host() -> Vec<Rule> {
 }
 
 fn postrouting() -> Vec<Rule> {
-    let ours = is(IN_GROUP, &BRIDGES.to_ne_bytes());
-    let same = look(&[IN_NAME, OUT_NAME], JOINED, Found::Key);
     let masquerade = [Expr::Masquerade];
+    let to_ours = is(OUT_GROUP, &BRIDGES.to_ne_bytes());
+    let published = any_bit(STATUS, DESTINATION_CHANGED);
+    // Frames that the host sends through the packet filter come here without the link they came by.
+    let from4 = [is(FAMILY, &[IPV4]), look(&[OUT_NAME, IP4_SOURCE], NEIGHBOURS4, Found::Key)].concat();
+    let from6 = [is(FAMILY, &[IPV6]), look(&[OUT_NAME, IP6_SOURCE], NEIGHBOURS6, Found::Key)].concat();
     vec![
         // Or the answer would go straight to the neighbour, who asked somebody else.
-        rule("a published port of a neighbour", &[&ours, &same, &any_bit(STATUS, DESTINATION_CHANGED), &masquerade]),
+        rule("a published port of a neighbour", &[&to_ours, &published, &from4, &masquerade]),
+        rule("a published port of a neighbour", &[&to_ours, &published, &from6, &masquerade]),
         rule(
             "out with the host's address",
             &[
-                &ours,
+                &is(IN_GROUP, &BRIDGES.to_ne_bytes()),
                 &compare(OUT_GROUP, false, &BRIDGES.to_ne_bytes()),
                 &look(&[IN_NAME], MASQUERADED, Found::Key),
                 &masquerade,
