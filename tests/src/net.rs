@@ -297,8 +297,9 @@ pub fn container(network: &Bridge, host: u8) -> (Space, Member) {
 pub fn outside() -> Space {
     let space = Space::new();
     let pid = space.pid();
+    // Two ends with the same number are a second late to know that they are connected.
     run(&format!(
-        "set -e; ip link add lan0 type veth peer name lan0 netns {pid}; ip addr add 192.0.2.1/24 dev lan0; \
+        "set -e; ip link add lan0 index 1000 type veth peer name lan0 netns {pid}; ip addr add 192.0.2.1/24 dev lan0; \
          ip addr add 2001:db8::1/64 dev lan0 nodad; echo 0 >/proc/sys/net/ipv6/conf/lan0/accept_dad; \
          ip link set lan0 up"
     ))

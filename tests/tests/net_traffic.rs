@@ -242,7 +242,7 @@ fn the_host_forwards_for_containers_only() {
         sysctl("ipv4/ip_forward", "0");
         let (machine, other) = (outside(), Space::new());
         run(&format!(
-            "set -e; ip link add lan1 type veth peer name lan0 netns {}; ip addr add 198.51.100.1/24 dev lan1; \
+            "set -e; ip link add lan1 index 1001 type veth peer name lan0 netns {}; ip addr add 198.51.100.1/24 dev lan1; \
              ip link set lan1 up",
             other.pid()
         ))
