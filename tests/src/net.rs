@@ -13,8 +13,9 @@ use bulkhead_sys::clone;
 
 use crate::Said;
 
-/// How long something that is refused may stay without an answer.
-const PATIENCE: Duration = Duration::from_millis(700);
+/// How long something that is refused may stay without an answer. Long enough for a second try: a bridge that had no port
+/// sends nothing until the kernel has noticed that it has one.
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Runs `act` as if in the host's network namespace: a thread of its own with a namespace of its own.
 ///
@@ -149,7 +150,7 @@ impl Space {
     /// Whether an echo comes back.
     #[must_use]
     pub fn pings(&self, to: &str) -> bool {
-        self.run(&format!("ping -n -c 1 -W 1 {to}")).code == 0
+        self.run(&format!("ping -n -c 2 -i 0.3 -W 1 {to}")).code == 0
     }
 }
 
@@ -185,11 +186,14 @@ pub fn udp(socket: &UdpSocket, to: &str) -> Option<IpAddr> {
     let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let own = UdpSocket::bind(any).expect("a port");
     own.connect(to).ok()?;
-    own.send(b"question").ok()?;
-    socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    socket.set_read_timeout(Some(PATIENCE / 2)).expect("a timeout");
     own.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let mut buffer = [0; 16];
-    let (_, from) = socket.recv_from(&mut buffer).ok()?;
+    let mut ask = || {
+        own.send(b"question").ok()?;
+        socket.recv_from(&mut buffer).ok()
+    };
+    let (_, from) = ask().or_else(&mut ask)?;
     socket.send_to(b"answer", from).expect("it can be sent");
     own.recv(&mut buffer).ok()?;
     Some(from.ip())

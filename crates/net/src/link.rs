@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use bulkhead_sys::Errno;
 
 use crate::error::NetError;
-use crate::socket::{CREATE, EXCL, Refusal, Socket};
+use crate::socket::{CREATE, EXCL, REPLACE, Refusal, Socket};
 use crate::wire::{Writer, find, number, text};
 use crate::{Bridge, Member, Subnet, nft::rules};
 
@@ -187,10 +187,12 @@ pub(crate) fn pin(socket: &mut Socket, port: u32, mac: [u8; 6]) -> Result<(), Re
     const FAMILY_BRIDGE: u8 = 7;
     const STATE_STATIC: u8 = 0x40;
     const FLAG_MASTER: u8 = 4;
+    // It stays there, whatever comes by another port.
+    const FLAG_STICKY: u8 = 0x40;
     let [a, b, c, d] = port.to_ne_bytes();
     let [low, high] = u16::from(STATE_STATIC).to_ne_bytes();
-    let header = [FAMILY_BRIDGE, 0, 0, 0, a, b, c, d, low, high, FLAG_MASTER, 0];
-    socket.ask(NEW_NEIGHBOUR, CREATE | 0x100, &header, |w| w.attribute(2, &mac))
+    let header = [FAMILY_BRIDGE, 0, 0, 0, a, b, c, d, low, high, FLAG_MASTER | FLAG_STICKY, 0];
+    socket.ask(NEW_NEIGHBOUR, CREATE | REPLACE, &header, |w| w.attribute(2, &mac))
 }
 
 /// Brings a link up.

@@ -4,7 +4,7 @@ use bulkhead_sys::Errno;
 use rustix::net::netlink;
 
 use super::elements::Placed;
-use super::model::{Chain, Element, Family, Filled, Leads, Set, Table, Value, length, shown_as};
+use super::model::{Chain, Element, Family, Field, Filled, Leads, Set, Table, Value, length, shown_as};
 use super::{TABLE, header, kind};
 use crate::error::NetError;
 use crate::socket::{ACK, APPEND, CREATE, ERROR, EXCL, REQUEST, Refusal, Socket, verdict};
@@ -14,6 +14,12 @@ use crate::wire::{Writer, messages};
 const SUBSYSTEM: u8 = 10;
 /// Flag of an element that ends a range.
 const RANGE_END: u32 = 1;
+
+/// Note of `nft` to itself that a key is in the byte order of the machine, without which it cannot show names of links.
+const IN_MACHINE_ORDER: [u8; 6] = {
+    let [a, b, c, d] = 1_u32.to_ne_bytes();
+    [0, 4, a, b, c, d]
+};
 
 /// What was refused, by what it was for.
 #[derive(Debug)]
@@ -138,6 +144,9 @@ impl<'a> Batch<'a> {
                 w.attribute(11, &timeout.to_be_bytes());
             }
             w.big(10, id);
+            if set.key == [Field::Link] {
+                w.attribute(13, &IN_MACHINE_ORDER);
+            }
         });
     }
 

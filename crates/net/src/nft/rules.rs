@@ -152,9 +152,9 @@ fn bridge() -> Table {
             key: &[Field::EtherType],
             leads: Leads::Verdict,
             filled: Filled::Always(vec![
-                Element { key: ETHER_IP4.to_vec(), value: Value::Chain("ip4") },
-                Element { key: ETHER_ARP.to_vec(), value: Value::Chain("arp") },
-                Element { key: ETHER_IP6.to_vec(), value: Value::Chain("ip6") },
+                Element { key: ETHER_IP4.to_vec(), value: Value::Chain("from_ip4") },
+                Element { key: ETHER_ARP.to_vec(), value: Value::Chain("from_arp") },
+                Element { key: ETHER_IP6.to_vec(), value: Value::Chain("from_ip6") },
             ]),
         },
     ];
@@ -174,7 +174,7 @@ fn bridge() -> Table {
             chain(name, vec![rule("by which link", &[&remember]), rule("", &[&then(Verdict::Drop)])])
         })
         .collect();
-    chains.extend([chain("ip4", ip4()), chain("arp", arp()), chain("ip6", ip6())]);
+    chains.extend([chain("from_ip4", ip4()), chain("from_arp", arp()), chain("from_ip6", ip6())]);
     chains.push(chain(
         "member",
         vec![
@@ -204,13 +204,14 @@ fn ip4() -> Vec<Rule> {
 }
 
 fn arp() -> Vec<Rule> {
+    let protocol = is(ETHER_TYPE, &ETHER_ARP);
     let odd = compare(ARP_HEADER, false, &[0, 1, 8, 0, 6, 4]);
     let foreign = look(&[IN_NAME, ETHER_SOURCE, ARP_IP], MEMBERS4, Found::NoKey);
     let liar = look(&[IN_NAME, ARP_MAC, ARP_IP], MEMBERS4, Found::NoKey);
     vec![
         rule("ARP of other kinds", &[&odd, &counted("frame", "drop_frame")]),
-        rule("foreign addresses", &[&foreign, &counted("source", "drop_source")]),
-        rule("answers for others", &[&liar, &counted("source", "drop_source")]),
+        rule("foreign addresses", &[&protocol, &foreign, &counted("source", "drop_source")]),
+        rule("answers for others", &[&protocol, &liar, &counted("source", "drop_source")]),
     ]
 }
 
