@@ -150,7 +150,8 @@ impl Space {
     /// Whether an echo comes back.
     #[must_use]
     pub fn pings(&self, to: &str) -> bool {
-        self.run(&format!("ping -n -c 2 -i 0.3 -W 1 {to}")).code == 0
+        let ping = format!("ping -n -c 1 -W 1 {to}");
+        self.run(&format!("{ping} || {ping}")).code == 0
     }
 }
 

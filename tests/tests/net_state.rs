@@ -124,6 +124,7 @@ fn what_is_changed_behind_our_back_is_noticed_and_mended() {
             "bridge link set dev bv00000a582002 isolated on",
             "bridge link set dev bv00000a582002 locked off",
             "bridge link set dev bv00000a582002 learning on",
+            "echo 0 >/proc/sys/net/ipv4/ip_forward",
         ];
         for change in changes {
             run(change).ok();

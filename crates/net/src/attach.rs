@@ -6,6 +6,7 @@ use bulkhead_sys::Errno;
 use bulkhead_sys::proc::Proc;
 
 use crate::error::NetError;
+use crate::firewall::Firewall;
 use crate::inside::{self, Namespace};
 use crate::link::{self, Link};
 use crate::nft::elements::{self, Placed};
@@ -49,7 +50,7 @@ pub fn attach_to(
     let mut attempt = Attempt {
         namespace: Namespace::new(&proc, namespace)?,
         links: link::socket()?,
-        firewall: nft::batch::socket()?,
+        firewall: Firewall::open()?,
         proc,
         added: Vec::new(),
         made: Vec::new(),
@@ -71,7 +72,7 @@ struct Attempt<'a> {
     proc: Proc,
     namespace: Namespace<'a>,
     links: Socket,
-    firewall: Socket,
+    firewall: Firewall,
     added: Vec<Placed>,
     made: Vec<u32>,
     bridges: Vec<Link>,
@@ -79,8 +80,8 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     fn run(&mut self, bridges: &[&Bridge], members: &[Member], ports: &[Port]) -> Result<Attached, NetError> {
-        let mended = firewall::ensure(&mut self.firewall)?;
-        bridge::forwarding(&self.proc, &mut self.firewall, bridges)?;
+        let mended = firewall::ensure(self.firewall.socket()?)?;
+        bridge::forward(&self.proc, self.firewall.socket()?, bridges, ports)?;
         let mut masters = Vec::with_capacity(bridges.len());
         for wanted in bridges {
             let (link, made) = bridge::ensure(&mut self.links, &self.proc, wanted)?;
@@ -107,7 +108,7 @@ impl Attempt<'_> {
         let shared: Vec<Placed> = bridges.iter().flat_map(|b| elements::of_bridge(b)).collect();
         let own = members.iter().flat_map(elements::of_member).chain(ports.iter().map(elements::of_port));
         let own: Vec<Placed> = own.collect();
-        firewall::add(&mut self.firewall, &[shared, own.clone()].concat(), ports)?;
+        firewall::add(self.firewall.socket()?, &[shared, own.clone()].concat(), ports)?;
         self.added = own;
         Ok(())
     }
@@ -141,15 +142,14 @@ impl Attempt<'_> {
 
     /// Takes everything back. What cannot be is found by [`crate::verify`].
     fn undo(mut self) {
-        let mut failed = firewall::remove(&mut self.firewall, &self.added).is_err();
+        self.firewall.socket().and_then(|socket| firewall::remove(socket, &self.added)).unwrap_or_default();
         for index in &self.made {
-            failed |= link::remove(&mut self.links, *index).is_err();
+            link::remove(&mut self.links, *index).unwrap_or_default();
         }
         for made in &self.bridges {
             // Another container may have come meanwhile; then it is that one's.
-            failed |= bridge::remove_bridge(&made.name).is_err();
+            bridge::remove_bridge(&made.name).unwrap_or_default();
         }
-        let _: bool = failed;
     }
 }
 
@@ -163,9 +163,9 @@ impl Attempt<'_> {
 /// What the kernel says. What is not there is no error.
 pub fn detach(members: &[Member], ports: &[Port]) -> Result<(), NetError> {
     let gone = members.iter().flat_map(elements::of_member).chain(ports.iter().map(elements::of_port));
-    let mut socket = nft::batch::socket()?;
-    firewall::remove(&mut socket, &gone.collect::<Vec<_>>())?;
-    forget::connections(members)
+    let mut firewall = Firewall::open()?;
+    firewall::remove(firewall.socket()?, &gone.collect::<Vec<_>>())?;
+    forget::connections(firewall.socket()?, members)
 }
 
 /// As [`detach`], and removes the links too. That waits for the kernel, tens of milliseconds for all of them.

@@ -7,7 +7,7 @@ use crate::error::NetError;
 use crate::link::{self, Link};
 use crate::nft::rules;
 use crate::socket::Socket;
-use crate::{Bridge, Subnet, check, firewall, sysctl};
+use crate::{Bridge, Port, Subnet, check, firewall, sysctl};
 
 /// The bridge of a network, made if there is none. Also says whether it was made.
 pub(crate) fn ensure(socket: &mut Socket, proc: &Proc, bridge: &Bridge) -> Result<(Link, bool), NetError> {
@@ -72,19 +72,25 @@ pub(crate) fn subnets(bridge: &Bridge) -> impl Iterator<Item = &Subnet> {
     [&bridge.v4, &bridge.v6].into_iter().flatten()
 }
 
+/// Whether the host has to forward IPv4, and IPv6, for these, and does not.
+pub(crate) fn not_forwarding(proc: &Proc, bridges: &[&Bridge], ports: &[Port]) -> Result<(bool, bool), NetError> {
+    let outward = |has: fn(&Bridge) -> bool| bridges.iter().any(|b| !b.internal && has(b));
+    let published = |v4: bool| ports.iter().any(|p| p.address.is_ipv4() == v4);
+    let v4 = outward(|b| b.v4.is_some()) || published(true);
+    let v6 = outward(|b| b.v6.is_some()) || published(false);
+    Ok((v4 && !sysctl::is_on(proc, "ipv4/ip_forward")?, v6 && !sysctl::is_on(proc, "ipv6/conf/all/forwarding")?))
+}
+
 /// Lets the host forward for containers, if it does not forward yet. IPv4 is turned on, with a rule that the host forwards
 /// for nobody else. IPv6 is not: a host that forwards it stops listening to its own routers.
-pub(crate) fn forwarding(proc: &Proc, firewall: &mut Socket, bridges: &[&Bridge]) -> Result<(), NetError> {
-    let outward = || bridges.iter().filter(|b| !b.internal);
-    if outward().any(|b| b.v4.is_some()) && !sysctl::is_on(proc, "ipv4/ip_forward")? {
+pub(crate) fn forward(proc: &Proc, firewall: &mut Socket, bridges: &[&Bridge], ports: &[Port]) -> Result<(), NetError> {
+    let (v4, v6) = not_forwarding(proc, bridges, ports)?;
+    if v4 {
         const IPV4: u8 = 2;
         firewall::guard(firewall, IPV4)?;
         sysctl::set(proc, "ipv4/ip_forward", "1")?;
     }
-    if outward().any(|b| b.v6.is_some()) && !sysctl::is_on(proc, "ipv6/conf/all/forwarding")? {
-        return Err(NetError::Forwarding);
-    }
-    Ok(())
+    if v6 { Err(NetError::Forwarding) } else { Ok(()) }
 }
 
 /// Removes the bridge of a network that nobody is on, and what the firewall knows of it. One that is gone is no error.
@@ -102,8 +108,8 @@ pub fn remove_bridge(link: &str) -> Result<(), NetError> {
             return Err(NetError::InUse { link: link.to_owned(), count: 1 + ports.count(), first: first.name.clone() });
         }
     }
-    let mut firewall = crate::nft::batch::socket()?;
-    firewall::forget_link(&mut firewall, link)?;
+    let mut firewall = firewall::Firewall::open()?;
+    firewall::forget_link(firewall.socket()?, link)?;
     if let Some(bridge) = there {
         let what = format!("remove the bridge {link:?}");
         link::remove(&mut socket, bridge.index).map_err(NetError::refused(what))?;

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::NetError;
+use crate::firewall::Firewall;
 use crate::nft::model::Family;
-use crate::nft::{batch, read, rules};
+use crate::nft::{read, rules};
 use crate::wire::text;
 
 /// Packets that were stopped, counted together.
@@ -49,20 +50,21 @@ pub enum Denied {
 /// # Errors
 /// What the kernel says. Without a firewall there is nothing.
 pub fn denied() -> Result<Vec<Denied>, NetError> {
-    let mut socket = batch::socket()?;
+    let mut firewall = Firewall::open()?;
+    let socket = firewall.socket()?;
     let mut all = Vec::new();
     for family in [Family::Bridge, Family::Inet] {
-        let counters = read::counters(&mut socket, family)?;
+        let counters = read::counters(socket, family)?;
         all.extend(counters.into_iter().map(|(reason, packets, bytes)| Denied::Reason { reason, packets, bytes }));
     }
     for (reason, set) in rules::frame_reasons() {
-        for shown in read::elements(&mut socket, Family::Bridge, set)? {
+        for shown in read::elements(socket, Family::Bridge, set)? {
             let packets = shown.counted.map_or(0, |(packets, _)| packets);
             all.push(Denied::Frames { reason, link: text(&shown.key), packets });
         }
     }
     for set in [rules::FLOWS4, rules::FLOWS6] {
-        for shown in read::elements(&mut socket, Family::Inet, set)? {
+        for shown in read::elements(socket, Family::Inet, set)? {
             all.extend(flow(&shown.key, shown.counted.map_or(0, |(packets, _)| packets)));
         }
     }

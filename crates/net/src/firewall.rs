@@ -1,11 +1,13 @@
 //! Keeping the tables as they should be, and their elements.
 
+use std::cell::RefCell;
+
 use bulkhead_sys::Errno;
 
 use crate::Port;
 use crate::drift::Drift;
 use crate::error::NetError;
-use crate::nft::batch::{Batch, Refused};
+use crate::nft::batch::{Batch, Refused, socket as nft_socket};
 use crate::nft::elements::Placed;
 use crate::nft::model::{Element, Leads, Table, Value, length};
 use crate::nft::{read, rules};
@@ -17,6 +19,48 @@ const CHANGED_MEANWHILE: i32 = 85;
 /// Times that a change is tried again for that.
 const ATTEMPTS: u32 = 50;
 
+thread_local! {
+    /// The socket of the last change, with the network namespace that it is of.
+    static KEPT: RefCell<Option<((u64, u64), Socket)>> = const { RefCell::new(None) };
+}
+
+/// A socket of nftables of the caller's namespace. When one that changed something is closed, the kernel waits until every
+/// processor has let go of what was removed, some 10 ms; so it is kept for the next change, or for the end of the thread.
+#[derive(Debug)]
+pub(crate) struct Firewall {
+    namespace: (u64, u64),
+    socket: Option<Socket>,
+}
+
+impl Firewall {
+    /// Opens one, or takes the one that was kept.
+    pub(crate) fn open() -> Result<Self, NetError> {
+        let own = rustix::fs::stat(c"/proc/thread-self/ns/net")
+            .map_err(NetError::kernel("look at the own network namespace"))?;
+        let namespace = (own.st_dev, own.st_ino);
+        let kept = KEPT.with(|kept| kept.try_borrow_mut().ok().and_then(|mut kept| kept.take()));
+        let socket = match kept {
+            Some((of, socket)) if of == namespace => socket,
+            _ => nft_socket()?,
+        };
+        Ok(Self { namespace, socket: Some(socket) })
+    }
+
+    /// The socket itself.
+    pub(crate) fn socket(&mut self) -> Result<&mut Socket, NetError> {
+        self.socket.as_mut().ok_or_else(|| NetError::kernel("use the firewall's socket")(Errno::BADF))
+    }
+}
+
+impl Drop for Firewall {
+    fn drop(&mut self) {
+        let socket = self.socket.take().map(|socket| (self.namespace, socket));
+        // Where thread-locals are gone already, so is the thread in a moment.
+        KEPT.try_with(|kept| kept.try_borrow_mut().map(|mut kept| *kept = socket).unwrap_or_default())
+            .unwrap_or_default();
+    }
+}
+
 /// What is wrong with the tables themselves.
 pub(crate) fn structure(socket: &mut Socket) -> Result<Vec<Drift>, NetError> {
     let mut drift = Vec::new();
@@ -27,7 +71,16 @@ pub(crate) fn structure(socket: &mut Socket) -> Result<Vec<Drift>, NetError> {
 }
 
 /// Makes the tables unless they are as they should be. What is in their sets stays. Says what was wrong.
+///
+/// This is on the way of every start: it looks closer only when something does not look right.
 pub(crate) fn ensure(socket: &mut Socket) -> Result<Vec<Drift>, NetError> {
+    let mut right = true;
+    for table in rules::tables() {
+        right = right && read::looks_right(socket, &table)?;
+    }
+    if right {
+        return Ok(Vec::new());
+    }
     again(socket, |socket| {
         let generation = read::generation(socket)?;
         let drift = structure(socket)?;
@@ -134,6 +187,18 @@ pub(crate) fn remove(socket: &mut Socket, elements: &[Placed]) -> Result<(), Net
             done => return done.map_err(Refused::error),
         }
     }
+}
+
+/// Removes and adds elements at once. What is removed must be there.
+pub(crate) fn change(socket: &mut Socket, gone: &[Placed], new: &[Placed]) -> Result<(), NetError> {
+    let mut batch = Batch::new(socket, None);
+    for (index, placed) in gone.iter().enumerate() {
+        batch.remove(index, placed);
+    }
+    for (index, placed) in new.iter().enumerate() {
+        batch.add(index, placed);
+    }
+    batch.commit().map_err(Refused::error)
 }
 
 /// Marks a family as one in which the host forwards for containers only.

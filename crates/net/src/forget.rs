@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use bulkhead_sys::Errno;
-use rustix::net::netlink;
 
 use crate::Member;
 use crate::error::NetError;
@@ -21,18 +20,13 @@ const BY_SOURCE: u32 = 1;
 
 /// Forgets every connection that began at an address of these, or that it answers. A kernel that cannot do that for one
 /// address (before 6.7) is left alone: there they end by their own time.
-pub(crate) fn connections(members: &[Member]) -> Result<(), NetError> {
-    let mut addresses = members.iter().flat_map(|m| [m.v4.map(IpAddr::V4), m.v6.map(IpAddr::V6)]).flatten().peekable();
-    if addresses.peek().is_none() {
-        return Ok(());
-    }
-    let failed = NetError::kernel;
-    let mut socket = Socket::open(Some(netlink::NETFILTER)).map_err(failed("open a netlink socket"))?;
+pub(crate) fn connections(socket: &mut Socket, members: &[Member]) -> Result<(), NetError> {
+    let addresses = members.iter().flat_map(|m| [m.v4.map(IpAddr::V4), m.v6.map(IpAddr::V6)]).flatten();
     for address in addresses {
         for (tuple, flags) in [(ORIGINAL, 1), (REPLY, 2)] {
-            match forget(&mut socket, address, tuple, flags) {
+            match forget(socket, address, tuple, flags) {
                 Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOENT) => return Ok(()),
-                Err(e) => return Err(failed("forget the connections of an address")(e)),
+                Err(e) => return Err(NetError::kernel("forget the connections of an address")(e)),
                 Ok(()) => {}
             }
         }

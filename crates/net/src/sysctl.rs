@@ -32,7 +32,10 @@ pub(crate) fn has_ipv6(proc: &Proc) -> bool {
 
 /// Takes IPv6 off a link. That is all there is to do for one that has never been up: it has no address yet.
 pub(crate) fn without_ipv6(proc: &Proc, link: &str) -> std::result::Result<(), NetError> {
-    if has_ipv6(proc) { set(proc, &format!("ipv6/conf/{link}/disable_ipv6"), "1") } else { Ok(()) }
+    match set(proc, &format!("ipv6/conf/{link}/disable_ipv6"), "1") {
+        Err(NetError::Kernel { source: Errno::NOENT, .. }) if !has_ipv6(proc) => Ok(()),
+        done => done,
+    }
 }
 
 /// A link with declared addresses only: it takes none from routers (CVE-2020-13401), waits for no neighbour to object to its

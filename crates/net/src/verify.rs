@@ -6,11 +6,12 @@ use bulkhead_sys::proc::Proc;
 
 use crate::drift::Drift;
 use crate::error::NetError;
+use crate::firewall::Firewall;
 use crate::link::{self, Link};
 use crate::nft::elements::{self, Placed};
 use crate::nft::model::{Element, Family, Value, length};
 use crate::nft::read::Shown;
-use crate::nft::{self, read, rules};
+use crate::nft::{read, rules};
 use crate::socket::Socket;
 use crate::{Bridge, Declared, Member, attach, bridge, check, firewall};
 
@@ -20,24 +21,34 @@ use crate::{Bridge, Declared, Member, attach, bridge, check, firewall};
 /// What cannot be read; what is declared and makes no sense.
 pub fn verify(declared: &Declared) -> Result<Vec<Drift>, NetError> {
     checked(declared)?;
-    let mut socket = nft::batch::socket()?;
-    let mut drift = firewall::structure(&mut socket)?;
-    let (missing, foreign) = differences(&mut socket, declared)?;
+    let mut firewall = Firewall::open()?;
+    let socket = firewall.socket()?;
+    let mut drift = firewall::structure(socket)?;
+    let (missing, foreign) = differences(socket, declared)?;
     drift.extend(
         missing.iter().map(|p| Drift::ElementMissing { set: p.set, element: shown(p.family, p.set, &p.element.key) }),
     );
     drift.extend(
         foreign.iter().map(|p| Drift::ElementForeign { set: p.set, element: shown(p.family, p.set, &p.element.key) }),
     );
+    let bridges: Vec<&Bridge> = declared.bridges.iter().collect();
+    let (v4, v6) = bridge::not_forwarding(&procfs()?, &bridges, &declared.ports)?;
+    drift.extend(v4.then_some(Drift::NotForwarding { family: "IPv4" }));
+    drift.extend(v6.then_some(Drift::NotForwarding { family: "IPv6" }));
     let mut links = link::socket()?;
     drift.extend(compare_links(&mut links, declared)?.0);
     Ok(drift)
 }
 
+fn procfs() -> Result<Proc, NetError> {
+    Proc::host().map_err(NetError::kernel("open /proc as a procfs"))
+}
+
 /// Makes the kernel's state what is declared, and says what was different. The rules and all that is in them are made in one
 /// change, so that no packet finds half of them.
 ///
-/// What cannot be mended is said too: the link of a running container, which only its next start makes.
+/// What cannot be mended is said too: the link of a running container, which only its next start makes, and forwarding of
+/// IPv6, which is the administrator's to turn on.
 ///
 /// # Errors
 /// What the kernel refuses.
@@ -46,18 +57,21 @@ pub fn mend(declared: &Declared) -> Result<Vec<Drift>, NetError> {
     if drift.is_empty() {
         return Ok(drift);
     }
-    let mut socket = nft::batch::socket()?;
+    let mut firewall = Firewall::open()?;
+    let socket = firewall.socket()?;
     if drift.iter().any(Drift::is_structure) {
-        firewall::make(&mut socket, &elements::all(declared))?;
+        firewall::make(socket, &elements::all(declared))?;
     } else {
-        let (missing, foreign) = differences(&mut socket, declared)?;
-        // A port that leads elsewhere now is in both.
-        firewall::remove(&mut socket, &foreign)?;
-        firewall::add(&mut socket, &missing, &[])?;
+        let (missing, foreign) = differences(socket, declared)?;
+        firewall::change(socket, &foreign, &missing)?;
     }
-    let proc = Proc::host().map_err(NetError::kernel("open /proc as a procfs"))?;
+    let proc = procfs()?;
     let bridges: Vec<&Bridge> = declared.bridges.iter().collect();
-    bridge::forwarding(&proc, &mut socket, &bridges)?;
+    match bridge::forward(&proc, socket, &bridges, &declared.ports) {
+        // It is said as what was found.
+        Err(NetError::Forwarding) => {}
+        done => done?,
+    }
     let mut links = link::socket()?;
     mend_links(&mut links, &proc, declared)?;
     Ok(drift)

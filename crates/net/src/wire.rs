@@ -42,6 +42,14 @@ impl Writer {
         }
     }
 
+    /// Adds a flag to the message that was begun last.
+    pub(crate) fn flag(&mut self, flag: u16) {
+        if let Some(place) = self.bytes.get_mut(self.start + 6..self.start + 8) {
+            let flags = short(place, 0).unwrap_or_default() | flag;
+            place.copy_from_slice(&flags.to_ne_bytes());
+        }
+    }
+
     /// What was written; nothing when something was too long for its field.
     pub(crate) fn finish(self) -> Option<Vec<u8>> {
         (!self.too_long).then_some(self.bytes)

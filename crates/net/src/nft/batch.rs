@@ -86,7 +86,7 @@ impl<'a> Batch<'a> {
     ) {
         self.last = self.socket.next();
         self.what.push(what);
-        self.writer.begin(kind, REQUEST | ACK | flags, self.last, &header(family.number(), 0));
+        self.writer.begin(kind, REQUEST | flags, self.last, &header(family.number(), 0));
         self.writer.text(1, TABLE);
         body(&mut self.writer);
         self.writer.end();
@@ -250,6 +250,8 @@ impl<'a> Batch<'a> {
         if self.last == self.first {
             return Ok(());
         }
+        // Every refusal is answered; of what was taken one answer is enough.
+        self.writer.flag(ACK);
         let end = self.socket.next();
         self.writer.begin(kind::BATCH_END, REQUEST, end, &header(0, SUBSYSTEM));
         self.writer.end();

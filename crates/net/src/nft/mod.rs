@@ -6,6 +6,8 @@ pub(crate) mod expr;
 pub(crate) mod model;
 pub(crate) mod read;
 pub(crate) mod rules;
+#[cfg(test)]
+mod tests;
 
 /// Name of our tables.
 pub(crate) const TABLE: &str = "bulkhead";

@@ -1,5 +1,6 @@
 //! The tables as the kernel has them, beside what they should be.
 
+use super::expr::{Expr, Verdict};
 use super::model::{Chain, Element, Family, Filled, Leads, Set, Table, Value, length, shown_as};
 use super::{TABLE, header, kind, rules};
 use crate::drift::Drift;
@@ -119,20 +120,56 @@ pub(crate) fn structure(socket: &mut Socket, table: &Table) -> Result<Vec<Drift>
     Ok(drift)
 }
 
-fn chains(socket: &mut Socket, table: &Table) -> Result<Vec<Drift>, NetError> {
-    let family = table.family;
-    let have = dump(socket, kind::GET_CHAIN, family, None, |message| {
-        let message = ours(message)?;
-        Some((text(find(message, FIXED, 3)?), message.to_vec()))
-    })?;
-    let rules = dump(socket, kind::GET_RULE, family, None, |message| {
+/// Rules of a table, in order, by chain: their expressions.
+type Rules = Vec<(String, Vec<u8>)>;
+
+fn all_rules(socket: &mut Socket, family: Family) -> Result<Rules, NetError> {
+    dump(socket, kind::GET_RULE, family, None, |message| {
         let message = ours(message)?;
         Some((text(find(message, FIXED, 2)?), owned(find(message, FIXED, 4))))
-    })?;
-    let differs = |chain: &Chain| {
-        let in_chain = rules.iter().filter(|(name, _)| name == chain.name).map(|(_, expressions)| expressions);
+    })
+}
+
+fn has_its_rules(chain: &Chain, rules: &Rules) -> bool {
+    same_rules(chain, rules.iter().filter(|(name, _)| name == chain.name).map(|(_, expressions)| expressions))
+}
+
+/// Whether every chain is there, where it should be, and is used as often as it should be: by its rules and by what leads
+/// to it. That costs a fifth of reading the rules. It notices what was flushed, removed or put in between, but not a rule in
+/// the place of another.
+pub(crate) fn looks_right(socket: &mut Socket, table: &Table) -> Result<bool, NetError> {
+    let have = all_chains(socket, table.family)?;
+    let used = |chain: &Chain| {
+        let rules = table.chains.iter().flat_map(|c| &c.rules).flat_map(|r| &r.expressions);
+        let jumps =
+            rules.filter(|e| matches!(e, Expr::Then(Verdict::Jump(to) | Verdict::Goto(to)) if *to == chain.name));
+        let leads =
+            table.sets.iter().filter_map(|s| if let Filled::Always(all) = &s.filled { Some(all) } else { None });
+        let leads = leads.flatten().filter(|e| e.value == Value::Chain(chain.name));
+        u32::try_from(chain.rules.len() + jumps.count() + leads.count()).ok()
+    };
+    let right = |chain: &Chain| {
         let shown = have.iter().find(|(name, _)| name == chain.name);
-        !shown.is_some_and(|(_, message)| hooked(chain, message)) || !same_rules(chain, in_chain)
+        shown.is_some_and(|(_, m)| hooked(chain, m) && find(m, FIXED, 6).and_then(big) == used(chain))
+    };
+    Ok(have.len() == table.chains.len() && table.chains.iter().all(right))
+}
+
+/// Chains of a table by name.
+fn all_chains(socket: &mut Socket, family: Family) -> Result<Vec<(String, Vec<u8>)>, NetError> {
+    dump(socket, kind::GET_CHAIN, family, None, |message| {
+        let message = ours(message)?;
+        Some((text(find(message, FIXED, 3)?), message.to_vec()))
+    })
+}
+
+fn chains(socket: &mut Socket, table: &Table) -> Result<Vec<Drift>, NetError> {
+    let family = table.family;
+    let have = all_chains(socket, family)?;
+    let rules = all_rules(socket, family)?;
+    let differs = |chain: &Chain| {
+        let shown = have.iter().find(|(name, _)| name == chain.name);
+        !shown.is_some_and(|(_, message)| hooked(chain, message)) || !has_its_rules(chain, &rules)
     };
     let changed = table.chains.iter().filter(|c| differs(c)).map(|c| c.name.to_owned());
     let foreign = have.iter().filter(|(name, _)| !table.chains.iter().any(|c| c.name == name)).map(|(n, _)| n.clone());
@@ -229,8 +266,11 @@ fn same_elements(set: &Set, have: &[Shown]) -> bool {
         })
 }
 
+/// A set and what is in it.
+pub(crate) type Content = (Family, &'static str, Vec<Shown>);
+
 /// The declared sets of both tables, with what is in them.
-pub(crate) fn declared(socket: &mut Socket) -> Result<Vec<(Family, &'static str, Vec<Shown>)>, NetError> {
+pub(crate) fn declared(socket: &mut Socket) -> Result<Vec<Content>, NetError> {
     let mut all = Vec::new();
     for table in rules::tables() {
         for set in table.sets.iter().filter(|s| s.filled == Filled::Declared) {
