@@ -29,9 +29,11 @@ fn shape() -> (usize, usize, usize) {
     (listed("rule").len(), listed("chain").len(), listed("set").len() + listed("map").len())
 }
 
-/// Everything that could be left behind.
+/// Names of the links of containers and their networks.
 fn links() -> String {
-    run("ip -o link show group 1651048449; ip -o link show group 1651900417; ip -o link show type veth").ok()
+    run("(ip -o link show group 1650982913; ip -o link show group 1651900417; ip -o link show type veth) | \
+         sed 's/^[0-9]*: //; s/[@:].*//' | sort -u")
+    .ok()
 }
 
 #[test]
@@ -58,6 +60,14 @@ fn nft_reads_what_was_made() {
         assert_eq!(elements("ports4"), [r#"[{"concat":["192.0.2.1","udp",53]},{"concat":["10.88.30.2",5353]}]"#]);
         assert_eq!(elements("any6"), [r#"[{"concat":["sctp",8080]},{"concat":["fd88:1e::2",80]}]"#]);
         assert_eq!(elements("guarded"), [""; 0]);
+        let bridge = run("ip -d link show bh-00000000001e").ok();
+        for word in ["stp_state 0", "mcast_snooping 0", "group 1650982913", "mtu 1500"] {
+            assert!(bridge.contains(word), "{word}: {bridge}");
+        }
+        let end = run("ip -d link show bv00000a581e02").ok();
+        for word in ["isolated off", "locked on", "learning off", " flood off", "bcast_flood on"] {
+            assert!(end.contains(word), "{word}: {end}");
+        }
         let refused = elements("refused4");
         assert!(refused.iter().any(|e| e.contains("169.254.0.0") && e.contains("16")), "{refused:?}");
         // Every base chain lets through what it does not know: the host's own rules decide about that.
@@ -294,6 +304,27 @@ fn connections_of_an_address_are_forgotten_with_it() {
         if std::path::Path::new("/proc/thread-self/net/nf_conntrack").exists() && kernel.as_str() >= "6.7" {
             assert_eq!((before > 0, entries()), (true, 0));
         }
+    });
+}
+
+#[test]
+fn a_client_that_was_there_before_the_port_is_led_to_it() {
+    host(|| {
+        let machine = outside();
+        let net = network(39, false);
+        let client = machine.datagrams("192.0.2.2:5000");
+        client.connect("192.0.2.1:53").expect("connected");
+        client.send(b"early").expect("sent");
+        let (space, me) = (Space::new(), member(&net, 2));
+        let server = space.datagrams("0.0.0.0:5353");
+        server.set_read_timeout(Some(std::time::Duration::from_secs(2))).expect("a timeout");
+        let ports = [port("0.0.0.0", 53, Protocol::Udp, "10.88.39.2", 5353)];
+        attach(space.pid(), &[&net], &[me], &ports).expect("attached");
+        // An answer of the host that nobody listens may be waiting.
+        drop(client.send(b"word"));
+        drop(client.send(b"word"));
+        let (length, from) = server.recv_from(&mut [0; 16]).expect("it is led there");
+        assert_eq!((length, from.to_string().as_str()), (4, "192.0.2.2:5000"));
     });
 }
 

@@ -57,8 +57,14 @@ pub fn attach_to(
         bridges: Vec::new(),
     };
     let done = attempt.run(bridges, members, ports);
-    if done.is_err() {
-        attempt.undo();
+    match &done {
+        Ok(_) => {}
+        // New sockets would be the container's now.
+        Err(NetError::NoWayBack(_)) => attempt.take_back(),
+        Err(_) => {
+            attempt.take_back();
+            attempt.remove_bridges();
+        }
     }
     done
 }
@@ -110,7 +116,7 @@ impl Attempt<'_> {
         let own: Vec<Placed> = own.collect();
         firewall::add(self.firewall.socket()?, &[shared, own.clone()].concat(), ports)?;
         self.added = own;
-        Ok(())
+        forget::strays(self.firewall.socket()?, ports)
     }
 
     /// A pair of links between the bridge and the container, its host's end as a port that is up.
@@ -140,14 +146,17 @@ impl Attempt<'_> {
         link::open_port(&mut self.links, index, network.isolated).map_err(NetError::refused(what("open")))
     }
 
-    /// Takes everything back. What cannot be is found by [`crate::verify`].
-    fn undo(mut self) {
+    /// Takes back what was done for the container. What cannot be is found by [`crate::verify`].
+    fn take_back(&mut self) {
         self.firewall.socket().and_then(|socket| firewall::remove(socket, &self.added)).unwrap_or_default();
         for index in &self.made {
             link::remove(&mut self.links, *index).unwrap_or_default();
         }
+    }
+
+    /// Removes the bridges that were made for it. Where another container has come meanwhile they are that one's.
+    fn remove_bridges(&self) {
         for made in &self.bridges {
-            // Another container may have come meanwhile; then it is that one's.
             bridge::remove_bridge(&made.name).unwrap_or_default();
         }
     }

@@ -12,7 +12,12 @@ use crate::{Bridge, Port, Subnet, check, firewall, sysctl};
 /// The bridge of a network, made if there is none. Also says whether it was made.
 pub(crate) fn ensure(socket: &mut Socket, proc: &Proc, bridge: &Bridge) -> Result<(Link, bool), NetError> {
     if let Some(link) = link::by_name(socket, &bridge.link)? {
-        return ours(link).map(|link| (link, false));
+        let link = ours(link)?;
+        // Or whoever made it did not come to an end.
+        if !link.up {
+            set_up(socket, proc, bridge, &link)?;
+        }
+        return Ok((link, false));
     }
     match link::make_bridge(socket, bridge) {
         Ok(()) => {}
