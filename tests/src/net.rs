@@ -1,11 +1,13 @@
 //! Network namespaces that a test makes: one that plays the host, others that play containers and the outside. Nothing of
 //! the machine's own network is seen from them.
 
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bulkhead_net::{Bridge, Declared, Member, Port, Protocol, Subnet};
@@ -19,18 +21,37 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Runs `act` as if in the host's network namespace: a thread of its own with a namespace of its own.
 ///
+/// An ordinary user is root in a user namespace: the whole test runs once more there, as a process of its own.
+///
 /// # Panics
-/// When it does, and when this is not root.
-pub fn host<T: Send>(act: impl FnOnce() -> T + Send) -> T {
-    assert!(crate::is_root(), "network tests need root");
+/// When it does, and when the namespaces cannot be made.
+pub fn host(act: impl FnOnce() + Send) {
+    if !crate::is_root() {
+        return as_root_of_a_namespace();
+    }
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             clone::unshare(clone::NEWNET).expect("a network namespace");
             bulkhead_sys::net::loopback_up().expect("loopback");
-            act()
+            act();
         });
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+fn as_root_of_a_namespace() {
+    static DONE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let thread = std::thread::current();
+    let test = thread.name().expect("the harness names the thread after the test").to_owned();
+    // A test that has several hosts has had all of them the first time.
+    if !DONE.lock().expect("a lock").insert(test.clone()) {
+        return;
+    }
+    let own = std::env::current_exe().expect("the test program");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user"]).arg(own).args([&test, "--exact", "--nocapture"]).stdin(Stdio::null());
+    let said: Said = command.output().expect("unshare").into();
+    assert!(said.code == 0 && said.out.contains("1 passed"), "{}\n{}", said.out, said.err);
 }
 
 /// Runs a command here and gives what it said.
@@ -200,21 +221,27 @@ pub fn udp(socket: &UdpSocket, to: &str) -> Option<IpAddr> {
     Some(from.ip())
 }
 
-/// The program that sends and counts frames, built once.
+/// The program that sends and counts frames, beside the test program and named after its source.
 ///
 /// # Panics
 /// When it cannot be built.
 pub fn frames() -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/frames/frames.c");
+        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("frames/frames.c");
+        let text = include_str!("../frames/frames.c");
         let own = std::env::current_exe().expect("the test program");
-        // Beside it, as what the compiler made of it is.
-        let program = own.with_extension("frames");
-        let part = own.with_extension(format!("frames-{}", std::process::id()));
-        let made: Said = Command::new("cc").args(["-O1", "-o"]).arg(&part).arg(source).output().expect("cc").into();
-        made.ok();
-        std::fs::rename(&part, &program).expect("it can be put in place");
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        let program = own.with_file_name(format!("bulkhead-frames-{:x}", hasher.finish()));
+        if !program.exists() {
+            let part = program.with_extension(std::process::id().to_string());
+            let mut compiler = Command::new("cc");
+            let made: Said =
+                compiler.args(["-static", "-O1", "-o"]).arg(&part).arg(source).output().expect("cc").into();
+            made.ok();
+            std::fs::rename(&part, &program).expect("it can be put in place");
+        }
         program
     })
 }

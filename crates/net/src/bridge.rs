@@ -19,23 +19,24 @@ pub(crate) fn ensure(socket: &mut Socket, proc: &Proc, bridge: &Bridge) -> Resul
         }
         return Ok((link, false));
     }
-    match link::make_bridge(socket, bridge) {
-        Ok(()) => {}
+    let made = match link::make_bridge(socket, bridge) {
+        Ok(()) => true,
         // Somebody else was faster, and does the rest too.
-        Err(no) if no.errno == Errno::EXIST => {}
+        Err(no) if no.errno == Errno::EXIST => false,
         Err(no) if no.errno == Errno::OPNOTSUPP => {
             return Err(NetError::Missing { what: "make a bridge (CONFIG_BRIDGE)".to_owned(), source: no.errno });
         }
         Err(no) => return Err(NetError::refused(format!("make the bridge {:?}", bridge.link))(no)),
-    }
+    };
     let found = link::by_name(socket, &bridge.link)?;
     let link = found.ok_or_else(|| NetError::kernel(format!("find the bridge {:?}", bridge.link))(Errno::NODEV))?;
     let link = ours(link)?;
-    if let Err(e) = set_up(socket, proc, bridge, &link) {
+    let done = set_up(socket, proc, bridge, &link);
+    if done.is_err() && made {
         // The first failure is what matters.
-        return link::remove(socket, link.index).map_err(NetError::refused("remove a bridge")).and(Err(e));
+        link::remove(socket, link.index).unwrap_or_default();
     }
-    Ok((link, true))
+    done.map(|()| (link, made))
 }
 
 fn ours(link: Link) -> Result<Link, NetError> {

@@ -59,10 +59,18 @@ impl Socket {
         Ok(Self { fd, sequence: 0, buffer: vec![0; 1 << 16] })
     }
 
-    /// Gives way to one message of this size.
+    /// Makes room for one message of this size, and for its answers.
     pub(crate) fn room(&self, bytes: usize) -> Result<(), Errno> {
-        rustix::net::sockopt::set_socket_send_buffer_size_force(&self.fd, bytes.saturating_mul(2).max(1 << 18))?;
-        rustix::net::sockopt::set_socket_recv_buffer_size_force(&self.fd, bytes.saturating_mul(2).max(1 << 20))
+        use rustix::net::sockopt;
+        let (out, back) = (bytes.saturating_mul(2).max(1 << 18), bytes.saturating_mul(2).max(1 << 20));
+        let forced = sockopt::set_socket_send_buffer_size_force(&self.fd, out)
+            .and_then(|()| sockopt::set_socket_recv_buffer_size_force(&self.fd, back));
+        match forced {
+            // Root of a user namespace gets as much as the host lets everybody have.
+            Err(Errno::PERM) => sockopt::set_socket_send_buffer_size(&self.fd, out)
+                .and_then(|()| sockopt::set_socket_recv_buffer_size(&self.fd, back)),
+            done => done,
+        }
     }
 
     /// The number of the next message.
