@@ -70,7 +70,9 @@ fn a_thousand_members_are_one_change() {
         bulkhead_tests::net::sysctl("ipv6/conf/all/forwarding", "1");
         let ports: Vec<Port> = (1..=2000).map(|n| port("0.0.0.0", n, Protocol::Udp, "10.88.41.2", n)).collect();
         let all = declared(&[&net], &members, &ports);
+        let begun = Instant::now();
         mend(&all).expect("mended");
+        println!("mended in {:?}", begun.elapsed());
         // There are no containers behind them, and everything else is there.
         let rest = verify(&all).expect("readable");
         assert_eq!(rest.len(), 1000);

@@ -123,9 +123,7 @@ fn replace(socket: &mut Socket, generation: Option<u32>, elements: &[Placed]) ->
     for family in guarded.iter().filter_map(|shown| shown.key.first()) {
         batch.guard(*family);
     }
-    for (index, placed) in elements.iter().enumerate() {
-        batch.add(index, placed);
-    }
+    batch.many(elements, true);
     batch.commit()
 }
 
@@ -172,9 +170,15 @@ pub(crate) fn add(socket: &mut Socket, elements: &[Placed], ports: &[Port]) -> R
     })
 }
 
+/// Elements that are removed with one message each in one change.
+const AT_ONCE: usize = 1000;
+
 /// Removes elements; those that are gone already are no error.
 pub(crate) fn remove(socket: &mut Socket, elements: &[Placed]) -> Result<(), NetError> {
-    let mut rest = elements.to_vec();
+    elements.chunks(AT_ONCE).try_for_each(|some| remove_some(socket, some.to_vec()))
+}
+
+fn remove_some(socket: &mut Socket, mut rest: Vec<Placed>) -> Result<(), NetError> {
     loop {
         let mut batch = Batch::new(socket, None);
         for (index, placed) in rest.iter().enumerate() {
@@ -192,12 +196,8 @@ pub(crate) fn remove(socket: &mut Socket, elements: &[Placed]) -> Result<(), Net
 /// Removes and adds elements at once. What is removed must be there.
 pub(crate) fn change(socket: &mut Socket, gone: &[Placed], new: &[Placed]) -> Result<(), NetError> {
     let mut batch = Batch::new(socket, None);
-    for (index, placed) in gone.iter().enumerate() {
-        batch.remove(index, placed);
-    }
-    for (index, placed) in new.iter().enumerate() {
-        batch.add(index, placed);
-    }
+    batch.many(gone, false);
+    batch.many(new, true);
     batch.commit().map_err(Refused::error)
 }
 

@@ -1,5 +1,6 @@
 //! What is declared beside what the kernel has, and making the one the other.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use bulkhead_sys::proc::Proc;
@@ -86,23 +87,25 @@ fn checked(declared: &Declared) -> Result<(), NetError> {
 fn differences(socket: &mut Socket, declared: &Declared) -> Result<(Vec<Placed>, Vec<Placed>), NetError> {
     let have = read::declared(socket)?;
     let want = elements::all(declared);
-    let set = |family: Family, name: &str| have.iter().find(|(f, n, _)| *f == family && *n == name);
-    let is_there = |p: &Placed| set(p.family, p.set).is_some_and(|(_, _, shown)| p.element.is_in(shown));
-    let missing = want.iter().filter(|p| !is_there(p)).cloned().collect();
-    let mut foreign = Vec::new();
+    let mut shown: BTreeMap<(Family, &'static str, &[u8]), &Shown> = BTreeMap::new();
     for (family, name, all) in &have {
-        let declared = |s: &Shown| {
-            want.iter().any(|p| {
-                p.family == *family && p.set == *name && p.element.key == s.key && p.element.value.is(s.data.as_deref())
-            })
-        };
-        foreign.extend(all.iter().filter(|s| !declared(s)).map(|s| Placed {
-            family: *family,
-            set: name,
-            element: Element { key: s.key.clone(), value: Value::Nothing },
-        }));
+        shown.extend(all.iter().map(|s| ((*family, *name, s.key.as_slice()), s)));
     }
-    Ok((missing, foreign))
+    let mut missing = Vec::new();
+    for placed in &want {
+        let key = (placed.family, placed.set, placed.element.key.as_slice());
+        match shown.get(&key) {
+            Some(found) if placed.element.value.is(found.data.as_deref()) => drop(shown.remove(&key)),
+            // One that leads elsewhere is both: too much, and missing.
+            _ => missing.push(placed.clone()),
+        }
+    }
+    let foreign = shown.into_keys().map(|(family, set, key)| Placed {
+        family,
+        set,
+        element: Element { key: key.to_vec(), value: Value::Nothing },
+    });
+    Ok((missing, foreign.collect()))
 }
 
 /// A key for people: its fields by their kinds.

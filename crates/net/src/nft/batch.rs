@@ -12,6 +12,8 @@ use crate::wire::{Writer, messages};
 
 /// Priority by which netfilter listens, and the subsystem of nftables.
 const SUBSYSTEM: u8 = 10;
+/// Elements in one message, whose list has a length of 16 bits.
+const ELEMENTS: usize = 500;
 /// Flag of an element that ends a range.
 const RANGE_END: u32 = 1;
 
@@ -215,14 +217,7 @@ impl<'a> Batch<'a> {
         let flags = if kind == kind::NEW_ELEMENT { CREATE } else { 0 };
         self.message(kind, flags, family, what, |w| {
             w.text(2, set);
-            w.nest(3, |w| {
-                w.nest(1, |w| {
-                    w.nest(1, |w| w.attribute(1, &element.key));
-                    if kind == kind::NEW_ELEMENT {
-                        element.value.write(w);
-                    }
-                });
-            });
+            w.nest(3, |w| write(w, element, kind == kind::NEW_ELEMENT));
         });
     }
 
@@ -236,6 +231,21 @@ impl<'a> Batch<'a> {
     pub(crate) fn remove(&mut self, index: usize, placed: &Placed) {
         let what = (format!("remove from the set {} of the firewall", placed.set), Some(index));
         self.element(kind::DEL_ELEMENT, placed.family, placed.set, &placed.element, what);
+    }
+
+    /// Adds or removes many, with as few messages as hold them.
+    pub(crate) fn many(&mut self, all: &[Placed], add: bool) {
+        let kind = if add { kind::NEW_ELEMENT } else { kind::DEL_ELEMENT };
+        for alike in all.chunk_by(|a, b| (a.family, a.set) == (b.family, b.set)) {
+            for piece in alike.chunks(ELEMENTS) {
+                let Some(Placed { family, set, .. }) = piece.first() else { continue };
+                let what = (format!("change the set {set} of the firewall"), None);
+                self.message(kind, if add { CREATE } else { 0 }, *family, what, |w| {
+                    w.text(2, set);
+                    w.nest(3, |w| piece.iter().for_each(|p| write(w, &p.element, add)));
+                });
+            }
+        }
     }
 
     /// Marks a family as one in which only containers are forwarded.
@@ -286,6 +296,16 @@ impl<'a> Batch<'a> {
             }
         }
     }
+}
+
+/// An element of a list; to be removed it is known by its key.
+fn write(w: &mut Writer, element: &Element, with_value: bool) {
+    w.nest(1, |w| {
+        w.nest(1, |w| w.attribute(1, &element.key));
+        if with_value {
+            element.value.write(w);
+        }
+    });
 }
 
 /// A comment as `nft` stores it.

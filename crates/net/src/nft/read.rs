@@ -1,7 +1,7 @@
 //! The tables as the kernel has them, beside what they should be.
 
 use super::expr::{Expr, Verdict};
-use super::model::{Chain, Element, Family, Filled, Leads, Set, Table, Value, length, shown_as};
+use super::model::{Chain, Family, Filled, Leads, Set, Table, Value, length, shown_as};
 use super::{TABLE, header, kind, rules};
 use crate::drift::Drift;
 use crate::error::NetError;
@@ -278,11 +278,4 @@ pub(crate) fn declared(socket: &mut Socket) -> Result<Vec<Content>, NetError> {
         }
     }
     Ok(all)
-}
-
-impl Element {
-    /// Whether the kernel shows it among these.
-    pub(crate) fn is_in(&self, shown: &[Shown]) -> bool {
-        shown.iter().any(|s| s.key == self.key && self.value.is(s.data.as_deref()))
-    }
 }
