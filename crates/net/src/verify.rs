@@ -195,6 +195,7 @@ fn member_changes(member: &Member, network: &Bridge, link: &Link, master: Option
 fn mend_links(socket: &mut Socket, proc: &Proc, declared: &Declared) -> Result<(), NetError> {
     let (_, foreign) = compare_links(socket, declared)?;
     attach::remove_links(socket, &foreign)?;
+    let all = link::ours(socket)?;
     for wanted in &declared.bridges {
         let (link, made) = bridge::ensure(socket, proc, wanted)?;
         let addresses = link::addresses(socket, link.index)?;
@@ -202,9 +203,9 @@ fn mend_links(socket: &mut Socket, proc: &Proc, declared: &Declared) -> Result<(
             bridge::set_up(socket, proc, wanted, &link)?;
         }
         for member in declared.members.iter().filter(|m| m.bridge == wanted.link) {
-            let found = link::by_name(socket, &member.host_link)?.filter(|l| l.group == rules::PORTS);
+            let found = all.iter().find(|l| l.name == member.host_link && l.group == rules::PORTS);
             let Some(port) = found else { continue };
-            if !member_changes(member, wanted, &port, Some(link.index)).is_empty() {
+            if !member_changes(member, wanted, port, Some(link.index)).is_empty() {
                 let failed = || NetError::refused(format!("put the link {:?} right", member.host_link));
                 link::set_master(socket, port.index, link.index).map_err(failed())?;
                 link::pin(socket, port.index, member.mac).map_err(failed())?;
