@@ -10,7 +10,7 @@ use crate::error::NetError;
 use crate::firewall::Firewall;
 use crate::link::{self, Link};
 use crate::nft::elements::{self, Placed};
-use crate::nft::model::{Element, Family, Value, length};
+use crate::nft::model::{Element, Family, Table, Value, length};
 use crate::nft::read::Shown;
 use crate::nft::{read, rules};
 use crate::socket::Socket;
@@ -26,12 +26,10 @@ pub fn verify(declared: &Declared) -> Result<Vec<Drift>, NetError> {
     let socket = firewall.socket()?;
     let mut drift = firewall::structure(socket)?;
     let (missing, foreign) = differences(socket, declared)?;
-    drift.extend(
-        missing.iter().map(|p| Drift::ElementMissing { set: p.set, element: shown(p.family, p.set, &p.element.key) }),
-    );
-    drift.extend(
-        foreign.iter().map(|p| Drift::ElementForeign { set: p.set, element: shown(p.family, p.set, &p.element.key) }),
-    );
+    let tables = rules::tables();
+    let named = |p: &Placed| (p.set, shown(&tables, p));
+    drift.extend(missing.iter().map(named).map(|(set, element)| Drift::ElementMissing { set, element }));
+    drift.extend(foreign.iter().map(named).map(|(set, element)| Drift::ElementForeign { set, element }));
     let bridges: Vec<&Bridge> = declared.bridges.iter().collect();
     let (v4, v6) = bridge::not_forwarding(&procfs()?, &bridges, &declared.ports)?;
     drift.extend(v4.then_some(Drift::NotForwarding { family: "IPv4" }));
@@ -109,8 +107,8 @@ fn differences(socket: &mut Socket, declared: &Declared) -> Result<(Vec<Placed>,
 }
 
 /// A key for people: its fields by their kinds.
-fn shown(family: Family, set: &str, key: &[u8]) -> String {
-    let tables = rules::tables();
+fn shown(tables: &[Table], placed: &Placed) -> String {
+    let (family, set, key) = (placed.family, placed.set, placed.element.key.as_slice());
     let fields = tables.iter().filter(|t| t.family == family).flat_map(|t| &t.sets).find(|s| s.name == set);
     let Some(set) = fields.filter(|s| length(s.key) == key.len()) else { return format!("{key:02x?}") };
     let mut at = 0;
