@@ -11,6 +11,7 @@ pub mod fill;
 pub mod fuzz;
 pub mod kill;
 pub mod life;
+pub mod net;
 pub mod oci;
 pub mod probe;
 pub mod session;

@@ -1,6 +1,6 @@
-//! The loopback interface of a fresh network namespace.
+//! The loopback interface of a fresh network namespace, and options of netlink sockets.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
@@ -20,4 +20,32 @@ pub fn loopback_up() -> Result<()> {
     // SAFETY: SIOCSIFFLAGS reads an `ifreq`, alive during the call.
     check(libc::c_long::from(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) }))
         .map(drop)
+}
+
+/// An option of a netlink socket (`netlink(7)`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetlinkOption {
+    /// An answer does not repeat the message that it answers (Linux 4.2).
+    CapAck,
+    /// A refusal says in words why (Linux 4.12).
+    ExtendedAck,
+}
+
+/// Sets an option of a netlink socket.
+///
+/// # Errors
+/// What the kernel says.
+pub fn netlink_option(socket: impl AsFd, option: NetlinkOption) -> Result<()> {
+    let name = match option {
+        NetlinkOption::CapAck => libc::NETLINK_CAP_ACK,
+        NetlinkOption::ExtendedAck => libc::NETLINK_EXT_ACK,
+    };
+    let on: libc::c_int = 1;
+    let size = core::mem::size_of::<libc::c_int>() as libc::socklen_t;
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: the option is an int, which is alive during the call.
+    check(libc::c_long::from(unsafe {
+        libc::setsockopt(socket, libc::SOL_NETLINK, name, (&raw const on).cast(), size)
+    }))
+    .map(drop)
 }

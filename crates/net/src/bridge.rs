@@ -1,0 +1,124 @@
+//! Bridges of networks.
+
+use bulkhead_sys::Errno;
+use bulkhead_sys::proc::Proc;
+
+use crate::error::NetError;
+use crate::link::{self, Link};
+use crate::nft::rules;
+use crate::socket::Socket;
+use crate::{Bridge, Port, Subnet, check, firewall, sysctl};
+
+/// The bridge of a network, made if there is none. Also says whether it was made.
+pub(crate) fn ensure(socket: &mut Socket, proc: &Proc, bridge: &Bridge) -> Result<(Link, bool), NetError> {
+    if let Some(link) = link::by_name(socket, &bridge.link)? {
+        let link = ours(link)?;
+        // Or whoever made it did not come to an end.
+        if !link.up {
+            set_up(socket, proc, bridge, &link)?;
+        }
+        return Ok((link, false));
+    }
+    let made = match link::make_bridge(socket, bridge) {
+        Ok(()) => true,
+        // Somebody else was faster, and does the rest too.
+        Err(no) if no.errno == Errno::EXIST => false,
+        Err(no) if no.errno == Errno::OPNOTSUPP => {
+            return Err(NetError::Missing { what: "make a bridge (CONFIG_BRIDGE)".to_owned(), source: no.errno });
+        }
+        Err(no) => return Err(NetError::refused(format!("make the bridge {:?}", bridge.link))(no)),
+    };
+    let found = link::by_name(socket, &bridge.link)?;
+    let link = found.ok_or_else(|| NetError::kernel(format!("find the bridge {:?}", bridge.link))(Errno::NODEV))?;
+    let link = ours(link)?;
+    let done = set_up(socket, proc, bridge, &link);
+    if done.is_err() && made {
+        // The first failure is what matters.
+        link::remove(socket, link.index).unwrap_or_default();
+    }
+    done.map(|()| (link, made))
+}
+
+fn ours(link: Link) -> Result<Link, NetError> {
+    if link.kind == "bridge" && link.group == rules::BRIDGES {
+        Ok(link)
+    } else {
+        Err(NetError::Foreign { link: link.name })
+    }
+}
+
+/// Addresses, settings and state, as far as they are missing.
+pub(crate) fn set_up(socket: &mut Socket, proc: &Proc, bridge: &Bridge, link: &Link) -> Result<(), NetError> {
+    let name = &bridge.link;
+    // A container must not tell the host another way (`send_redirects` of others is none of ours).
+    sysctl::set(proc, &format!("ipv4/conf/{name}/accept_redirects"), "0")?;
+    if bridge.v6.is_some() {
+        sysctl::with_ipv6(proc, name)?;
+    } else {
+        sysctl::without_ipv6(proc, name)?;
+    }
+    for subnet in subnets(bridge) {
+        match link::add_address(socket, link.index, subnet.gateway, subnet) {
+            Err(no) if no.errno != Errno::EXIST => {
+                let what = format!("give {name:?} the address {}/{}", subnet.gateway, subnet.prefix);
+                return Err(NetError::refused(what)(no));
+            }
+            _ => {}
+        }
+    }
+    if link.mtu != bridge.mtu {
+        let what = format!("set the MTU of {name:?} to {}", bridge.mtu);
+        link::set_mtu(socket, link.index, bridge.mtu).map_err(NetError::refused(what))?;
+    }
+    link::up(socket, link.index).map_err(NetError::refused(format!("bring the bridge {name:?} up")))
+}
+
+/// Its subnets.
+pub(crate) fn subnets(bridge: &Bridge) -> impl Iterator<Item = &Subnet> {
+    [&bridge.v4, &bridge.v6].into_iter().flatten()
+}
+
+/// Whether the host has to forward IPv4, and IPv6, for these, and does not.
+pub(crate) fn not_forwarding(proc: &Proc, bridges: &[&Bridge], ports: &[Port]) -> Result<(bool, bool), NetError> {
+    let outward = |has: fn(&Bridge) -> bool| bridges.iter().any(|b| !b.internal && has(b));
+    let published = |v4: bool| ports.iter().any(|p| p.address.is_ipv4() == v4);
+    let v4 = outward(|b| b.v4.is_some()) || published(true);
+    let v6 = outward(|b| b.v6.is_some()) || published(false);
+    Ok((v4 && !sysctl::is_on(proc, "ipv4/ip_forward")?, v6 && !sysctl::is_on(proc, "ipv6/conf/all/forwarding")?))
+}
+
+/// Lets the host forward for containers, if it does not forward yet. IPv4 is turned on, with a rule that the host forwards
+/// for nobody else. IPv6 is not: a host that forwards it stops listening to its own routers.
+pub(crate) fn forward(proc: &Proc, firewall: &mut Socket, bridges: &[&Bridge], ports: &[Port]) -> Result<(), NetError> {
+    let (v4, v6) = not_forwarding(proc, bridges, ports)?;
+    if v4 {
+        const IPV4: u8 = 2;
+        firewall::guard(firewall, IPV4)?;
+        sysctl::set(proc, "ipv4/ip_forward", "1")?;
+    }
+    if v6 { Err(NetError::Forwarding) } else { Ok(()) }
+}
+
+/// Removes the bridge of a network that nobody is on, and what the firewall knows of it. One that is gone is no error.
+///
+/// # Errors
+/// [`NetError::InUse`] when it has ports, [`NetError::Foreign`] when it is none of ours; else what the kernel says.
+pub fn remove_bridge(link: &str) -> Result<(), NetError> {
+    check::name("link of a network", link)?;
+    let mut socket = link::socket()?;
+    let there = link::by_name(&mut socket, link)?.map(ours).transpose()?;
+    if let Some(bridge) = &there {
+        let all = link::ours(&mut socket)?;
+        let mut ports = all.iter().filter(|l| l.master == Some(bridge.index));
+        if let Some(first) = ports.next() {
+            return Err(NetError::InUse { link: link.to_owned(), count: 1 + ports.count(), first: first.name.clone() });
+        }
+    }
+    let mut firewall = firewall::Firewall::open()?;
+    firewall::forget_link(firewall.socket()?, link)?;
+    if let Some(bridge) = there {
+        let what = format!("remove the bridge {link:?}");
+        link::remove(&mut socket, bridge.index).map_err(NetError::refused(what))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! Keeping the tables as they should be, and their elements.
+
+use std::cell::RefCell;
+
+use bulkhead_sys::Errno;
+
+use crate::Port;
+use crate::drift::Drift;
+use crate::error::NetError;
+use crate::nft::batch::{Batch, Refused, socket as nft_socket};
+use crate::nft::elements::Placed;
+use crate::nft::model::{Element, Leads, Table, Value, length};
+use crate::nft::{read, rules};
+use crate::socket::Socket;
+use crate::wire::find;
+
+/// `ERESTART`: somebody else changed a table meanwhile.
+const CHANGED_MEANWHILE: i32 = 85;
+/// Times that a change is tried again for that.
+const ATTEMPTS: u32 = 50;
+
+thread_local! {
+    /// The socket of the last change, with the network namespace that it is of.
+    static KEPT: RefCell<Option<((u64, u64), Socket)>> = const { RefCell::new(None) };
+}
+
+/// A socket of nftables of the caller's namespace. When one that changed something is closed, the kernel waits until every
+/// processor has let go of what was removed, some 10 ms; so it is kept for the next change, or for the end of the thread.
+#[derive(Debug)]
+pub(crate) struct Firewall {
+    namespace: (u64, u64),
+    socket: Option<Socket>,
+}
+
+impl Firewall {
+    /// Opens one, or takes the one that was kept.
+    pub(crate) fn open() -> Result<Self, NetError> {
+        let own = rustix::fs::stat(c"/proc/thread-self/ns/net")
+            .map_err(NetError::kernel("look at the own network namespace"))?;
+        let namespace = (own.st_dev, own.st_ino);
+        let kept = KEPT.with(|kept| kept.try_borrow_mut().ok().and_then(|mut kept| kept.take()));
+        let socket = match kept {
+            Some((of, socket)) if of == namespace => socket,
+            _ => nft_socket()?,
+        };
+        Ok(Self { namespace, socket: Some(socket) })
+    }
+
+    /// The socket itself.
+    pub(crate) fn socket(&mut self) -> Result<&mut Socket, NetError> {
+        self.socket.as_mut().ok_or_else(|| NetError::kernel("use the firewall's socket")(Errno::BADF))
+    }
+}
+
+impl Drop for Firewall {
+    fn drop(&mut self) {
+        let socket = self.socket.take().map(|socket| (self.namespace, socket));
+        // Where thread-locals are gone already, so is the thread in a moment.
+        KEPT.try_with(|kept| kept.try_borrow_mut().map(|mut kept| *kept = socket).unwrap_or_default())
+            .unwrap_or_default();
+    }
+}
+
+/// What is wrong with the tables themselves.
+pub(crate) fn structure(socket: &mut Socket) -> Result<Vec<Drift>, NetError> {
+    let mut drift = Vec::new();
+    for table in rules::tables() {
+        drift.extend(read::structure(socket, &table)?);
+    }
+    Ok(drift)
+}
+
+/// Makes the tables unless they are as they should be. What is in their sets stays. Says what was wrong.
+///
+/// This is on the way of every start: it looks closer only when something does not look right.
+pub(crate) fn ensure(socket: &mut Socket) -> Result<Vec<Drift>, NetError> {
+    let mut right = true;
+    for table in rules::tables() {
+        right = right && read::looks_right(socket, &table)?;
+    }
+    if right {
+        return Ok(Vec::new());
+    }
+    again(socket, |socket| {
+        let generation = read::generation(socket)?;
+        let drift = structure(socket)?;
+        if drift.is_empty() {
+            return Ok(Ok(drift));
+        }
+        let kept = kept(socket)?;
+        Ok(replace(socket, generation, &kept).map(|()| drift))
+    })
+}
+
+/// Makes the tables anew with exactly these elements, at once.
+pub(crate) fn make(socket: &mut Socket, elements: &[Placed]) -> Result<(), NetError> {
+    again(socket, |socket| {
+        let generation = read::generation(socket)?;
+        Ok(replace(socket, generation, elements))
+    })
+}
+
+fn again<T>(
+    socket: &mut Socket,
+    mut attempt: impl FnMut(&mut Socket) -> Result<Result<T, Refused>, NetError>,
+) -> Result<T, NetError> {
+    for _ in 0..ATTEMPTS {
+        match attempt(socket)? {
+            Err(refused) if refused.no.errno.raw_os_error() == CHANGED_MEANWHILE => {}
+            done => return done.map_err(Refused::error),
+        }
+    }
+    Err(NetError::kernel("change the firewall, which somebody else changes all the time")(Errno::AGAIN))
+}
+
+fn replace(socket: &mut Socket, generation: Option<u32>, elements: &[Placed]) -> Result<(), Refused> {
+    // What the host forwards for whom outlives the table.
+    let guarded = read::elements(socket, crate::nft::model::Family::Inet, rules::GUARDED).unwrap_or_default();
+    let mut batch = Batch::new(socket, generation);
+    for table in rules::tables() {
+        batch.replace(&table);
+    }
+    for family in guarded.iter().filter_map(|shown| shown.key.first()) {
+        batch.guard(*family);
+    }
+    batch.many(elements, true);
+    batch.commit()
+}
+
+/// Elements of the kernel's tables that fit into ours.
+fn kept(socket: &mut Socket) -> Result<Vec<Placed>, NetError> {
+    let mut kept = Vec::new();
+    let tables = rules::tables();
+    for (family, name, shown) in read::declared(socket)? {
+        let Some(set) = set_of(&tables, name) else { continue };
+        for element in shown.into_iter().filter(|s| s.key.len() == length(set.key)) {
+            let data = element.data.as_deref().and_then(|data| find(data, 0, 1));
+            let value = match (set.leads, data) {
+                (Leads::Nowhere, None) => Value::Nothing,
+                (Leads::Values(fields), Some(data)) if data.len() == length(fields) => Value::Bytes(data.to_vec()),
+                _ => continue,
+            };
+            kept.push(Placed { family, set: name, element: Element { key: element.key, value } });
+        }
+    }
+    Ok(kept)
+}
+
+fn set_of<'a>(tables: &'a [Table], name: &str) -> Option<&'a crate::nft::model::Set> {
+    tables.iter().flat_map(|t| &t.sets).find(|s| s.name == name)
+}
+
+/// Adds elements at once. `ports` are those that the last of them are for.
+pub(crate) fn add(socket: &mut Socket, elements: &[Placed], ports: &[Port]) -> Result<(), NetError> {
+    let mut batch = Batch::new(socket, None);
+    for (index, placed) in elements.iter().enumerate() {
+        batch.add(index, placed);
+    }
+    batch.commit().map_err(|refused| {
+        let port = refused
+            .at
+            .and_then(|at| at.checked_sub(elements.len().saturating_sub(ports.len())))
+            .and_then(|at| ports.get(at));
+        match (refused.no.errno, port) {
+            (Errno::EXIST, Some(port)) => {
+                NetError::PortTaken { address: port.address, port: port.port, protocol: port.protocol }
+            }
+            _ => refused.error(),
+        }
+    })
+}
+
+/// Elements that are removed with one message each in one change.
+const AT_ONCE: usize = 1000;
+
+/// Removes elements; those that are gone already are no error.
+pub(crate) fn remove(socket: &mut Socket, elements: &[Placed]) -> Result<(), NetError> {
+    elements.chunks(AT_ONCE).try_for_each(|some| remove_some(socket, some.to_vec()))
+}
+
+fn remove_some(socket: &mut Socket, mut rest: Vec<Placed>) -> Result<(), NetError> {
+    loop {
+        let mut batch = Batch::new(socket, None);
+        for (index, placed) in rest.iter().enumerate() {
+            batch.remove(index, placed);
+        }
+        match batch.commit() {
+            Err(Refused { at: Some(at), no, .. }) if no.errno == Errno::NOENT && at < rest.len() => {
+                rest.swap_remove(at);
+            }
+            done => return done.map_err(Refused::error),
+        }
+    }
+}
+
+/// Removes and adds elements at once. What is removed must be there.
+pub(crate) fn change(socket: &mut Socket, gone: &[Placed], new: &[Placed]) -> Result<(), NetError> {
+    let mut batch = Batch::new(socket, None);
+    batch.many(gone, false);
+    batch.many(new, true);
+    batch.commit().map_err(Refused::error)
+}
+
+/// Marks a family as one in which the host forwards for containers only.
+pub(crate) fn guard(socket: &mut Socket, family: u8) -> Result<(), NetError> {
+    let mut batch = Batch::new(socket, None);
+    batch.guard(family);
+    batch.commit().map_err(Refused::error)
+}
+
+/// Removes every declared element that begins with the name of this link.
+pub(crate) fn forget_link(socket: &mut Socket, link: &str) -> Result<(), NetError> {
+    let mut key = link.as_bytes().to_vec();
+    key.resize(16, 0);
+    let of_link: Vec<Placed> = kept(socket)?
+        .into_iter()
+        .filter(|placed| placed.element.key.len() >= 16 && placed.element.key.starts_with(&key))
+        .collect();
+    remove(socket, &of_link)
+}

@@ -1,0 +1,77 @@
+//! Connections that the kernel remembers and that are over: of addresses that are free again, whose next owner must not get
+//! their answers, and of ports that lead to a container now.
+
+use std::net::IpAddr;
+
+use bulkhead_sys::Errno;
+
+use crate::error::NetError;
+use crate::nft::elements::number;
+use crate::socket::Socket;
+use crate::wire::Writer;
+use crate::{Member, Port, Protocol};
+
+/// Removal of connections (`linux/netfilter/nfnetlink_conntrack.h`).
+const DELETE: u16 = 1 << 8 | 2;
+const ORIGINAL: u16 = 1;
+const REPLY: u16 = 2;
+const FILTER: u16 = 25;
+const NESTED_IP: u16 = 1;
+/// Only the source of a tuple is compared.
+const BY_SOURCE: u32 = 1;
+
+/// Of the other tuple: its protocol and the port that it goes to.
+const BY_PORT: u32 = 1 << 3 | 1 << 5;
+const NESTED_PROTOCOL: u16 = 2;
+
+/// Forgets every connection that began at an address of these, or that it answers. A kernel that cannot do that for one
+/// address (before 6.7) is left alone: there they end by their own time.
+pub(crate) fn connections(socket: &mut Socket, members: &[Member]) -> Result<(), NetError> {
+    let addresses = members.iter().flat_map(|m| [m.v4.map(IpAddr::V4), m.v6.map(IpAddr::V6)]).flatten();
+    for address in addresses {
+        let (family, kind, bytes) = match address {
+            IpAddr::V4(a) => (2, 1, a.octets().to_vec()),
+            IpAddr::V6(a) => (10, 3, a.octets().to_vec()),
+        };
+        for (tuple, flags) in [(ORIGINAL, 1), (REPLY, 2)] {
+            let body = |w: &mut Writer| {
+                w.nest(tuple, |w| w.nest(NESTED_IP, |w| w.attribute(kind, &bytes)));
+                w.nest(FILTER, |w| w.number(flags, BY_SOURCE));
+            };
+            if !forget(socket, family, body)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Forgets what clients of UDP sent to ports of the host before these led to a container: a client that goes on from the
+/// same port of its own would never be led there.
+pub(crate) fn strays(socket: &mut Socket, ports: &[Port]) -> Result<(), NetError> {
+    for port in ports.iter().filter(|p| p.protocol == Protocol::Udp) {
+        let family = if port.address.is_ipv4() { 2 } else { 10 };
+        let body = |w: &mut Writer| {
+            w.nest(ORIGINAL, |w| {
+                w.nest(NESTED_PROTOCOL, |w| {
+                    w.attribute(1, &[number(port.protocol)]);
+                    w.attribute(3, &port.port.to_be_bytes());
+                });
+            });
+            w.nest(FILTER, |w| w.number(1, BY_PORT));
+        };
+        if !forget(socket, family, body)? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the kernel can do it.
+fn forget(socket: &mut Socket, family: u8, body: impl FnOnce(&mut Writer)) -> Result<bool, NetError> {
+    match socket.ask(DELETE, 0, &[family, 0, 0, 0], body).map_err(|no| no.errno) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOENT) => Ok(false),
+        Err(e) => Err(NetError::kernel("forget connections that are over")(e)),
+    }
+}

@@ -1,0 +1,130 @@
+//! Networks of containers: bridges, links, addresses and routes by rtnetlink, and walls by nftables.
+//!
+//! No program is started and nothing here waits but for the kernel. What is declared comes in, the kernel's state is made
+//! to be that; what is remembered, leased or chosen is the engine's. Every function acts on the network namespace of the
+//! calling thread as the host's.
+
+mod attach;
+mod bridge;
+mod check;
+mod denied;
+mod drift;
+mod error;
+mod firewall;
+mod forget;
+mod holder;
+mod inside;
+mod link;
+mod nft;
+mod socket;
+mod sysctl;
+mod verify;
+mod wire;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+pub use attach::{Attached, attach, attach_to, detach, unplug};
+pub use bridge::remove_bridge;
+pub use denied::{Denied, denied};
+pub use drift::Drift;
+pub use error::NetError;
+pub use holder::{Holder, holder_of};
+pub use verify::{mend, verify};
+
+/// Addresses of a network, and the host's own among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subnet {
+    /// The first address: all bits behind the prefix are zero.
+    pub address: IpAddr,
+    /// Bits that all addresses share.
+    pub prefix: u8,
+    /// The host's address, which members send through.
+    pub gateway: IpAddr,
+}
+
+/// A network of the host: one bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// Name of the link, up to 15 bytes.
+    pub link: String,
+    /// Its IPv4 addresses, if it has any.
+    pub v4: Option<Subnet>,
+    /// Its IPv6 addresses, if it has any. Without them members have no IPv6 at all, not even link-local.
+    pub v6: Option<Subnet>,
+    /// Largest packet in bytes.
+    pub mtu: u32,
+    /// Members reach nothing but each other.
+    pub internal: bool,
+    /// Members do not reach each other.
+    pub isolated: bool,
+    /// What members send out has the host's address.
+    pub masquerade: bool,
+}
+
+/// A container's place in a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Link of the network's bridge.
+    pub bridge: String,
+    /// Name of the host's end, up to 15 bytes. A name that was never used before never has to wait for the end of one that
+    /// was.
+    pub host_link: String,
+    /// Name of the link inside.
+    pub inner: String,
+    /// Link address inside; the only one that it can send from.
+    pub mac: [u8; 6],
+    /// Address inside; the only one that it can send from.
+    pub v4: Option<Ipv4Addr>,
+    /// Address inside, besides that of the link.
+    pub v6: Option<Ipv6Addr>,
+    /// What is not on the network is sent through its gateway. Never of an internal network.
+    pub default_route: bool,
+}
+
+/// Protocols with ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        })
+    }
+}
+
+/// A port of the host that leads to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port {
+    /// Address of the host: one of its own, or 0.0.0.0 or :: for every one of that family but loopback.
+    pub address: IpAddr,
+    /// The port there.
+    pub port: u16,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The container's address, of the same family.
+    pub to: IpAddr,
+    /// The container's port.
+    pub inner: u16,
+}
+
+/// Everything that should be there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// Every network.
+    pub bridges: Vec<Bridge>,
+    /// Every running container's place.
+    pub members: Vec<Member>,
+    /// Every published port.
+    pub ports: Vec<Port>,
+}

@@ -1,0 +1,215 @@
+//! What is declared beside what the kernel has, and making the one the other.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use bulkhead_sys::proc::Proc;
+
+use crate::drift::Drift;
+use crate::error::NetError;
+use crate::firewall::Firewall;
+use crate::link::{self, Link};
+use crate::nft::elements::{self, Placed};
+use crate::nft::model::{Element, Family, Table, Value, length};
+use crate::nft::read::Shown;
+use crate::nft::{read, rules};
+use crate::socket::Socket;
+use crate::{Bridge, Declared, Member, attach, bridge, check, firewall};
+
+/// What differs from what is declared. Changes nothing.
+///
+/// # Errors
+/// What cannot be read; what is declared and makes no sense.
+pub fn verify(declared: &Declared) -> Result<Vec<Drift>, NetError> {
+    checked(declared)?;
+    let mut firewall = Firewall::open()?;
+    let socket = firewall.socket()?;
+    let mut drift = firewall::structure(socket)?;
+    let (missing, foreign) = differences(socket, declared)?;
+    let tables = rules::tables();
+    let named = |p: &Placed| (p.set, shown(&tables, p));
+    drift.extend(missing.iter().map(named).map(|(set, element)| Drift::ElementMissing { set, element }));
+    drift.extend(foreign.iter().map(named).map(|(set, element)| Drift::ElementForeign { set, element }));
+    let bridges: Vec<&Bridge> = declared.bridges.iter().collect();
+    let (v4, v6) = bridge::not_forwarding(&procfs()?, &bridges, &declared.ports)?;
+    drift.extend(v4.then_some(Drift::NotForwarding { family: "IPv4" }));
+    drift.extend(v6.then_some(Drift::NotForwarding { family: "IPv6" }));
+    let mut links = link::socket()?;
+    drift.extend(compare_links(&mut links, declared)?.0);
+    Ok(drift)
+}
+
+fn procfs() -> Result<Proc, NetError> {
+    Proc::host().map_err(NetError::kernel("open /proc as a procfs"))
+}
+
+/// Makes the kernel's state what is declared, and says what was different. The rules and all that is in them are made in one
+/// change, so that no packet finds half of them.
+///
+/// What cannot be mended is said too: the link of a running container, which only its next start makes, and forwarding of
+/// IPv6, which is the administrator's to turn on.
+///
+/// # Errors
+/// What the kernel refuses.
+pub fn mend(declared: &Declared) -> Result<Vec<Drift>, NetError> {
+    let drift = verify(declared)?;
+    if drift.is_empty() {
+        return Ok(drift);
+    }
+    let mut firewall = Firewall::open()?;
+    let socket = firewall.socket()?;
+    if drift.iter().any(Drift::is_structure) {
+        firewall::make(socket, &elements::all(declared))?;
+    } else {
+        let (missing, foreign) = differences(socket, declared)?;
+        firewall::change(socket, &foreign, &missing)?;
+    }
+    let proc = procfs()?;
+    let bridges: Vec<&Bridge> = declared.bridges.iter().collect();
+    match bridge::forward(&proc, socket, &bridges, &declared.ports) {
+        // It is said as what was found.
+        Err(NetError::Forwarding) => {}
+        done => done?,
+    }
+    let mut links = link::socket()?;
+    mend_links(&mut links, &proc, declared)?;
+    Ok(drift)
+}
+
+fn checked(declared: &Declared) -> Result<(), NetError> {
+    let bridges: Vec<&Bridge> = declared.bridges.iter().collect();
+    check::all(&bridges, &declared.members, &declared.ports)
+}
+
+/// What is missing in the sets, and what is too much.
+fn differences(socket: &mut Socket, declared: &Declared) -> Result<(Vec<Placed>, Vec<Placed>), NetError> {
+    let have = read::declared(socket)?;
+    let want = elements::all(declared);
+    let mut shown: BTreeMap<(Family, &'static str, &[u8]), &Shown> = BTreeMap::new();
+    for (family, name, all) in &have {
+        shown.extend(all.iter().map(|s| ((*family, *name, s.key.as_slice()), s)));
+    }
+    let mut missing = Vec::new();
+    for placed in &want {
+        let key = (placed.family, placed.set, placed.element.key.as_slice());
+        match shown.get(&key) {
+            Some(found) if placed.element.value.is(found.data.as_deref()) => drop(shown.remove(&key)),
+            // One that leads elsewhere is both: too much, and missing.
+            _ => missing.push(placed.clone()),
+        }
+    }
+    let foreign = shown.into_keys().map(|(family, set, key)| Placed {
+        family,
+        set,
+        element: Element { key: key.to_vec(), value: Value::Nothing },
+    });
+    Ok((missing, foreign.collect()))
+}
+
+/// A key for people: its fields by their kinds.
+fn shown(tables: &[Table], placed: &Placed) -> String {
+    let (family, set, key) = (placed.family, placed.set, placed.element.key.as_slice());
+    let fields = tables.iter().filter(|t| t.family == family).flat_map(|t| &t.sets).find(|s| s.name == set);
+    let Some(set) = fields.filter(|s| length(s.key) == key.len()) else { return format!("{key:02x?}") };
+    let mut at = 0;
+    let mut parts = Vec::new();
+    for field in set.key {
+        let bytes = key.get(at..at + field.len()).unwrap_or_default();
+        parts.push(field.show(bytes));
+        at += field.len().next_multiple_of(4);
+    }
+    parts.join(" ")
+}
+
+/// What is different about links, and the foreign ones.
+fn compare_links(socket: &mut Socket, declared: &Declared) -> Result<(Vec<Drift>, Vec<u32>), NetError> {
+    let all = link::ours(socket)?;
+    let find = |name: &str, group| all.iter().find(|l| l.name == name && l.group == group);
+    let mut drift = Vec::new();
+    for wanted in &declared.bridges {
+        match find(&wanted.link, rules::BRIDGES) {
+            None => drift.push(Drift::BridgeMissing { link: wanted.link.clone() }),
+            Some(link) => {
+                let addresses = link::addresses(socket, link.index)?;
+                drift.extend(bridge_changes(wanted, link, &addresses));
+            }
+        }
+    }
+    for member in &declared.members {
+        match find(&member.host_link, rules::PORTS) {
+            None => drift.push(Drift::MemberMissing { link: member.host_link.clone() }),
+            Some(link) => {
+                let network = declared.bridges.iter().find(|b| b.link == member.bridge);
+                let master = find(&member.bridge, rules::BRIDGES).map(|l| l.index);
+                drift.extend(network.into_iter().flat_map(|n| member_changes(member, n, link, master)));
+            }
+        }
+    }
+    let known = |l: &&Link| {
+        declared.bridges.iter().any(|b| b.link == l.name) || declared.members.iter().any(|m| m.host_link == l.name)
+    };
+    let foreign: Vec<&Link> = all.iter().filter(|l| !known(l)).collect();
+    drift.extend(foreign.iter().map(|l| Drift::LinkForeign { link: l.name.clone() }));
+    Ok((drift, foreign.iter().map(|l| l.index).collect()))
+}
+
+fn changed(link: &Link, what: impl Into<String>) -> Drift {
+    Drift::Changed { link: link.name.clone(), what: what.into() }
+}
+
+fn bridge_changes(wanted: &Bridge, link: &Link, addresses: &[(IpAddr, u8)]) -> Vec<Drift> {
+    let mut drift = Vec::new();
+    if !link.up {
+        drift.push(changed(link, "it is down"));
+    }
+    if link.mtu != wanted.mtu {
+        drift.push(changed(link, format!("its MTU is {} instead of {}", link.mtu, wanted.mtu)));
+    }
+    for subnet in bridge::subnets(wanted) {
+        if !addresses.contains(&(subnet.gateway, subnet.prefix)) {
+            drift.push(changed(link, format!("it has not the address {}/{}", subnet.gateway, subnet.prefix)));
+        }
+    }
+    drift
+}
+
+fn member_changes(member: &Member, network: &Bridge, link: &Link, master: Option<u32>) -> Vec<Drift> {
+    let mut drift = Vec::new();
+    if link.master.is_none() || link.master != master {
+        drift.push(changed(link, format!("it is no port of {}", member.bridge)));
+    }
+    if link.isolated != network.isolated {
+        drift.push(changed(link, if network.isolated { "it is not isolated" } else { "it is isolated" }));
+    }
+    if !link.locked {
+        drift.push(changed(link, "it takes frames from any address"));
+    }
+    if !link.up {
+        drift.push(changed(link, "it is down"));
+    }
+    drift
+}
+
+fn mend_links(socket: &mut Socket, proc: &Proc, declared: &Declared) -> Result<(), NetError> {
+    let (_, foreign) = compare_links(socket, declared)?;
+    attach::remove_links(socket, &foreign)?;
+    let all = link::ours(socket)?;
+    for wanted in &declared.bridges {
+        let (link, made) = bridge::ensure(socket, proc, wanted)?;
+        let addresses = link::addresses(socket, link.index)?;
+        if !made && !bridge_changes(wanted, &link, &addresses).is_empty() {
+            bridge::set_up(socket, proc, wanted, &link)?;
+        }
+        for member in declared.members.iter().filter(|m| m.bridge == wanted.link) {
+            let found = all.iter().find(|l| l.name == member.host_link && l.group == rules::PORTS);
+            let Some(port) = found else { continue };
+            if !member_changes(member, wanted, port, Some(link.index)).is_empty() {
+                let failed = || NetError::refused(format!("put the link {:?} right", member.host_link));
+                link::set_master(socket, port.index, link.index).map_err(failed())?;
+                link::pin(socket, port.index, member.mac).map_err(failed())?;
+                link::open_port(socket, port.index, wanted.isolated).map_err(failed())?;
+            }
+        }
+    }
+    Ok(())
+}
