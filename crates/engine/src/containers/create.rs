@@ -132,6 +132,7 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
     let mut volumes = volumes::attach(engine, request, &image)?;
     let mut request = volumes.request.clone();
     with_labels_of(&image, &mut request);
+    crate::networks::settle(engine, &mut request, &image)?;
     let request = &request;
     let parts = Parts { image: &image, other: other.as_ref(), volumes: &volumes };
     let facts = engine.facts()?;
@@ -158,6 +159,7 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
         auto_remove: request.auto_remove,
         request: request.clone(),
         volumes: Vec::new(),
+        networks: request.net.joins.clone(),
     };
     let record = match volumes.record(engine, new, wish) {
         Ok(record) => record,
@@ -210,5 +212,5 @@ fn make_directories(layout: &Layout, spec: &SandboxSpec, request: &ContainerRequ
                 .map_err(EngineError::io("give to the container", &path))?;
         }
     }
-    resolve::mounts::write_etc(&layout.etc(), &spec.hostname, request)
+    crate::networks::make_etc(&layout.etc(), &spec.hostname, request)
 }

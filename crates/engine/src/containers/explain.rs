@@ -324,10 +324,16 @@ pub fn explain(engine: &Engine, query: &str) -> Result<Explanation, EngineError>
         Some(state) => !state.cgroups.is_empty(),
         None => engine.facts()?.cgroup != bulkhead_sandbox::facts::CgroupLayout::None,
     };
+    let store = engine.store()?;
+    let (joined, ports) = (store.joined(&record.id)?, store.ports_of(&record.id)?);
+    let mut lines = configured(engine, isolation(&spec, grouped), grouped);
+    for line in lines.iter_mut().filter(|l| l.topic == "network") {
+        line.text = crate::networks::describe(&record.request, &joined, &ports);
+    }
     Ok(Explanation {
         name: record.name.clone(),
         id: record.id.clone(),
-        isolation: configured(engine, isolation(&spec, grouped), grouped),
+        isolation: lines,
         weakened: spec.grants.iter().map(|g| flag_of(g, &record.request)).collect(),
         measured: state.and_then(|s| measured(s.pid, &s.cgroups)),
     })

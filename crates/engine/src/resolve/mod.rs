@@ -53,7 +53,6 @@ pub(crate) struct Context<'a> {
 /// What cannot be, with the flag and the value.
 pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError> {
     let Context { id, request, image, ids, layout, facts, .. } = context;
-    refuse_what_is_not_there(request)?;
     platform(request, image)?;
     let config = &image.config;
     let user =
@@ -167,22 +166,6 @@ pub(crate) fn resolve_exec(
         ));
     }
     Ok(process)
-}
-
-fn refuse_what_is_not_there(request: &ContainerRequest) -> Result<(), EngineError> {
-    if let Some(port) = request.publish.first() {
-        return Err(EngineError::refused(
-            format!("--publish {port}"),
-            "a container has a network of its own with loopback only for now; nothing outside can reach it, so no port can be published",
-        ));
-    }
-    match request.network.as_deref() {
-        None | Some("none" | "default" | "bridge") => Ok(()),
-        Some(other) => Err(EngineError::refused(
-            format!("--network {other}"),
-            "a container has a network of its own with loopback only for now; leave the flag out or write none",
-        )),
-    }
 }
 
 /// The image must be for the platform that was asked for, and that must be this machine's.
