@@ -123,6 +123,7 @@ fn shared_effect(namespaces: &[String]) -> String {
         ("ipc", "each reads and writes the other's shared memory, semaphores and queues"),
         ("pid", "each sees and signals the other's processes, and all end with the one that owns process 1"),
         ("uts", "they have one host name"),
+        ("network", "they have one network: addresses, ports, and what each of them sends and hears"),
     ] {
         if namespaces.iter().any(|n| n == name) {
             parts.push(effect);

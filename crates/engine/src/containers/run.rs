@@ -80,7 +80,14 @@ fn begin(
             networks::write_etc(&layout.etc(), &spec.hostname, request, &joined)?;
             Some(order)
         }
-        None => None,
+        None => {
+            // One that shares another's network has the other's addresses.
+            if let Some(share) = spec.share.as_ref().filter(|s| s.network) {
+                let joined = engine.store()?.joined(&share.with)?;
+                networks::write_etc(&layout.etc(), &spec.hostname, request, &joined)?;
+            }
+            None
+        }
     };
     let identity = &spec.process.identity;
     let privileged = engine.facts()?.privileged;

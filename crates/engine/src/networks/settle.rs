@@ -30,6 +30,9 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
             (NetMode::Networks, _) => net.joins.first().map(|j| format!("--network {}", j.network)),
             (_, Some(port)) => Some(format!("--publish {port}")),
             (_, None) if net.publish_all => Some("--publish-all".to_owned()),
+            (NetMode::Unset, None) if !net.joins.is_empty() => {
+                Some("--ip, --ip6, --mac-address or --network-alias".to_owned())
+            }
             _ => None,
         };
         if let Some(asked) = asked {
