@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use bulkhead_tests::{Bench, is_root, skip};
+use bulkhead_tests::{Bench, is_root};
 use serde_json::Value;
 
 fn names(bench: &Bench, filters: &[&str]) -> Vec<String> {
@@ -30,14 +30,14 @@ fn refused(bench: &Bench, words: &[&str], code: i32, wanted: &[&str]) {
 #[test]
 fn an_ordinary_user_is_told_that_there_are_no_networks_for_him_yet() {
     if is_root() {
-        return skip("an_ordinary_user_is_told_that_there_are_no_networks_for_him_yet", "it runs as an ordinary user");
+        return;
     }
     let bench = Bench::new();
     assert_eq!(names(&bench, &[]), [""; 0]);
     refused(&bench, &["network", "create", "web"], 1, &["network create web", "rootless networks are not there yet"]);
     for flags in [&["--network", "bridge"][..], &["-p", "80:80"], &["-P"], &["--ip", "10.1.0.2"]] {
         let words = [&["create"], flags, &["host", "true"]].concat();
-        refused(&bench, &words, 125, &["rootless networks are not there yet"]);
+        refused(&bench, &words, 1, &["rootless networks are not there yet"]);
     }
     bench.say(&["create", "--name", "web", "host", "true"]).done();
     assert_eq!(bench.look("web", "/HostConfig/NetworkMode"), "none");
@@ -46,7 +46,7 @@ fn an_ordinary_user_is_told_that_there_are_no_networks_for_him_yet() {
 #[test]
 fn the_default_network_is_always_there() {
     if !is_root() {
-        return skip("the_default_network_is_always_there", "root");
+        return;
     }
     let bench = Bench::new();
     assert_eq!(names(&bench, &[]), ["bridge"]);
@@ -72,7 +72,7 @@ fn the_default_network_is_always_there() {
 #[test]
 fn a_network_is_made_shown_and_removed() {
     if !is_root() {
-        return skip("a_network_is_made_shown_and_removed", "root");
+        return;
     }
     let bench = Bench::new();
     let id = bench
@@ -134,7 +134,7 @@ fn a_network_is_made_shown_and_removed() {
 #[test]
 fn what_cannot_be_a_network_is_named() {
     if !is_root() {
-        return skip("what_cannot_be_a_network_is_named", "root");
+        return;
     }
     let bench = Bench::new();
     bench.say(&["network", "create", "--subnet", "10.212.0.0/24", "web"]).done();
@@ -182,8 +182,9 @@ fn what_cannot_be_a_network_is_named() {
 #[test]
 fn what_a_container_asks_of_networks_is_looked_at_when_it_is_made() {
     if !is_root() {
-        return skip("what_a_container_asks_of_networks_is_looked_at_when_it_is_made", "root");
+        return;
     }
+    const CLI: [&str; 2] = ["--mac-address", "--expose"];
     let bench = Bench::new();
     bench.say(&["network", "create", "--subnet", "10.215.0.0/24", "web"]).done();
     for (flags, wanted) in [
@@ -205,7 +206,13 @@ fn what_a_container_asks_of_networks_is_looked_at_when_it_is_made() {
         (&["-p", "::1:80:80"], &["for --publish", "[::1]"]),
         (&["--expose", "x"], &["\"x\" for --expose"]),
     ] {
-        refused(&bench, &[&["create"], flags, &["host", "true"]].concat(), 125, wanted);
+        // What the command line itself says is 125, as of every command; what the engine says is 1, as of Docker's `create`.
+        let code = if wanted[0].contains("for --publish") || CLI.contains(&flags[0]) || flags.ends_with(&["none"]) {
+            125
+        } else {
+            1
+        };
+        refused(&bench, &[&["create"], flags, &["host", "true"]].concat(), code, wanted);
     }
     assert_eq!(bench.say(&["ps", "-aq"]).ok(), "");
     bench.assert_empty();
@@ -214,7 +221,7 @@ fn what_a_container_asks_of_networks_is_looked_at_when_it_is_made() {
 #[test]
 fn a_container_holds_its_networks_and_shows_what_it_asked_for() {
     if !is_root() {
-        return skip("a_container_holds_its_networks_and_shows_what_it_asked_for", "root");
+        return;
     }
     let bench = Bench::new();
     bench.say(&["network", "create", "--subnet", "10.217.0.0/24", "web"]).done();
@@ -278,7 +285,7 @@ fn a_container_holds_its_networks_and_shows_what_it_asked_for() {
 #[test]
 fn a_dry_run_says_which_networks_it_would_have() {
     if !is_root() {
-        return skip("a_dry_run_says_which_networks_it_would_have", "root");
+        return;
     }
     let bench = Bench::new();
     let said = bench.say(&["run", "--dry-run", "-p", "8080:80", "host", "true"]).ok();
@@ -295,7 +302,7 @@ fn a_dry_run_says_which_networks_it_would_have() {
 #[test]
 fn networks_that_are_made_at_once_have_addresses_of_their_own() {
     if !is_root() {
-        return skip("networks_that_are_made_at_once_have_addresses_of_their_own", "root");
+        return;
     }
     const COUNT: usize = 8;
     let bench = Bench::new();
