@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bulkhead_engine::networks::{Exposed, Mac, PortRange, Protocol, PublishRequest};
 use bulkhead_engine::request::NetMode;
-use bulkhead_engine::store::{DEFAULT_NETWORK, JoinWish};
+use bulkhead_engine::store::JoinWish;
 
 use super::{Needed, namespace};
 
@@ -30,7 +30,7 @@ pub fn choice(text: &str) -> Result<Choice, Needed> {
         "" => return Err("none, bridge, container:NAME or the name of a network is needed".into()),
         "none" => Choice::Mode(NetMode::None),
         "host" => Choice::Mode(NetMode::Host),
-        "default" => Choice::Join(JoinWish { network: DEFAULT_NETWORK.to_owned(), ..JoinWish::default() }),
+        "default" => Choice::Mode(NetMode::Unset),
         _ if text.contains('=') => Choice::Join(long(text)?),
         _ => Choice::Join(JoinWish { network: network(text)?, ..JoinWish::default() }),
     })
@@ -239,7 +239,7 @@ mod tests {
             Ok(Choice::Join(join)) => join,
             other => panic!("{text}: {other:?}"),
         };
-        assert_eq!(join("default").network, "bridge");
+        assert_eq!(choice("default"), Ok(Choice::Mode(NetMode::Unset)));
         assert_eq!(join("mine").network, "mine");
         let long = join("name=mine,alias=db,alias=store,ip=10.1.0.5,ip6=fd01::5,mac-address=02:00:00:00:00:05");
         assert_eq!((long.network.as_str(), long.aliases.len()), ("mine", 2));

@@ -1,5 +1,6 @@
 //! Addresses and ports of a container, from its start to its end.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ pub(crate) struct NetworkOrder {
     run: PathBuf,
     /// The record goes with the container, and the addresses with the record.
     removed: bool,
+    /// The kernel may still have something that leads to the addresses: they are nobody else's until it has not.
+    #[serde(skip)]
+    stuck: Cell<bool>,
 }
 
 /// Takes the addresses and ports of a container that is about to start. The caller holds its lock.
@@ -59,6 +63,7 @@ pub(crate) fn take(
         root: engine.paths.root.clone(),
         run: engine.paths.run.clone(),
         removed: record.auto_remove,
+        stuck: Cell::new(false),
     };
     Ok(Some((order, joined)))
 }
@@ -76,15 +81,16 @@ impl NetworkOrder {
 
     /// Takes away what [`NetworkOrder::attach`] gave; the addresses stay the container's.
     pub(crate) fn detach(&self, history: &History) {
-        // What stays is taken away by the next command: the addresses are not given back before.
-        if kernel::detach(&self.wiring).is_ok() {
-            self.tell(history, "disconnect");
+        // What stays is taken away by the next command that needs it: the addresses are not given back before.
+        match kernel::detach(&self.wiring) {
+            Ok(()) => self.tell(history, "disconnect"),
+            Err(_) => self.stuck.set(true),
         }
     }
 
     /// Gives the addresses back: the container has ended for good.
     pub(crate) fn give_back(&self, id: &str) {
-        if self.removed {
+        if self.removed || self.stuck.get() {
             return;
         }
         let paths = Paths { root: self.root.clone(), run: self.run.clone() };
@@ -138,4 +144,13 @@ pub(crate) fn forget_all(engine: &Engine) -> Result<bool, EngineError> {
         }
     }
     Ok(any)
+}
+
+/// Containers that have addresses and nobody who looks after them, for a check of the whole store.
+///
+/// # Errors
+/// What the store says.
+pub(crate) fn stray(engine: &Engine) -> Result<Vec<String>, EngineError> {
+    let held = |id: &String| Layout::new(&engine.paths, id).is_held();
+    Ok(engine.store()?.leaseholders()?.into_iter().filter(|id| !held(id)).collect())
 }

@@ -148,7 +148,7 @@ fn addresses_that_were_asked_for_are_given_or_their_holder_is_named() {
     make(&store, &new("web", these("10.1.0.0/24")), &[]).unwrap();
     let mac = Mac::parse("02:00:00:00:00:09");
     let wish = JoinWish { v4: Some("10.1.0.9".parse().unwrap()), mac, ..join("web") };
-    let (one, two) = (member(&store, "one", &[wish.clone()]), member(&store, "two", &[wish]));
+    let (one, two) = (member(&store, "one", std::slice::from_ref(&wish)), member(&store, "two", &[wish]));
     assert_eq!(address(&take(&store, &one.id, &[])), "10.1.0.9");
     let error = why(take(&store, &two.id, &[]));
     assert!(error.to_string().contains("--ip 10.1.0.9 is taken in network web by container one"), "{error}");
@@ -263,7 +263,8 @@ fn those_that_start_at_once_get_addresses_and_ports_of_their_own() {
     assert_eq!(taken.iter().map(|(_, p)| p).collect::<BTreeSet<_>>().len(), THREADS * EACH);
     // And one address that all want has one holder.
     let wish = JoinWish { v4: Some("10.1.0.200".parse().unwrap()), ..join("web") };
-    let ids: Vec<String> = (0..THREADS).map(|n| member(&store, &format!("s{n}"), &[wish.clone()]).id).collect();
+    let ids: Vec<String> =
+        (0..THREADS).map(|n| member(&store, &format!("s{n}"), std::slice::from_ref(&wish)).id).collect();
     let had: usize = std::thread::scope(|scope| {
         let handles: Vec<_> =
             ids.iter().map(|id| scope.spawn(|| usize::from(take(&scratch.open(), id, &[]).is_ok()))).collect();
