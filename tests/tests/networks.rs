@@ -1,5 +1,5 @@
 //! Networks as they are declared: made, listed, refused, removed, and what containers are to be connected to. Nothing here
-//! changes the network of the machine: no container is started.
+//! changes the network of the machine: what is started has loopback only.
 
 use std::collections::BTreeSet;
 
@@ -330,5 +330,42 @@ fn networks_that_are_made_at_once_have_addresses_of_their_own() {
     assert_eq!(won(&|n| text(&["network", "create", "--subnet", "10.218.0.0/24", &format!("s{n}")])), 1);
     bench.say(&["network", "prune", "-f"]).done();
     assert_eq!(names(&bench, &[]), ["bridge"]);
+    bench.assert_empty();
+}
+
+#[test]
+fn a_container_can_have_the_network_of_another() {
+    let bench = Bench::new();
+    bench.start(&["--name", "first", "--network", "none"], "exec sleep 1000");
+    bench.start(&["--name", "second", "--network", "container:first"], "exec sleep 1000");
+    let stack = |name: &str| std::fs::read_link(format!("/proc/{}/ns/net", bench.pid_of(name))).unwrap();
+    assert_eq!(stack("first"), stack("second"));
+    // The control: another has its own.
+    bench.start(&["--name", "third", "--network", "none"], "exec sleep 1000");
+    assert_ne!(stack("first"), stack("third"));
+    // A program that joins is there too.
+    let own = bench.say(&["exec", "second", "readlink", "/proc/self/ns/net"]).ok();
+    assert_eq!(own.trim(), stack("first").to_str().unwrap());
+    assert_eq!(bench.look("second", "/HostConfig/NetworkMode"), "container:first");
+    let shown = bench.say(&["ps", "-f", "name=second", "--format", "{{.Networks}} {{.Status}}"]).ok();
+    assert!(shown.starts_with("container:first ") && shown.contains("weakened: shared(network of "), "{shown}");
+    let explained = bench.say(&["explain", "second"]).ok();
+    assert!(explained.contains("--network container:") && explained.contains("they have one network"), "{explained}");
+    for (flags, wanted) in [
+        (&["-p", "80:80"][..], "--publish 80:80 is refused"),
+        (&["-P"], "--publish-all is refused"),
+        (&["--ip", "10.1.0.2"], "--ip 10.1.0.2 is refused"),
+        (&["--sysctl", "net.core.somaxconn=5"], "net.core.somaxconn"),
+        (&["--ipc", "container:third"], "third"),
+    ] {
+        if !is_root() && wanted.contains("refused") {
+            continue;
+        }
+        let words = [&["create", "--network", "container:first"], flags, &["host", "true"]].concat();
+        refused(&bench, &words, 1, &[wanted]);
+    }
+    bench.say(&["stop", "-t", "0", "first"]).done();
+    refused(&bench, &["create", "--network", "container:first", "host", "true"], 1, &["first is not running"]);
+    bench.say(&["rm", "-f", "first", "second", "third"]).done();
     bench.assert_empty();
 }

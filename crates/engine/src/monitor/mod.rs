@@ -1,5 +1,6 @@
 //! The monitor: one small single-threaded process per container, its parent, which keeps the streams, the log and the
-//! exit status. It opens no database and lives on when the command that started it goes.
+//! exit status. It opens no database but to give back addresses at the end, and lives on when the command that started it
+//! goes.
 //!
 //! `exec` has the same kind of process, for as long as the program that joined runs.
 

@@ -154,3 +154,17 @@ pub(crate) fn stray(engine: &Engine) -> Result<Vec<String>, EngineError> {
     let held = |id: &String| Layout::new(&engine.paths, id).is_held();
     Ok(engine.store()?.leaseholders()?.into_iter().filter(|id| !held(id)).collect())
 }
+
+/// All that the kernel is to have at this moment: the bridges, ends and ports of every container that has addresses. What
+/// a check of the kernel compares with.
+///
+/// # Errors
+/// What the store says.
+pub fn declared(engine: &Engine) -> Result<Wiring, EngineError> {
+    let store = engine.store()?;
+    let mut all = Wiring::default();
+    for id in store.leaseholders()? {
+        all.add(wiring(&store.joined(&id)?, &store.ports_of(&id)?));
+    }
+    Ok(all)
+}

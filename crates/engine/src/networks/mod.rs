@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 
 pub use self::create::{CreateRequest, create};
 pub(crate) use self::etc::{make as make_etc, write as write_etc};
+pub use self::lease::declared;
 pub(crate) use self::lease::{NetworkOrder, forget, forget_all, stray, take};
 pub use self::mac::Mac;
 pub(crate) use self::net::next_free;

@@ -54,6 +54,10 @@ fn the_first_network_with_a_way_out_has_the_default_route() {
     assert!(made.members.iter().zip(&made.bridges).all(|(m, b)| m.bridge == b.link));
     assert_eq!((made.ports[0].to.to_string().as_str(), made.ports[0].inner), ("10.3.0.2", 80));
     assert!(wiring(&[], &[]).is_empty());
+    // Of two containers on one network.
+    let mut both = made.clone();
+    both.add(made);
+    assert_eq!((both.bridges.len(), both.members.len(), both.ports.len()), (3, 6, 2));
 }
 
 #[test]

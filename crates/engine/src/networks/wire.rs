@@ -91,6 +91,17 @@ impl Wiring {
     pub fn is_empty(&self) -> bool {
         self.members.is_empty() && self.ports.is_empty()
     }
+
+    /// With that of another container too; each bridge once.
+    pub(super) fn add(&mut self, other: Self) {
+        for bridge in other.bridges {
+            if !self.bridges.iter().any(|known| known.link == bridge.link) {
+                self.bridges.push(bridge);
+            }
+        }
+        self.members.extend(other.members);
+        self.ports.extend(other.ports);
+    }
 }
 
 /// Name of a network's bridge; a link's name has 15 bytes (`IFNAMSIZ`).
