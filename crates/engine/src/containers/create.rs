@@ -60,6 +60,12 @@ fn with_labels_of(image: &ImageRef, request: &mut ContainerRequest) {
     }
 }
 
+/// What the image and the store add to a request: labels, exposed ports, networks.
+fn complete(engine: &Engine, image: &ImageRef, request: &mut ContainerRequest) -> Result<(), EngineError> {
+    with_labels_of(image, request);
+    crate::networks::settle(engine, request, image)
+}
+
 /// What a container is made of, beside its request.
 #[derive(Clone, Copy)]
 struct Parts<'a> {
@@ -95,7 +101,7 @@ pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<DryRun, En
     let image = images::find(engine, &request.image)?;
     let volumes = volumes::attach(engine, request, &image)?;
     let mut request = volumes.request.clone();
-    crate::networks::settle(engine, &mut request, &image)?;
+    complete(engine, &image, &mut request)?;
     let request = &request;
     let parts = Parts { image: &image, other: other.as_ref(), volumes: &volumes };
     let facts = engine.facts()?;
@@ -154,8 +160,7 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
     let image = images::find(engine, &request.image)?;
     let mut volumes = volumes::attach(engine, request, &image)?;
     let mut request = volumes.request.clone();
-    with_labels_of(&image, &mut request);
-    crate::networks::settle(engine, &mut request, &image)?;
+    complete(engine, &image, &mut request)?;
     let request = &request;
     let parts = Parts { image: &image, other: other.as_ref(), volumes: &volumes };
     let facts = engine.facts()?;

@@ -75,20 +75,15 @@ fn begin(
 ) -> Result<OwnedFd, EngineError> {
     let Launch { record, spec, plan, image, layout, options } = launch;
     let request = &record.request;
-    let network = match network {
-        Some((order, joined)) => {
-            networks::write_etc(&layout.etc(), &spec.hostname, request, &joined)?;
-            Some(order)
-        }
-        None => {
-            // One that shares another's network has the other's addresses.
-            if let Some(share) = spec.share.as_ref().filter(|s| s.network) {
-                let joined = engine.store()?.joined(&share.with)?;
-                networks::write_etc(&layout.etc(), &spec.hostname, request, &joined)?;
-            }
-            None
-        }
+    let (network, joined) = match (network, spec.share.as_ref().filter(|s| s.network)) {
+        (Some((order, joined)), _) => (Some(order), joined),
+        // One that shares another's network has the other's addresses.
+        (None, Some(share)) => (None, engine.store()?.joined(&share.with)?),
+        (None, None) => (None, Vec::new()),
     };
+    if !joined.is_empty() {
+        networks::write_etc(&layout.etc(), &spec.hostname, request, &joined)?;
+    }
     let identity = &spec.process.identity;
     let privileged = engine.facts()?.privileged;
     let cleanup = match record.auto_remove {

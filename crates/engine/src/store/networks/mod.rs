@@ -1,6 +1,7 @@
 //! Networks: their names, subnets and options, and who is connected.
 
 mod error;
+mod insert;
 mod leases;
 mod ports;
 mod rows;
@@ -8,16 +9,16 @@ mod rows;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{OptionalExtension, Transaction};
 
 pub use self::error::NetworkError;
 pub(crate) use self::leases::check_join;
 pub use self::leases::{JoinWish, Joined, Lease};
 pub use self::ports::{Busy, PortRecord};
-use self::rows::{COLUMNS, blob, read_row};
+use self::rows::{COLUMNS, read_row};
 use super::containers::prefix_bounds;
 use super::{Store, StoreError, User};
-use crate::networks::{Net, Pool, WantedPort, choose, unique_local};
+use crate::networks::{Net, Pool, WantedPort};
 
 /// The default network.
 pub const DEFAULT_NETWORK: &str = "bridge";
@@ -282,124 +283,6 @@ impl Store {
         let rows = query.query_map([id], |row| Ok((row.get(0)?, row.get(1)?))).map_err(&wrap)?;
         rows.collect::<Result<_, _>>().map_err(&wrap)
     }
-
-    fn insert_network(
-        &self,
-        tx: &Transaction<'_>,
-        new: &NewNetwork,
-        ground: &Ground<'_>,
-    ) -> Result<NetworkRecord, StoreError> {
-        let taken = self.subnets(tx)?;
-        let link = crate::networks::bridge_link(&new.id);
-        let mut others: Vec<Net> = taken.iter().map(|(net, _)| *net).collect();
-        others.extend(ground.others(&link).map(|(net, _)| *net));
-        let v4 = match new.v4 {
-            BlockWish::None => None,
-            BlockWish::Free => Some(with_gateway(choose(ground.pools, &others)).ok_or_else(|| {
-                let pools: Vec<String> = ground.pools.iter().map(ToString::to_string).collect();
-                NetworkError::NoSubnetLeft { pools: pools.join(" ") }
-            })?),
-            BlockWish::These(block) => Some(clear(block, &taken, ground, &link)?),
-        };
-        let v6 = match new.v6 {
-            BlockWish::None => None,
-            BlockWish::Free => Some(
-                with_gateway(unique_local(&new.id, &others))
-                    .ok_or_else(|| NetworkError::NoSubnetLeft { pools: "fd00::/8".to_owned() })?,
-            ),
-            BlockWish::These(block) => Some(clear(block, &taken, ground, &link)?),
-        };
-        let text = |map: &BTreeMap<String, String>| {
-            serde_json::to_string(map).map_err(|source| StoreError::Record {
-                what: "store the options of network",
-                id: new.name.clone(),
-                source,
-            })
-        };
-        let column = |block: &Option<Block>| {
-            let subnet = block.map(|b| b.subnet.to_string());
-            let gateway = block.map(|b| blob(b.gateway));
-            (subnet, gateway, block.and_then(|b| b.range).map(|r| r.to_string()))
-        };
-        let (four, six) = (column(&v4), column(&v6));
-        tx.execute(
-            "INSERT INTO networks (id, name, driver, subnet4, gateway4, range4, subnet6, gateway6, range6, mtu, internal, \
-             isolated, masquerade, options, labels, created) \
-             VALUES (?1, ?2, 'bridge', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-            params![
-                new.id,
-                new.name,
-                four.0,
-                four.1,
-                four.2,
-                six.0,
-                six.1,
-                six.2,
-                new.mtu,
-                new.internal,
-                new.isolated,
-                new.masquerade,
-                text(&new.options)?,
-                text(&new.labels)?,
-                new.created
-            ],
-        )
-        .map_err(self.wrap("record the network"))?;
-        Ok(NetworkRecord {
-            id: new.id.clone(),
-            name: new.name.clone(),
-            driver: "bridge".to_owned(),
-            v4,
-            v6,
-            mtu: new.mtu,
-            internal: new.internal,
-            isolated: new.isolated,
-            masquerade: new.masquerade,
-            options: new.options.clone(),
-            labels: new.labels.clone(),
-            created: new.created,
-        })
-    }
-
-    /// The subnets of all networks, with their names.
-    fn subnets(&self, tx: &Transaction<'_>) -> Result<Vec<(Net, String)>, StoreError> {
-        let wrap = self.wrap("look for the subnets");
-        let sql = "SELECT subnet4, name FROM networks WHERE subnet4 IS NOT NULL \
-                   UNION ALL SELECT subnet6, name FROM networks WHERE subnet6 IS NOT NULL";
-        let mut query = tx.prepare_cached(sql).map_err(&wrap)?;
-        let rows = query.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?))).map_err(&wrap)?;
-        let mut all = Vec::new();
-        for row in rows {
-            let (text, name) = row.map_err(&wrap)?;
-            all.extend(Net::parse(&text).map(|net| (net, name)));
-        }
-        Ok(all)
-    }
-}
-
-/// A subnet with its first address for the bridge.
-fn with_gateway(subnet: Option<Net>) -> Option<Block> {
-    let subnet = subnet?;
-    Some(Block { subnet, gateway: subnet.hosts()?.0, range: None })
-}
-
-/// A subnet that was asked for, if nobody has a part of it. A route of the host to something wider is no obstacle: who
-/// writes the subnet out wants it to go first.
-fn clear(block: Block, taken: &[(Net, String)], ground: &Ground<'_>, link: &str) -> Result<Block, NetworkError> {
-    let subnet = block.subnet;
-    let overlap = |other: &Net, holder: String| NetworkError::Overlap {
-        subnet: subnet.to_string(),
-        other: other.to_string(),
-        holder,
-    };
-    if let Some((other, name)) = taken.iter().find(|(net, _)| net.overlaps(&subnet)) {
-        return Err(overlap(other, format!("network {name}")));
-    }
-    let inside = |net: &Net| net.overlaps(&subnet) && net.prefix() >= subnet.prefix();
-    if let Some((other, through)) = ground.others(link).find(|(net, _)| inside(net)) {
-        return Err(overlap(other, format!("the host, through {through}")));
-    }
-    Ok(block)
 }
 
 /// Docker's rule for networks, without what would be taken for a mode.
