@@ -97,7 +97,7 @@ pub fn sandbox(engine: &Engine, rootfs: &Path, args: &[String]) -> Result<u8, En
     let spec = SandboxSpec {
         id: format!("sandbox-{}", new_id()?.chars().take(16).collect::<String>()),
         hostname: "sandbox".to_owned(),
-        sysctls: resolve::sysctls(&request, &ids)?,
+        sysctls: resolve::sysctls(&request, &ids, false)?,
         ids,
         rootfs: Rootfs::Directory { path: rootfs },
         read_only_root: true,

@@ -15,6 +15,7 @@ pub mod images;
 mod init;
 mod layout;
 pub mod monitor;
+pub mod networks;
 mod progress;
 mod protect;
 pub mod request;

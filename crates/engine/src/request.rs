@@ -7,6 +7,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::networks::{Exposed, PublishRequest};
+use crate::store::JoinWish;
+
 /// How strict the defaults are that the container starts from; ordered from the strictest on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -336,6 +339,40 @@ pub struct LogRequest {
     pub max_files: Option<u32>,
 }
 
+/// Which network stack a container has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetMode {
+    /// Nothing was asked. In a request that was recorded it is that of a container that was made before there were
+    /// networks, and means what it meant then: as `None`.
+    #[default]
+    Unset,
+    /// `none`: its own, with loopback only.
+    None,
+    /// `bridge`, or names: its own, connected to [`NetRequest::joins`].
+    Networks,
+    /// `host`: the host's.
+    Host,
+    /// `container:NAME`: another container's.
+    Container(String),
+}
+
+/// `--network`, `-p` and their kin.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetRequest {
+    /// Which stack.
+    pub mode: NetMode,
+    /// Networks that it is connected to, in order: the first has the way out.
+    pub joins: Vec<JoinWish>,
+    /// `-p`.
+    pub publish: Vec<PublishRequest>,
+    /// `-P`.
+    pub publish_all: bool,
+    /// `--expose`, and what the image says.
+    pub expose: Vec<Exposed>,
+}
+
 /// What `run` was asked to start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -418,10 +455,8 @@ pub struct ContainerRequest {
     pub sysctls: Vec<(String, String)>,
     /// Limits.
     pub limits: LimitRequest,
-    /// `--network`; `None` is the default, which for now is an own stack with loopback only.
-    pub network: Option<String>,
-    /// `-p` as written.
-    pub publish: Vec<String>,
+    /// `--network` and what belongs to it.
+    pub net: NetRequest,
     /// `--stop-signal` as written.
     pub stop_signal: Option<String>,
     /// `--stop-timeout`: seconds; -1 waits for ever.

@@ -1,8 +1,8 @@
-//! `--ipc`, `--pid` and `--uts container:…`: which container is meant, and whether it may be.
+//! `--ipc`, `--pid`, `--uts` and `--network container:…`: which container is meant, and whether it may be.
 //!
 //! Whoever enters a namespace needs every right in the user namespace that owns it. So the container that joins lives in
 //! the other's user namespace and has the other's ids, whose range belongs to both and is free again when the last of
-//! them is gone. Files, network, limits, filter and capabilities stay its own.
+//! them is gone. Files, limits, filter and capabilities stay its own.
 
 use bulkhead_sandbox::spec::{Grant, Share};
 
@@ -10,7 +10,7 @@ use crate::containers::hostname_of;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
-use crate::request::{ContainerRequest, Ipc};
+use crate::request::{ContainerRequest, Ipc, NetMode};
 use crate::store::ContainerRecord;
 
 /// The other container.
@@ -39,7 +39,16 @@ pub(crate) fn wanted(engine: &Engine, request: &ContainerRequest) -> Result<Opti
         Ipc::Container(name) => Some(name),
         _ => None,
     };
-    let asked = [("--ipc", ipc), ("--pid", request.pid_of.as_ref()), ("--uts", request.uts_of.as_ref())];
+    let network = match &request.net.mode {
+        NetMode::Container(name) => Some(name),
+        _ => None,
+    };
+    let asked = [
+        ("--ipc", ipc),
+        ("--pid", request.pid_of.as_ref()),
+        ("--uts", request.uts_of.as_ref()),
+        ("--network", network),
+    ];
     let mut found: Option<(&str, ContainerRecord)> = None;
     for (flag, name) in asked {
         let Some(name) = name else { continue };
@@ -70,6 +79,7 @@ pub(crate) fn wanted(engine: &Engine, request: &ContainerRequest) -> Result<Opti
             ipc: ipc.is_some(),
             pid: request.pid_of.is_some(),
             uts: request.uts_of.is_some(),
+            network: network.is_some(),
         },
         range: record.range.map(|r| r.start),
         hostname: hostname_of(&record),

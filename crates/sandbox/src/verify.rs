@@ -79,7 +79,7 @@ fn bundle(plan: &SandboxPlan) -> Result<(), Violation> {
     rights(&plan.steps, &plan.filter, &plan.grants)
 }
 
-/// Only ipc, pid and uts are ever shared, each with a grant that names it, and never half.
+/// Only ipc, pid, uts and the network are ever shared, each with a grant that names it, and never half.
 fn shares(plan: &SandboxPlan) -> Result<(), Violation> {
     let Some(share) = &plan.share else { return Ok(()) };
     let names = share.names();

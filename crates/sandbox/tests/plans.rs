@@ -367,7 +367,7 @@ fn granted(device: &Device) -> Grant {
 
 fn sharing() -> SandboxSpec {
     let mut spec = spec();
-    let share = Share { with: "fedcba9876543210".to_owned(), ipc: true, pid: true, uts: true };
+    let share = Share { with: "fedcba9876543210".to_owned(), ipc: true, pid: true, uts: true, network: false };
     spec.grants = vec![Grant::Shared { with: share.with.clone(), namespaces: share.names() }];
     spec.share = Some(share);
     spec

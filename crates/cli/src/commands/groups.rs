@@ -46,6 +46,7 @@ const fn also(name: &'static str, aliases: &'static [&'static str], entry: &'sta
 pub const ALL: &[Group] = &[
     Group { name: "container", about: "Manage containers", verbs: CONTAINER },
     Group { name: "image", about: "Manage images", verbs: IMAGE },
+    Group { name: "network", about: "Manage networks", verbs: NETWORK },
     Group { name: "volume", about: "Manage volumes", verbs: VOLUME },
     Group { name: "system", about: "Manage the store as a whole", verbs: SYSTEM },
 ];
@@ -89,6 +90,16 @@ const IMAGE: &[Verb] = &[
     also("rm", &["remove"], &rmi::ENTRY),
     verb("save", &save::ENTRY),
     verb("tag", &tag::ENTRY),
+];
+
+const NETWORK: &[Verb] = &[
+    verb("connect", &network::ENTRY_CONNECT),
+    verb("create", &network::ENTRY_CREATE),
+    verb("disconnect", &network::ENTRY_DISCONNECT),
+    verb("inspect", &network::ENTRY_INSPECT),
+    also("ls", &["list"], &network::ENTRY_LS),
+    verb("prune", &network::ENTRY_PRUNE),
+    also("rm", &["remove"], &network::ENTRY_RM),
 ];
 
 const VOLUME: &[Verb] = &[

@@ -12,7 +12,7 @@ use crate::{flags, wire};
 /// The command.
 pub const ENTRY: Entry = Entry {
     name: "inspect",
-    about: "Show everything about containers, images and volumes, as JSON",
+    about: "Show everything about containers, images, volumes and networks, as JSON",
     footer: "Examples:\n  bulkhead inspect web\n  bulkhead inspect -f '{{.State.Status}}' web",
     flags: Flags::Anywhere,
     build: InspectFlags::augment_args,
@@ -46,7 +46,7 @@ struct InspectFlags {
     /// "json", or a template like '{{.State.Pid}}' [default: indented JSON]
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
-    /// Look for this only: container, image or volume [default: each in turn]
+    /// Look for this only: container, image, volume or network [default: each in turn]
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     /// Show the sizes of containers: what they wrote, and that with their image
@@ -99,6 +99,8 @@ pub enum Kind {
     Image,
     /// Volumes only.
     Volume,
+    /// Networks only.
+    Network,
 }
 
 /// What to show.
@@ -120,7 +122,8 @@ impl InspectFlags {
             "container" => Ok(Kind::Container),
             "image" => Ok(Kind::Image),
             "volume" => Ok(Kind::Volume),
-            _ => Err("container, image or volume is needed".into()),
+            "network" => Ok(Kind::Network),
+            _ => Err("container, image, volume or network is needed".into()),
         })?;
         let format = self.format.as_deref().map(Format::parse).transpose()?;
         Ok(InspectRequest { names: self.names, kind: kind.unwrap_or(Kind::Any), format, size: self.size })
@@ -179,10 +182,16 @@ fn look(name: &str, request: &InspectRequest) -> Result<Value, CliError> {
     {
         return Ok(value);
     }
+    if matches!(kind, Kind::Any | Kind::Network)
+        && let Some(value) = wire::inspect_network(name)?
+    {
+        return Ok(value);
+    }
     Err(CliError::failed(match kind {
         Kind::Any => format!("No such object: {name}"),
         Kind::Container => format!("No such container: {name}"),
         Kind::Image => format!("No such image: {name}"),
         Kind::Volume => format!("get {name}: no such volume"),
+        Kind::Network => format!("network {name} not found"),
     }))
 }

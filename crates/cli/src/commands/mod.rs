@@ -21,6 +21,7 @@ pub mod kill;
 pub mod load;
 pub mod logs;
 pub mod man;
+pub mod network;
 pub mod pause;
 pub mod port;
 pub mod ps;

@@ -14,9 +14,7 @@ pub fn add_host(text: &str) -> Result<(String, String), Needed> {
     // As for Docker, the first separator of either kind counts, and an equals sign is preferred.
     let (name, address) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(form)?;
     if address == "host-gateway" {
-        return Err(
-            "there is no way to the host: a container has a network of its own with loopback only for now".into()
-        );
+        return Err("there is no way to the host: its own addresses are refused on every network".into());
     }
     let plain = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
     let address: IpAddr = plain.parse().map_err(|_| form())?;

@@ -11,6 +11,7 @@ pub mod keys;
 pub mod limits;
 pub mod mount;
 pub mod namespace;
+pub mod network;
 pub mod pairs;
 pub mod path;
 pub mod security;

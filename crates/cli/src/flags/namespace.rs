@@ -5,7 +5,7 @@ use bulkhead_engine::request::Ipc;
 use super::Needed;
 
 /// The container of `container:NAME`.
-fn container(text: &str) -> Option<Result<String, Needed>> {
+pub(super) fn container(text: &str) -> Option<Result<String, Needed>> {
     let name = text.strip_prefix("container:")?;
     let good = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
     Some(if good { Ok(name.to_owned()) } else { Err("a name or id is needed after container:".into()) })

@@ -6,6 +6,7 @@ pub mod files;
 mod hidden;
 mod images;
 mod lifecycle;
+mod networks;
 mod observe;
 mod system;
 mod volumes;
@@ -24,6 +25,10 @@ pub use self::images::{images, import, inspect_image, load, remove_image};
 pub use self::lifecycle::{
     Attached, StartOptions, UpdateRequest, attach, create, pause, remove_ended, rename, restart, start, unpause,
     update, wait,
+};
+pub use self::networks::{
+    JoinWish, Net, NetworkRequest, NetworkSummary, connect, create_network, disconnect, inspect_network, networks,
+    prune_networks, remove_network,
 };
 pub use self::observe::{Event, EventKind, Processes, Published, Sample, StatsOf, events, port, stats, top};
 pub use self::system::{
@@ -371,9 +376,9 @@ pub fn containers(which: Which, sizes: bool) -> Result<Vec<ContainerSummary>, Cl
                 engine_containers::State::Exited { code, at } => State::Exited { code, at },
             },
             health: one.health,
-            ports: Vec::new(),
+            ports: one.ports,
             labels: request.labels.clone(),
-            networks: vec!["none".to_owned()],
+            networks: one.networks,
             mounts: request.mounts.iter().filter_map(mount_name).collect(),
             targets: request.mounts.iter().filter_map(mount_target).collect(),
             grants,

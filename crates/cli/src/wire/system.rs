@@ -19,7 +19,7 @@ pub struct PruneFilter {
 }
 
 impl PruneFilter {
-    fn fits(&self, created: i64, labels: &[(String, String)]) -> bool {
+    pub(super) fn fits(&self, created: i64, labels: &[(String, String)]) -> bool {
         let has = |(key, value): &(String, Option<String>)| {
             labels.iter().any(|(k, v)| k == key && value.as_ref().is_none_or(|want| want == v))
         };
@@ -32,6 +32,8 @@ impl PruneFilter {
 pub struct Pruned {
     /// Ids of containers.
     pub containers: Vec<String>,
+    /// Names of networks.
+    pub networks: Vec<String>,
     /// Names of volumes.
     pub volumes: Vec<String>,
     /// What became of images.

@@ -43,7 +43,7 @@ const fn key(
 }
 
 /// The keys, in the order in which they are shown.
-pub const KEYS: [Key; 15] = [
+pub const KEYS: [Key; 17] = [
     key(
         "container.profile",
         Kind::Choice(&ProfileName::NAMES),
@@ -97,6 +97,22 @@ pub const KEYS: [Key; 15] = [
         Scope::Lockable,
         None,
         "CPU weight of all containers together, in percent of one group of the host",
+    ),
+    key(
+        "network.pools",
+        Kind::Pools,
+        "10.88.0.0/13:22 172.20.0.0/14:22",
+        Scope::Own,
+        None,
+        "where subnets come from, and their size",
+    ),
+    key(
+        "network.publish_address",
+        Kind::Addresses,
+        "127.0.0.1",
+        Scope::Own,
+        None,
+        "addresses that ports are published on when none is written",
     ),
     key("storage.root", Kind::Place, "", Scope::Own, None, "images, containers, volumes"),
     key("storage.run", Kind::Place, "", Scope::Own, None, "what dies with the boot"),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use bulkhead_sandbox::facts::Reserve;
@@ -9,8 +10,9 @@ use bulkhead_sandbox::facts::Reserve;
 use super::error::ConfigError;
 use super::keys::{Key, Scope, find};
 use super::read::{self, File};
-use super::values::{Raw, Value, detach_keys};
+use super::values::{Raw, Value, addresses, detach_keys};
 use crate::monitor::log::LogLimits;
+use crate::networks::{Pool, parse_pools};
 use crate::request::ProfileName;
 
 /// The administrator's file.
@@ -172,6 +174,21 @@ impl Config {
     #[must_use]
     pub fn place(&self, name: &str) -> Option<PathBuf> {
         self.text(name).map(PathBuf::from)
+    }
+
+    /// Where the subnets of networks come from.
+    #[must_use]
+    pub fn pools(&self) -> Vec<Pool> {
+        let text = self.text("network.pools").or_else(|| find("network.pools").map(|key| key.default));
+        text.and_then(|text| parse_pools(text.split_whitespace())).unwrap_or_default()
+    }
+
+    /// Addresses that ports are published on when none is written.
+    #[must_use]
+    pub fn publish_addresses(&self) -> Vec<IpAddr> {
+        let name = "network.publish_address";
+        let text = self.text(name).or_else(|| find(name).map(|key| key.default));
+        text.and_then(addresses).unwrap_or_default()
     }
 
     /// Keys that leave an attached container running.

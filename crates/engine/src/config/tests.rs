@@ -123,7 +123,7 @@ fn every_mistake_is_named_with_file_line_key_and_what_is_accepted() {
     assert_eq!(hint("[container]\npid_limit = 1"), "did you mean container.pids_limit?");
     assert_eq!(hint("pids-limit = 1"), "did you mean container.pids_limit?");
     assert_eq!(hint("[container]\nmax_size = 1"), "did you mean log.max_size?");
-    assert!(hint("[net]\nx = 1").contains("container, log, reserve, storage, client"));
+    assert!(hint("[net]\nx = 1").contains("container, log, reserve, network, storage, client"));
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Values of keys: what a key takes, and how it is shown.
 
+use std::net::IpAddr;
+
 use bulkhead_sandbox::facts::rlimit_named;
+
+use crate::networks::parse_pools;
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +23,10 @@ pub enum Kind {
     Switch,
     /// A list of `NAME=SOFT[:HARD]`.
     Ulimits,
+    /// A list of `ADDRESS/PREFIX:SIZE`.
+    Pools,
+    /// One address or a list of them.
+    Addresses,
     /// An absolute path.
     Place,
     /// A key sequence as Docker writes it.
@@ -78,6 +86,11 @@ impl Kind {
             Self::Seconds => "a number of seconds from 0, or -1 for no end, is needed".to_owned(),
             Self::Switch => "true or false is needed".to_owned(),
             Self::Ulimits => "a list like [\"nofile=1024:65536\", \"core=0\"] is needed".to_owned(),
+            Self::Pools => "a list of blocks of version 4 and sizes, like [\"10.88.0.0/13:22\"], is needed".to_owned(),
+            Self::Addresses => {
+                "an address of this host like \"0.0.0.0\", or a list like [\"127.0.0.1\", \"::1\"], is needed"
+                    .to_owned()
+            }
             Self::Place => "an absolute path without \"..\", in quotes, is needed".to_owned(),
             Self::Keys => "keys like \"ctrl-p,ctrl-q\", or \"\" for none, are needed".to_owned(),
         }
@@ -100,6 +113,12 @@ impl Kind {
             (Self::Ulimits, Raw::List(items)) => {
                 items.iter().map(|i| ulimit(i)).collect::<Option<Vec<_>>>().map(Value::Ulimits)
             }
+            (Self::Pools, Raw::List(items)) => {
+                let all = parse_pools(items.iter().map(String::as_str));
+                all.map(|pools| Value::Text(joined(&pools)))
+            }
+            (Self::Addresses, Raw::Text(text)) => addresses(text).map(|all| Value::Text(joined(&all))),
+            (Self::Addresses, Raw::List(items)) => addresses(&items.join(" ")).map(|all| Value::Text(joined(&all))),
             (Self::Place, Raw::Text(text)) => {
                 let plain = text.starts_with('/') && !text.split('/').any(|c| c == "..") && !text.contains('\0');
                 plain.then(|| Value::Text(text.clone()))
@@ -124,6 +143,16 @@ impl Kind {
             }
         }
     }
+}
+
+fn joined(all: &[impl ToString]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Addresses with blanks between; nothing when there is none, or one that nobody has.
+pub(super) fn addresses(text: &str) -> Option<Vec<IpAddr>> {
+    let all: Vec<IpAddr> = text.split_whitespace().map(|a| a.parse().ok()).collect::<Option<_>>()?;
+    (!all.is_empty() && !all.iter().any(IpAddr::is_multicast)).then_some(all)
 }
 
 fn as_number(bytes: u64) -> Option<Value> {

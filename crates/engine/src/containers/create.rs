@@ -18,7 +18,7 @@ use crate::layout::{Layout, now};
 use crate::request::{ContainerRequest, RestartPolicy};
 use crate::resolve::{self, Context};
 use crate::sharing::{self, Other};
-use crate::store::{ContainerRecord, NewContainer, RangePool, RangeWish, new_id};
+use crate::store::{ContainerRecord, JoinWish, Joined, NewContainer, RangePool, RangeWish, new_id};
 use crate::volumes::{self, Attachment};
 
 fn spec_for(
@@ -60,6 +60,12 @@ fn with_labels_of(image: &ImageRef, request: &mut ContainerRequest) {
     }
 }
 
+/// What the image and the store add to a request: labels, exposed ports, networks.
+fn complete(engine: &Engine, image: &ImageRef, request: &mut ContainerRequest) -> Result<(), EngineError> {
+    with_labels_of(image, request);
+    crate::networks::settle(engine, request, image)
+}
+
 /// What a container is made of, beside its request.
 #[derive(Clone, Copy)]
 struct Parts<'a> {
@@ -68,16 +74,35 @@ struct Parts<'a> {
     volumes: &'a Attachment,
 }
 
-/// The plan that `run` would carry out. Nothing is changed.
+/// What `run` would do.
+#[derive(Debug)]
+pub struct DryRun {
+    /// The sandbox that it would start.
+    pub plan: SandboxPlan,
+    /// The networks and ports in words.
+    pub network: String,
+}
+
+impl DryRun {
+    /// All of it as text.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        format!("network {}\n{}", self.network, self.plan.describe())
+    }
+}
+
+/// The plan that `run` would carry out. Nothing is changed, but that root's default network is recorded.
 ///
 /// # Errors
 /// As [`super::run`].
-pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<SandboxPlan, EngineError> {
+pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<DryRun, EngineError> {
     let request = &settle(&engine.config, request)?;
     let other = sharing::wanted(engine, request)?;
     let image = images::find(engine, &request.image)?;
     let volumes = volumes::attach(engine, request, &image)?;
-    let request = &volumes.request;
+    let mut request = volumes.request.clone();
+    complete(engine, &image, &mut request)?;
+    let request = &request;
     let parts = Parts { image: &image, other: other.as_ref(), volumes: &volumes };
     let facts = engine.facts()?;
     let own = || facts.privileged.then(|| RangePool::default().start);
@@ -85,7 +110,11 @@ pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<SandboxPla
     let (spec, _) = spec_for(engine, request, parts, &new_id()?, range, false)?;
     let plan = plan(&spec, facts)?;
     verify(&plan).map_err(|e| EngineError::Start(e.into()))?;
-    Ok(plan)
+    let find = |join: &JoinWish| -> Result<Joined, EngineError> {
+        Ok(Joined { network: engine.store()?.find_network(&join.network)?, wish: join.clone(), lease: None })
+    };
+    let joined = request.net.joins.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+    Ok(DryRun { plan, network: crate::networks::describe(request, &joined, &[]) })
 }
 
 /// A container that is there and does not run yet. Dropped before it is kept, it is removed again.
@@ -131,7 +160,7 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
     let image = images::find(engine, &request.image)?;
     let mut volumes = volumes::attach(engine, request, &image)?;
     let mut request = volumes.request.clone();
-    with_labels_of(&image, &mut request);
+    complete(engine, &image, &mut request)?;
     let request = &request;
     let parts = Parts { image: &image, other: other.as_ref(), volumes: &volumes };
     let facts = engine.facts()?;
@@ -158,6 +187,7 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
         auto_remove: request.auto_remove,
         request: request.clone(),
         volumes: Vec::new(),
+        networks: request.net.joins.clone(),
     };
     let record = match volumes.record(engine, new, wish) {
         Ok(record) => record,
@@ -210,5 +240,5 @@ fn make_directories(layout: &Layout, spec: &SandboxSpec, request: &ContainerRequ
                 .map_err(EngineError::io("give to the container", &path))?;
         }
     }
-    resolve::mounts::write_etc(&layout.etc(), &spec.hostname, request)
+    crate::networks::make_etc(&layout.etc(), &spec.hostname, request)
 }

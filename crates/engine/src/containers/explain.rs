@@ -123,6 +123,7 @@ fn shared_effect(namespaces: &[String]) -> String {
         ("ipc", "each reads and writes the other's shared memory, semaphores and queues"),
         ("pid", "each sees and signals the other's processes, and all end with the one that owns process 1"),
         ("uts", "they have one host name"),
+        ("network", "they have one network: addresses, ports, and what each of them sends and hears"),
     ] {
         if namespaces.iter().any(|n| n == name) {
             parts.push(effect);
@@ -324,10 +325,16 @@ pub fn explain(engine: &Engine, query: &str) -> Result<Explanation, EngineError>
         Some(state) => !state.cgroups.is_empty(),
         None => engine.facts()?.cgroup != bulkhead_sandbox::facts::CgroupLayout::None,
     };
+    let store = engine.store()?;
+    let (joined, ports) = (store.joined(&record.id)?, store.ports_of(&record.id)?);
+    let mut lines = configured(engine, isolation(&spec, grouped), grouped);
+    for line in lines.iter_mut().filter(|l| l.topic == "network") {
+        line.text = crate::networks::describe(&record.request, &joined, &ports);
+    }
     Ok(Explanation {
         name: record.name.clone(),
         id: record.id.clone(),
-        isolation: configured(engine, isolation(&spec, grouped), grouped),
+        isolation: lines,
         weakened: spec.grants.iter().map(|g| flag_of(g, &record.request)).collect(),
         measured: state.and_then(|s| measured(s.pid, &s.cgroups)),
     })

@@ -143,6 +143,7 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
         Err(StoreError::NoSuchContainer { .. }) => return Ok(None),
         Err(e) => return Err(e.into()),
     };
+    let (joined, ports) = (engine.store()?.joined(&record.id)?, engine.store()?.ports_of(&record.id)?);
     let spec = record.spec.as_deref().and_then(|s| serde_json::from_slice::<SandboxSpec>(s).ok());
     let layout = Layout::new(&engine.paths, &record.id);
     let request = &record.request;
@@ -178,7 +179,6 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
             "ReadonlyRootfs": spec.as_ref().is_some_and(|s| s.read_only_root),
             "CapAdd": caps_added,
             "CapDrop": request.cap_drop,
-            "NetworkMode": "none",
             "Memory": resources.and_then(|r| r.memory).unwrap_or(0),
             "MemoryReservation": resources.and_then(|r| r.memory_reservation).unwrap_or(0),
             "NanoCpus": resources.and_then(|r| r.milli_cpus).unwrap_or(0) * 1_000_000,
@@ -210,7 +210,7 @@ pub fn inspect(engine: &Engine, query: &str) -> Result<Option<Value>, EngineErro
             })),
             "Labels": request.labels.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         },
-        "NetworkSettings": { "Networks": {}, "Ports": {} },
+        "NetworkSettings": crate::networks::settings(request, &joined, &ports),
         "Bulkhead": {
             "Profile": request.profile,
             "Security": spec.as_ref().map(security),

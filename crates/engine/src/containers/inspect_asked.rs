@@ -8,6 +8,7 @@ use crate::request::ContainerRequest;
 /// Adds the fields to `HostConfig` and `Config` of what is shown.
 pub(super) fn add(shown: &mut Value, request: &ContainerRequest, spec: Option<&SandboxSpec>) {
     extend(shown, "/HostConfig", host_config(request, spec));
+    extend(shown, "/HostConfig", crate::networks::host_config(request));
     extend(shown, "/Config", config(request));
 }
 
@@ -91,6 +92,8 @@ fn config(request: &ContainerRequest) -> Value {
     ] {
         fields.insert(name.to_owned(), json!(value));
     }
+    let exposed = request.net.expose.iter().map(|e| (e.to_string(), json!({}))).collect::<Map<_, _>>();
+    fields.insert("ExposedPorts".to_owned(), if exposed.is_empty() { Value::Null } else { Value::Object(exposed) });
     fields.insert("Domainname".to_owned(), json!(request.domainname.clone().unwrap_or_default()));
     Value::Object(fields)
 }

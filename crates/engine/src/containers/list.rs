@@ -78,6 +78,10 @@ pub struct Summary {
     pub state: State,
     /// `starting`, `healthy` or `unhealthy`, for one that runs and has health checks.
     pub health: Option<String>,
+    /// Names of its networks; `none` or `host` for one that is in none.
+    pub networks: Vec<String>,
+    /// Its ports as Docker writes them: `127.0.0.1:8080->80/tcp`, and `443/tcp` for one that is only exposed.
+    pub ports: Vec<String>,
 }
 
 pub(crate) fn state_of(layout: &Layout) -> State {
@@ -126,16 +130,22 @@ pub fn list(engine: &Engine, which: Which) -> Result<Vec<Summary>, EngineError> 
         Which::Last(count) => engine.store()?.last_containers(count)?,
         Which::Running => running_records(engine)?,
     };
-    let summary = |record: ContainerRecord| {
+    let store = engine.store()?;
+    let summary = |record: ContainerRecord| -> Result<Summary, EngineError> {
         let layout = Layout::new(&engine.paths, &record.id);
         let state = state_of(&layout);
-        Summary {
+        let running = !matches!(state, State::Created | State::Exited { .. });
+        let ports = if running { store.ports_of(&record.id)? } else { Vec::new() };
+        Ok(Summary {
+            networks: crate::networks::names(&record.request, store.networks_of(&record.id)?),
+            ports: if running { crate::networks::lines(&record.request, &ports) } else { Vec::new() },
             health: health_of(&layout),
             state,
             spec: record.spec.as_deref().and_then(|s| serde_json::from_slice(s).ok()),
             record,
-        }
+        })
     };
     let runs = |s: &Summary| !matches!(s.state, State::Created | State::Exited { .. });
-    Ok(records.into_iter().map(summary).filter(|s| which != Which::Running || runs(s)).collect())
+    let all = records.into_iter().map(summary).collect::<Result<Vec<_>, _>>()?;
+    Ok(all.into_iter().filter(|s| which != Which::Running || runs(s)).collect())
 }

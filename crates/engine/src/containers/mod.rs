@@ -31,7 +31,7 @@ mod wait;
 
 pub use self::commit::{CommitRequest, commit};
 pub use self::copy::{CopyOptions, HostSide, copy_in, copy_out};
-pub use self::create::{create, dry_run};
+pub use self::create::{DryRun, create, dry_run};
 pub use self::diff::{Change, diff};
 pub use self::exec::exec;
 pub use self::explain::{Explanation, explain, isolation};

@@ -19,12 +19,15 @@ pub struct Published {
 pub fn port(engine: &Engine, query: &str, only: Option<&str>) -> Result<Vec<Published>, EngineError> {
     engine.recover()?;
     let record = engine.store()?.find_container(query)?;
-    // A container has loopback and nothing else: nothing of it can be published.
-    let all: Vec<Published> = Vec::new();
+    let ports = engine.store()?.ports_of(&record.id)?;
+    let all = ports.into_iter().map(|p| Published {
+        inside: format!("{}/{}", p.inner, p.protocol),
+        host: crate::networks::shown(p.address, p.port),
+    });
     match only {
-        None => Ok(all),
+        None => Ok(all.collect()),
         Some(wanted) => {
-            let found: Vec<Published> = all.into_iter().filter(|p| p.inside == wanted).collect();
+            let found: Vec<Published> = all.filter(|p| p.inside == wanted).collect();
             if found.is_empty() {
                 return Err(EngineError::Reported {
                     message: format!("no public port '{wanted}' published for {}", record.name),

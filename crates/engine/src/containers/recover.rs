@@ -44,6 +44,7 @@ fn settle(engine: &Engine, id: &str, layout: &Layout) -> Result<(), EngineError>
     if record.auto_remove || (never && !record.ready) {
         return discard(engine, id, true);
     }
+    crate::networks::forget(engine, id)?;
     if never {
         // Its first start was interrupted before anything of it ran.
         CgroupHandle::remove_all(&cgroup_directories(engine, id)?).map_err(|e| EngineError::Start(e.into()))?;
@@ -91,5 +92,7 @@ pub(crate) fn sweep(engine: &Engine) -> Result<(), EngineError> {
             drop(discard(engine, &record.id, true));
         }
     }
+    // Nothing that had addresses before the boot has them now.
+    crate::networks::forget_all(engine)?;
     crate::system::mark_lost(engine)
 }

@@ -15,9 +15,10 @@ use crate::error::EngineError;
 use crate::frame::{Decoder, kind};
 use crate::layout::Layout;
 use crate::monitor::{Failure, History, MonitorOrder};
+use crate::networks::{self, NetworkOrder};
 use crate::request::ContainerRequest;
 use crate::resolve;
-use crate::store::ContainerRecord;
+use crate::store::{ContainerRecord, Joined};
 
 /// A container that was started.
 #[derive(Debug)]
@@ -55,10 +56,34 @@ struct Launch<'a> {
     options: StartOptions,
 }
 
-/// Starts the monitor, which inherits the lock.
+/// Takes addresses and starts the monitor, which inherits the lock.
 fn launch(engine: &Engine, launch: Launch<'_>, lock: &OwnedFd) -> Result<OwnedFd, EngineError> {
+    let id = launch.record.id.clone();
+    let network = networks::take(engine, launch.record)?;
+    let begun = begin(engine, launch, lock, network);
+    if begun.is_err() {
+        networks::forget(engine, &id)?;
+    }
+    begun
+}
+
+fn begin(
+    engine: &Engine,
+    launch: Launch<'_>,
+    lock: &OwnedFd,
+    network: Option<(NetworkOrder, Vec<Joined>)>,
+) -> Result<OwnedFd, EngineError> {
     let Launch { record, spec, plan, image, layout, options } = launch;
     let request = &record.request;
+    let (network, joined) = match (network, spec.share.as_ref().filter(|s| s.network)) {
+        (Some((order, joined)), _) => (Some(order), joined),
+        // One that shares another's network has the other's addresses.
+        (None, Some(share)) => (None, engine.store()?.joined(&share.with)?),
+        (None, None) => (None, Vec::new()),
+    };
+    if !joined.is_empty() {
+        networks::write_etc(&layout.etc(), &spec.hostname, request, &joined)?;
+    }
     let identity = &spec.process.identity;
     let privileged = engine.facts()?.privileged;
     let cleanup = match record.auto_remove {
@@ -94,6 +119,7 @@ fn launch(engine: &Engine, launch: Launch<'_>, lock: &OwnedFd) -> Result<OwnedFd
             .filter(|_| privileged),
         cleanup,
         cleanup_env,
+        network,
     };
     spawn(engine, "monitor", &order, &[lock])
 }

@@ -1,5 +1,6 @@
 //! The monitor: one small single-threaded process per container, its parent, which keeps the streams, the log and the
-//! exit status. It opens no database and lives on when the command that started it goes.
+//! exit status. It opens no database but to give back addresses at the end, and lives on when the command that started it
+//! goes.
 //!
 //! `exec` has the same kind of process, for as long as the program that joined runs.
 
@@ -36,6 +37,7 @@ pub use self::watch::{GRACE, HealthOrder};
 use crate::error::EngineError;
 use crate::frame::{self, kind};
 use crate::layout::{ExitState, Layout, RunState, Wanted, now, read_json};
+use crate::networks::NetworkOrder;
 use crate::request::RestartPolicy;
 
 /// What a monitor is told.
@@ -67,6 +69,8 @@ pub struct MonitorOrder {
     pub cleanup: Option<(PathBuf, Vec<String>)>,
     /// Environment of that.
     pub cleanup_env: Vec<(String, String)>,
+    /// Its networks, when it has any.
+    pub(crate) network: Option<NetworkOrder>,
 }
 
 /// What a joiner is told.
@@ -204,10 +208,18 @@ pub fn monitor(fds: MonitorFds) -> Result<(), EngineError> {
             // It never ran: whoever looks next finds it as it was, and why.
             order.layout.forget_state();
             order.layout.note_failed(&failure);
+            give_back(&order);
             let failure = serde_json::to_vec(&failure).unwrap_or_default();
             tell(&client, kind::ERROR, &failure);
             Ok(())
         }
+    }
+}
+
+/// Gives the addresses back.
+fn give_back(order: &MonitorOrder) {
+    if let Some(network) = &order.network {
+        network.give_back(&order.history.id);
     }
 }
 
@@ -251,10 +263,27 @@ fn start(order: &MonitorOrder, binary: &OwnedFd, restarts: u32) -> Result<Run, E
         restarting: None,
         health: order.health.is_some(),
     })?;
-    let mut running = prepared.exec()?;
+    // The program is there and waits: it never runs without the networks that it is to have.
+    if let Some(network) = &order.network {
+        network.attach(prepared.pid(), &order.history)?;
+    }
+    let mut running = match prepared.exec() {
+        Ok(running) => running,
+        Err(e) => {
+            detach(order);
+            return Err(e.into());
+        }
+    };
     order.history.tell("start", &[]);
     let streams = ours.unwrap_or_else(|| Streams::Terminal(running.terminal.take()));
     Ok(Run { running, streams, since, began: Instant::now() })
+}
+
+/// Takes away what the kernel has for the container.
+fn detach(order: &MonitorOrder) {
+    if let Some(network) = &order.network {
+        network.detach(&order.history);
+    }
 }
 
 /// Before the program runs, so that it never sees a terminal without a size.
@@ -299,6 +328,8 @@ impl Life<'_> {
             }
             run = start(self.order, &self.binary, self.backoff.restarts);
         };
+        // Before the end is told: who waits for it may start another with the same address.
+        give_back(self.order);
         // One that is removed at once needs no memory of its end on disk.
         // What could not be written is found missing by the next command.
         drop(self.order.layout.write_exit(&exit, self.order.cleanup.is_none()));
@@ -335,6 +366,7 @@ impl Life<'_> {
             log_error = log_error.or_else(|| Some(format!("the log is incomplete: {e}")));
         }
         let ended = supervise::wait(&running);
+        detach(order);
         let refusals = refusals(running.cgroup.directories());
         watch.finish(refusals);
         drop(watch);

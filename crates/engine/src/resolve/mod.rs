@@ -53,7 +53,6 @@ pub(crate) struct Context<'a> {
 /// What cannot be, with the flag and the value.
 pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError> {
     let Context { id, request, image, ids, layout, facts, .. } = context;
-    refuse_what_is_not_there(request)?;
     platform(request, image)?;
     let config = &image.config;
     let user =
@@ -106,7 +105,7 @@ pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError>
         proc_pid_only: strict,
         masked_paths: masked(facts),
         read_only_paths: read_only(),
-        sysctls: sysctls(request, ids)?,
+        sysctls: sysctls(request, ids, context.other.is_some_and(|o| o.share.network))?,
         process: Process {
             args,
             env: environment(request, config, &user.home),
@@ -167,22 +166,6 @@ pub(crate) fn resolve_exec(
         ));
     }
     Ok(process)
-}
-
-fn refuse_what_is_not_there(request: &ContainerRequest) -> Result<(), EngineError> {
-    if let Some(port) = request.publish.first() {
-        return Err(EngineError::refused(
-            format!("--publish {port}"),
-            "a container has a network of its own with loopback only for now; nothing outside can reach it, so no port can be published",
-        ));
-    }
-    match request.network.as_deref() {
-        None | Some("none" | "default" | "bridge") => Ok(()),
-        Some(other) => Err(EngineError::refused(
-            format!("--network {other}"),
-            "a container has a network of its own with loopback only for now; leave the flag out or write none",
-        )),
-    }
 }
 
 /// The image must be for the platform that was asked for, and that must be this machine's.
@@ -335,12 +318,20 @@ fn workdir(request: &ContainerRequest, config: &ImageConfig) -> Result<String, E
 }
 
 /// Low ports and ping work for every user inside: both are the network namespace's own business.
-pub(crate) fn sysctls(request: &ContainerRequest, ids: &IdMaps) -> Result<Vec<(String, String)>, EngineError> {
+/// A network that is another container's has its settings already.
+pub(crate) fn sysctls(
+    request: &ContainerRequest,
+    ids: &IdMaps,
+    shared_network: bool,
+) -> Result<Vec<(String, String)>, EngineError> {
     let last_gid = ids.gids.iter().map(|r| r.inside + (r.count - 1)).max().unwrap_or(0);
     let mut all = vec![
         ("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned()),
         ("net.ipv4.ping_group_range".to_owned(), format!("0 {last_gid}")),
     ];
+    if shared_network {
+        all.clear();
+    }
     all.extend(request.domainname.iter().map(|name| ("kernel.domainname".to_owned(), name.clone())));
     for (name, value) in &request.sysctls {
         all.retain(|(n, _)| n != name);

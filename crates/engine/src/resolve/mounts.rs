@@ -1,7 +1,5 @@
 //! Mounts beside the root file system: generated files, memory where images expect to write, and what was asked.
 
-use std::fs::File;
-use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -12,7 +10,7 @@ use rustix::io::Errno;
 
 use super::Context;
 use crate::error::EngineError;
-use crate::request::{ContainerRequest, MountRequest, ProfileName};
+use crate::request::{MountRequest, ProfileName};
 use crate::volumes::VolumeMount;
 
 /// Size of a tmpfs that nobody gave one, in bytes.
@@ -293,45 +291,6 @@ fn refuse_sensitive(source: &Path, own: &[PathBuf], directory: Option<BorrowedFd
     let holds = |fd: BorrowedFd<'_>| SOCKETS.iter().any(|s| rustix::fs::statat(fd, *s, AtFlags::empty()).is_ok());
     if directory.is_some_and(holds) {
         return refuse("an engine's socket is in it, and who reaches that commands the engine");
-    }
-    Ok(())
-}
-
-/// `resolv.conf(5)`: what was asked, and nothing of the host's.
-fn resolver(request: &ContainerRequest) -> String {
-    let mut text: String = request.dns.iter().map(|address| format!("nameserver {address}\n")).collect();
-    // A single dot takes every search domain away, as Docker has it.
-    let domains: Vec<&str> = request.dns_search.iter().map(String::as_str).filter(|d| *d != ".").collect();
-    for (word, values) in [("search", domains), ("options", request.dns_options.iter().map(String::as_str).collect())] {
-        if !values.is_empty() {
-            text.push_str(&format!("{word} {}\n", values.join(" ")));
-        }
-    }
-    text
-}
-
-/// Writes the generated `/etc` files of a container.
-///
-/// # Errors
-/// The file operation that failed.
-pub(crate) fn write_etc(dir: &Path, hostname: &str, request: &ContainerRequest) -> Result<(), EngineError> {
-    std::fs::DirBuilder::new().mode(0o755).create(dir).map_err(EngineError::io("make", dir))?;
-    let full = request.domainname.as_ref().map(|domain| format!("{hostname}.{domain} ")).unwrap_or_default();
-    let mut hosts =
-        format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{full}{hostname}\n");
-    for (name, address) in &request.extra_hosts {
-        hosts.push_str(&format!("{address}\t{name}\n"));
-    }
-    let resolver = resolver(request);
-    for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolver)] {
-        let path = dir.join(name);
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(&path)?;
-            file.write_all(text.as_bytes())?;
-            rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644))?;
-            Ok(())
-        };
-        write().map_err(EngineError::io("write", &path))?;
     }
     Ok(())
 }

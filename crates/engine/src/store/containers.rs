@@ -2,7 +2,9 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{IdRange, RangePool, Store, StoreError, VolumeRecord, VolumeUse, hex_digest, names, new_id, ranges};
+use super::{
+    IdRange, JoinWish, RangePool, Store, StoreError, VolumeRecord, VolumeUse, hex_digest, names, new_id, ranges,
+};
 use crate::request::ContainerRequest;
 
 /// A container to be recorded.
@@ -22,6 +24,8 @@ pub struct NewContainer {
     pub request: ContainerRequest,
     /// Volumes that it uses.
     pub volumes: Vec<VolumeUse>,
+    /// Networks that it is connected to.
+    pub networks: Vec<JoinWish>,
 }
 
 /// Takes the directory of a volume away.
@@ -145,6 +149,7 @@ impl Store {
                 }
                 None => None,
             };
+            self.record_joins(tx, &id, &new.networks)?;
             // Last: what it renames stays renamed when the transaction fails.
             self.record_uses(tx, &id, &new.volumes, &mut place)?;
             Ok(ContainerRecord {

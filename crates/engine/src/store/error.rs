@@ -189,6 +189,9 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
+    /// A network, an address or a port that cannot be had.
+    #[error(transparent)]
+    Network(#[from] super::NetworkError),
     /// Any other answer of SQLite.
     #[error("cannot {what} in {path:?}")]
     Database {
@@ -277,6 +280,7 @@ impl StoreError {
             | StoreError::VolumeHeld { .. }
             | StoreError::VolumeConflict { .. }
             | StoreError::ImageHasReferences { .. } => ErrorKind::Conflict,
+            StoreError::Network(e) => e.kind(),
             _ => ErrorKind::Internal,
         }
     }
@@ -304,6 +308,7 @@ impl StoreError {
             StoreError::VolumeConflict { name } => format!(
                 "'bulkhead volume inspect {name}' shows them; remove it with 'bulkhead volume rm {name}', or choose another name"
             ),
+            StoreError::Network(e) => return e.hint(),
             StoreError::ImageHasReferences { .. } => "name one reference to untag it, or use --force".to_owned(),
             StoreError::ForeignOwner { .. } | StoreError::OpenDirectory { .. } | StoreError::NotADirectory { .. } => {
                 "remove it, correct its owner and mode (chmod 700), or set BULKHEAD_ROOT and BULKHEAD_RUN".to_owned()

@@ -12,6 +12,7 @@ mod error;
 mod images;
 mod layers;
 mod names;
+mod networks;
 mod paths;
 mod prune;
 mod ranges;
@@ -33,6 +34,11 @@ pub use check::CheckedContainer;
 pub use containers::{ContainerRecord, NewContainer, RangeWish, Retire};
 pub use error::{ErrorKind, StoreError};
 pub use images::{AddedImage, ImageRecord, NewImage, NewLayer, RemovedImage};
+pub use networks::{
+    Block, BlockWish, Busy, DEFAULT_NETWORK, Ground, JoinWish, Joined, Lease, LeaseWish, NetworkError, NetworkRecord,
+    NewNetwork, PortRecord,
+};
+pub(crate) use networks::{check_join, check_network_name};
 pub use paths::{LAYER_RECIPE, LAYER_ROOT, Paths, VOLUME_DATA};
 pub use prune::LayerUse;
 pub use ranges::{IdRange, RangePool, SLOT};

@@ -83,6 +83,55 @@ CREATE TABLE volume_uses (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX volume_uses_by_volume ON volume_uses(volume);
 ",
+    "
+CREATE TABLE networks (
+    id         TEXT PRIMARY KEY NOT NULL,
+    name       TEXT NOT NULL UNIQUE,
+    driver     TEXT NOT NULL,
+    subnet4    TEXT,
+    gateway4   BLOB,
+    range4     TEXT,
+    last4      BLOB,
+    subnet6    TEXT,
+    gateway6   BLOB,
+    range6     TEXT,
+    last6      BLOB,
+    mtu        INTEGER NOT NULL,
+    internal   INTEGER NOT NULL,
+    isolated   INTEGER NOT NULL,
+    masquerade INTEGER NOT NULL,
+    options    TEXT NOT NULL,
+    labels     TEXT NOT NULL,
+    created    INTEGER NOT NULL
+) STRICT;
+CREATE TABLE leases (
+    container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+    network   TEXT NOT NULL REFERENCES networks(id),
+    position  INTEGER NOT NULL,
+    want4     BLOB,
+    want6     BLOB,
+    want_mac  TEXT,
+    aliases   TEXT NOT NULL,
+    v4        BLOB,
+    v6        BLOB,
+    mac       TEXT,
+    link      TEXT UNIQUE,
+    PRIMARY KEY (container, network)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX leases_by_v4 ON leases(network, v4);
+CREATE UNIQUE INDEX leases_by_v6 ON leases(network, v6);
+CREATE UNIQUE INDEX leases_by_mac ON leases(network, mac);
+CREATE TABLE ports (
+    protocol  TEXT NOT NULL,
+    port      INTEGER NOT NULL,
+    address   BLOB NOT NULL,
+    container TEXT NOT NULL REFERENCES containers(id) ON DELETE CASCADE,
+    target    BLOB NOT NULL,
+    inner     INTEGER NOT NULL,
+    PRIMARY KEY (protocol, port, address)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX ports_by_container ON ports(container);
+",
 ];
 
 /// Settings of the connection, then the migrations that are missing.

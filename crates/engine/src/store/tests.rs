@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::*;
 use crate::request::ContainerRequest;
 
+mod networks;
 mod volumes;
 
 /// A store of its own below the temporary directory, deleted at the end.

@@ -238,7 +238,9 @@ pub fn plan(spec: &SandboxSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanEr
     let many_ids = spec.ids.writer != MapWriter::Single;
     steps.push(Step::BecomeRoot { drop_groups: many_ids });
     steps.push(Step::NewSession);
-    steps.push(Step::Loopback);
+    if !spec.share.as_ref().is_some_and(|s| s.network) {
+        steps.push(Step::Loopback);
+    }
     if !spec.share.as_ref().is_some_and(|s| s.uts) {
         steps.push(Step::Hostname { name: hostname("--hostname", &spec.hostname)? });
     }

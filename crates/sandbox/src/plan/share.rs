@@ -26,7 +26,8 @@ pub(super) fn check(spec: &SandboxSpec, share: &Share, cgroup: &CgroupPlan) -> R
         let dotted = name.replace('/', ".");
         let of_uts = dotted == "kernel.domainname";
         let of_ipc = !of_uts && (dotted.starts_with("kernel.") || dotted.starts_with("fs.mqueue."));
-        if (share.uts && of_uts) || (share.ipc && of_ipc) {
+        let of_network = dotted.starts_with("net.");
+        if (share.uts && of_uts) || (share.ipc && of_ipc) || (share.network && of_network) {
             return Err(PlanError::invalid(
                 "--sysctl",
                 name.as_str(),

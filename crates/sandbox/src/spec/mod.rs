@@ -52,7 +52,7 @@ pub enum Grant {
     Shared {
         /// Its id.
         with: String,
-        /// `ipc`, `pid`, `uts`.
+        /// `ipc`, `pid`, `uts`, `network`.
         namespaces: Vec<String>,
     },
 }
@@ -280,13 +280,16 @@ pub struct Share {
     pub pid: bool,
     /// Host name.
     pub uts: bool,
+    /// Network.
+    #[serde(default)]
+    pub network: bool,
 }
 
 impl Share {
     /// What is shared, by name.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        let all = [("ipc", self.ipc), ("pid", self.pid), ("uts", self.uts)];
+        let all = [("ipc", self.ipc), ("pid", self.pid), ("uts", self.uts), ("network", self.network)];
         all.iter().filter(|(_, on)| *on).map(|(name, _)| (*name).to_owned()).collect()
     }
 
@@ -294,7 +297,11 @@ impl Share {
     #[must_use]
     pub fn bits(&self) -> u64 {
         let bit = |on, bit| if on { bit } else { 0 };
-        clone::NEWUSER | bit(self.ipc, clone::NEWIPC) | bit(self.pid, clone::NEWPID) | bit(self.uts, clone::NEWUTS)
+        clone::NEWUSER
+            | bit(self.ipc, clone::NEWIPC)
+            | bit(self.pid, clone::NEWPID)
+            | bit(self.uts, clone::NEWUTS)
+            | bit(self.network, clone::NEWNET)
     }
 }
 

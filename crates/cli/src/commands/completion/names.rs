@@ -3,14 +3,14 @@
 use clap::Command;
 
 /// What the words of a command name, by the placeholder of its first word.
-const KINDS: [(&str, &str); 4] =
-    [("CONTAINER", "container"), ("IMAGE", "image"), ("VOLUME", "volume"), ("NAME", "object")];
+const KINDS: [(&str, &str); 5] =
+    [("CONTAINER", "container"), ("IMAGE", "image"), ("NETWORK", "network"), ("VOLUME", "volume"), ("NAME", "object")];
 
 /// A command whose words are names.
 struct Named {
     /// `rm`, `container rm`.
     path: String,
-    /// Container, image, volume or object.
+    /// Container, image, network, volume or object.
     kind: &'static str,
     /// Only the first word is a name.
     first: bool,
@@ -35,8 +35,8 @@ fn named() -> Vec<Named> {
 fn of(path: &str, command: &Command) -> Option<Named> {
     let word = command.get_positionals().next()?;
     let placeholder = word.get_value_names()?.first()?.as_str();
-    // A volume that is made has no name yet.
-    if path == "volume create" {
+    // What is made has no name yet.
+    if matches!(path, "volume create" | "network create") {
         return None;
     }
     let kind = KINDS.iter().find(|(known, _)| placeholder == *known).map(|(_, kind)| *kind)?;
@@ -56,6 +56,7 @@ __bulkhead_names() {
     case "$1" in
     container) bulkhead ps -a --format '{{.Names}}' ;;
     image) bulkhead images -f dangling=false --format '{{.Repository}}:{{.Tag}}' ;;
+    network) bulkhead network ls --format '{{.Name}}' ;;
     volume) bulkhead volume ls -q ;;
     object) __bulkhead_names container; __bulkhead_names image ;;
     esac 2>/dev/null
@@ -123,6 +124,7 @@ pub(super) fn zsh(script: &str) -> String {
         let kind = match id {
             "container" | "containers" => "container",
             "image" | "images" => "image",
+            "network" | "networks" => "network",
             "volume" | "volumes" => "volume",
             "names" => "object",
             _ => continue,
@@ -133,7 +135,7 @@ pub(super) fn zsh(script: &str) -> String {
     }
     let script = lines.join("\n") + "\n";
     let (head, rest) = script.split_once('\n').unwrap_or((&script, ""));
-    let functions: String = ["container", "image", "volume", "object"]
+    let functions: String = ["container", "image", "network", "volume", "object"]
         .iter()
         .map(|kind| {
             format!(
@@ -166,6 +168,8 @@ function __bulkhead_names
             bulkhead ps -a --format '{{.Names}}\t{{.Status}}' 2>/dev/null
         case image
             bulkhead images -f dangling=false --format '{{.Repository}}:{{.Tag}}' 2>/dev/null
+        case network
+            bulkhead network ls --format '{{.Name}}' 2>/dev/null
         case volume
             bulkhead volume ls -q 2>/dev/null
         case object

@@ -1,4 +1,4 @@
-use bulkhead_engine::request::SeccompChoice;
+use bulkhead_engine::request::{NetMode, SeccompChoice};
 
 use super::*;
 
@@ -80,8 +80,9 @@ fn every_flag_reaches_its_field() {
     assert_eq!(request.security.seccomp, SeccompChoice::Unconfined);
     assert_eq!((request.entrypoint, request.profile), (Some(Vec::new()), ProfileName::Strict));
     assert_eq!(request.sysctls, [("net.core.somaxconn".to_owned(), "5".to_owned())]);
-    assert_eq!(request.network.as_deref(), Some("none"));
-    assert_eq!(request.publish, ["8080:80", "9090:90/udp"]);
+    assert_eq!(request.net.mode, NetMode::None);
+    let published: Vec<String> = request.net.publish.iter().map(ToString::to_string).collect();
+    assert_eq!(published, ["8080:80", "9090:90/udp"]);
     assert_eq!((request.stop_signal.as_deref(), request.stop_timeout), (Some("SIGINT"), Some(3)));
 }
 
@@ -201,6 +202,12 @@ fn every_wrong_value_is_named_once_with_what_is_needed() {
         ("--memory-swappiness", "101"),
         ("--blkio-weight-device", "/dev/sda"),
         ("--network", ""),
+        ("--ip", "fd00::1"),
+        ("--ip6", "10.0.0.1"),
+        ("--mac-address", "01:00:5e:00:00:01"),
+        ("--network-alias", "a b"),
+        ("--publish", "80:"),
+        ("--expose", "80/icmp"),
     ] {
         let error = parsed(&[flag, value, "alpine"]).unwrap_err();
         let start = format!("invalid value {value:?} for {flag}: ");
@@ -209,6 +216,27 @@ fn every_wrong_value_is_named_once_with_what_is_needed() {
     }
     let error = parsed(&["-m", "12q", "alpine"]).unwrap_err();
     assert_eq!(error.message, "invalid value \"12q\" for --memory: a size like 512m or 2g is needed");
+}
+
+#[test]
+fn what_belongs_to_the_first_network_goes_there() {
+    let request =
+        made(&["--network", "a", "--net=name=b,ip=10.2.0.5", "--ip", "10.1.0.5", "--network-alias=db", "alpine"]);
+    let joins: Vec<(&str, Option<String>)> =
+        request.net.joins.iter().map(|j| (j.network.as_str(), j.v4.map(|a| a.to_string()))).collect();
+    assert_eq!(joins, [("a", Some("10.1.0.5".to_owned())), ("b", Some("10.2.0.5".to_owned()))]);
+    assert_eq!((request.net.mode, &request.net.joins[0].aliases[..]), (NetMode::Networks, &["db".to_owned()][..]));
+    // Which one is first is not known yet.
+    let request = made(&["--ip", "10.1.0.5", "-P", "--expose", "80", "alpine"]);
+    assert_eq!((request.net.mode, request.net.joins.len()), (NetMode::Unset, 1));
+    assert!(request.net.publish_all && request.net.expose.len() == 1);
+    for (words, named) in [
+        (&["--network", "a", "--network", "none"][..], "\"none\" for --network"),
+        (&["--network", "name=a,ip=10.1.0.5", "--ip", "10.1.0.6"], "\"10.1.0.6\" for --ip"),
+    ] {
+        let error = parsed(&[words, &["alpine"]].concat()).unwrap_err();
+        assert!(error.message.contains(named) && error.code == 125, "{error}");
+    }
 }
 
 /// Flags of `docker run` (29.4).
@@ -237,14 +265,11 @@ fn what_is_refused_is_refused_by_name_with_a_way_out() {
         &["--cgroupns", "host"],
         &["--cpu-rt-runtime", "950000"],
         &["--device-cgroup-rule", "c 1:1 rwm"],
-        &["--expose", "80"],
         &["--gpus", "all"],
         &["--isolation", "hyperv"],
         &["--kernel-memory", "1g"],
         &["--link", "db"],
-        &["--mac-address", "92:d0:c6:0a:29:33"],
         &["--oom-kill-disable"],
-        &["-P"],
         &["--runtime", "runc"],
         &["--storage-opt", "size=1g"],
         &["--use-api-socket"],
@@ -252,8 +277,7 @@ fn what_is_refused_is_refused_by_name_with_a_way_out() {
         &["--volume-driver", "nfs"],
     ] {
         let error = parsed(&[words, &["alpine"]].concat()).unwrap_err();
-        let name = if words[0] == "-P" { "--publish-all" } else { words[0] };
-        assert!(error.message.starts_with(name) && error.message.contains(" is refused: "), "{error}");
+        assert!(error.message.starts_with(words[0]) && error.message.contains(" is refused: "), "{error}");
         assert!(error.code == 125 && error.hint.is_some(), "{error}");
     }
     // What asks for what is so anyway is no error.

@@ -45,7 +45,7 @@ pub const IMAGE: Entry = Entry {
 
 /// `system prune`.
 pub const SYSTEM: Entry = Entry {
-    about: "Remove containers that do not run, and images that nobody uses",
+    about: "Remove containers that do not run, and networks and images that nobody uses",
     footer: "Examples:\n  bulkhead system prune\n  bulkhead system prune -a --volumes -f",
     build: SystemFlags::augment_args,
     run: |matches| {
@@ -101,7 +101,7 @@ struct SystemFlags {
     filter: Vec<String>,
 }
 
-fn filter(texts: &[String], now: i64) -> Result<PruneFilter, CliError> {
+pub(in crate::commands) fn filter(texts: &[String], now: i64) -> Result<PruneFilter, CliError> {
     let mut filter = PruneFilter::default();
     let pair = |text: &str| match text.split_once('=') {
         Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
@@ -124,7 +124,9 @@ fn filter(texts: &[String], now: i64) -> Result<PruneFilter, CliError> {
 }
 
 fn warning(words: &SystemFlags) -> String {
-    let mut text = "WARNING! This will remove:\n  - all stopped containers\n".to_owned();
+    let mut text =
+        "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n"
+            .to_owned();
     if words.volumes {
         text.push_str("  - all anonymous volumes not used by at least one container\n");
     }
@@ -140,9 +142,10 @@ fn warning(words: &SystemFlags) -> String {
     text
 }
 
-/// Containers first: they hold volumes and images.
+/// Containers first: they hold networks, volumes and images.
 fn everything(words: &SystemFlags, filter: &PruneFilter) -> Result<Pruned, CliError> {
     let mut all = wire::prune_containers(filter)?;
+    all.networks = wire::prune_networks(filter)?;
     let mut more = vec![];
     if words.volumes {
         more.push(wire::prune_anonymous_volumes(filter)?);
@@ -175,7 +178,7 @@ fn go(warning: &str, force: bool, prune: impl FnOnce() -> Result<Pruned, CliErro
 }
 
 /// The answer is read from standard input, whatever that is; its end is a no.
-fn confirmed() -> Result<bool, CliError> {
+pub(in crate::commands) fn confirmed() -> Result<bool, CliError> {
     output::raw(b"Are you sure you want to continue? [y/N] ")?;
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
@@ -201,6 +204,7 @@ fn told(pruned: &Pruned) -> String {
         })
         .collect();
     list("Containers", &pruned.containers);
+    list("Networks", &pruned.networks);
     list("Volumes", &pruned.volumes);
     list("Images", &images);
     text.push_str(&format!("Total reclaimed space: {}\n", human::size(pruned.bytes)));

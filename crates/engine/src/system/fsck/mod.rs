@@ -117,6 +117,12 @@ fn look(engine: &Engine, repair: Option<&BTreeSet<(&'static str, String)>>) -> R
     for problem in crate::volumes::problems(engine)? {
         look.found("volume", problem.clone(), problem);
     }
+    for id in crate::networks::stray(engine)? {
+        let message = format!("container {id} does not run and has addresses or ports");
+        look.repairable("lease", format!("container {id}"), message, |engine| {
+            Ok(crate::networks::forget_all(engine)?.then(|| "gave them back".to_owned()))
+        });
+    }
     groups::check(&mut look)?;
     places::check(&mut look)?;
     Ok(look.findings)

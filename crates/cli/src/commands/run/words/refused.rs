@@ -31,10 +31,9 @@ const fn switch(name: &'static str, reason: &'static str, way_out: &'static str)
 }
 
 const WINDOWS: &str = "it is for containers of Windows";
-const LOOPBACK: &str = "a container has a network of its own with loopback only for now";
 
 /// The flags, in the order of the alphabet.
-const REFUSED: [Refused; 28] = [
+const REFUSED: [Refused; 21] = [
     valued(
         "cgroup-parent",
         &[""],
@@ -62,25 +61,23 @@ const REFUSED: [Refused; 28] = [
         "a rule without a device gives whole classes of devices",
         "name each with --device",
     ),
-    valued("expose", &[], LOOPBACK, "leave it out; the image's own list is in 'bulkhead inspect'"),
     valued("gpus", &[], "drivers of graphics cards are not set up here", "name each device with --device"),
     valued("io-maxbandwidth", &["0"], WINDOWS, "use --device-read-bps and --device-write-bps"),
     valued("io-maxiops", &["0"], WINDOWS, "use --device-read-iops and --device-write-iops"),
-    valued("ip", &[], LOOPBACK, "leave it out"),
-    valued("ip6", &[], LOOPBACK, "leave it out"),
     valued("isolation", &["", "default"], WINDOWS, "use --profile strict for a narrower container"),
     valued("kernel-memory", &["0"], "kernels have no such limit any more", "--memory counts memory of the kernel too"),
-    valued("link", &[], LOOPBACK, "leave it out"),
-    valued("link-local-ip", &[], LOOPBACK, "leave it out"),
-    valued("mac-address", &[], LOOPBACK, "leave it out"),
-    valued("net-alias", &[], LOOPBACK, "leave it out"),
-    valued("network-alias", &[], LOOPBACK, "leave it out"),
+    valued(
+        "link",
+        &[],
+        "there are no names between containers yet",
+        "use --add-host NAME:ADDRESS, or --ip and the address",
+    ),
+    valued("link-local-ip", &[], "link-local addresses are refused on every network", "use --ip"),
     switch(
         "oom-kill-disable",
         "a container that waits for memory for ever cannot be told from a dead one",
         "use --oom-score-adj",
     ),
-    switch("publish-all", LOOPBACK, "leave it out"),
     valued("runtime", &[""], "containers are started by this program itself", "leave it out"),
     valued("storage-opt", &[], "the writable layer has no size limit yet", "mount memory with --tmpfs PATH:size=64m"),
     valued("time", &["", "private"], "the host's clocks cannot be set from a container", "leave it out"),
@@ -140,7 +137,7 @@ impl Args for RefusedWords {
         REFUSED.iter().fold(command, |command, flag| {
             let action = if flag.value { ArgAction::Append } else { ArgAction::SetTrue };
             let arg = Arg::new(flag.name).long(flag.name).action(action).hide(true).help(flag.reason);
-            command.arg(if flag.name == "publish-all" { arg.short('P') } else { arg })
+            command.arg(arg)
         })
     }
 

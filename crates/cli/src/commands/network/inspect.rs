@@ -1,0 +1,32 @@
+//! `bulkhead network inspect`.
+
+use clap::Args;
+
+use crate::commands::inspect::{InspectRequest, Kind, execute};
+use crate::commands::{Entry, flags_of};
+use crate::line::Flags;
+use crate::output::template::Format;
+
+/// The command.
+pub const ENTRY_INSPECT: Entry = Entry {
+    name: "inspect",
+    about: "Show everything about networks, as JSON",
+    footer: "Examples:\n  bulkhead network inspect bridge\n  bulkhead network inspect -f '{{.Internal}}' web",
+    flags: Flags::Anywhere,
+    build: InspectFlags::augment_args,
+    run: |matches| {
+        let words: InspectFlags = flags_of(matches)?;
+        let format = words.format.as_deref().map(Format::parse).transpose()?;
+        execute(&InspectRequest { names: words.names, kind: Kind::Network, format, size: false })
+    },
+};
+
+#[derive(Debug, Args)]
+struct InspectFlags {
+    /// "json", or a template like '{{.Internal}}' [default: indented JSON]
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Names, ids or starts of ids
+    #[arg(value_name = "NETWORK", required = true)]
+    names: Vec<String>,
+}

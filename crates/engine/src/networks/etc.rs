@@ -1,0 +1,186 @@
+//! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of a container.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+
+use crate::error::EngineError;
+use crate::request::ContainerRequest;
+use crate::store::{Joined, Lease};
+
+/// What a container can use of the host's `resolv.conf(5)`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct HostResolver {
+    servers: Vec<IpAddr>,
+    search: Vec<String>,
+    options: Vec<String>,
+}
+
+/// The host's resolver. One that only listens on the host's loopback cannot be reached from a container: then those that
+/// `systemd-resolved` asks itself.
+pub(crate) fn resolver_of_host() -> HostResolver {
+    let read = |path: &str| parse(&std::fs::read_to_string(path).unwrap_or_default());
+    let own = read("/etc/resolv.conf");
+    if own.servers.is_empty() { read("/run/systemd/resolve/resolv.conf") } else { own }
+}
+
+/// Words that may stand in a file that the container's programs trust: nothing that ends a line.
+fn plain(word: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b':' | b'.');
+    !word.is_empty() && word.len() <= 253 && word.bytes().all(good)
+}
+
+fn parse(text: &str) -> HostResolver {
+    let mut found = HostResolver::default();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        let keyword = words.next();
+        let rest = || words.clone().filter(|w| plain(w)).map(str::to_owned).collect::<Vec<_>>();
+        match keyword {
+            Some("nameserver") => {
+                // With a zone it is a neighbour of the host's link.
+                let address: Option<IpAddr> = words.next().and_then(|w| w.parse().ok());
+                let reachable = |a: &IpAddr| match a {
+                    IpAddr::V4(a) => !a.is_loopback() && !a.is_unspecified() && !a.is_link_local(),
+                    IpAddr::V6(a) => !a.is_loopback() && !a.is_unspecified() && !a.is_unicast_link_local(),
+                };
+                found.servers.extend(address.filter(reachable));
+            }
+            // The last one counts.
+            Some("search" | "domain") => found.search = rest(),
+            Some("options") => found.options.extend(rest()),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The generated files as texts, by name.
+fn texts(
+    hostname: &str,
+    request: &ContainerRequest,
+    joined: &[Joined],
+    host: &HostResolver,
+) -> [(&'static str, String); 3] {
+    let addresses: Vec<IpAddr> = joined.iter().filter_map(|j| j.lease.as_ref()).flat_map(Lease::addresses).collect();
+    let full = request.domainname.as_ref().map(|domain| format!("{hostname}.{domain} ")).unwrap_or_default();
+    let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+    if addresses.is_empty() {
+        hosts.push_str(&format!("127.0.1.1\t{full}{hostname}\n"));
+    }
+    for address in &addresses {
+        hosts.push_str(&format!("{address}\t{full}{hostname}\n"));
+    }
+    for (name, address) in &request.extra_hosts {
+        hosts.push_str(&format!("{address}\t{name}\n"));
+    }
+    // Nobody outside answers who has no way out.
+    let open = joined.iter().any(|j| !j.network.internal && j.lease.is_some());
+    let usable = |server: &&IpAddr| addresses.iter().any(|a| a.is_ipv4() == server.is_ipv4());
+    let servers = match (request.dns.is_empty(), open) {
+        (false, _) => request.dns.clone(),
+        (true, true) => host.servers.iter().filter(usable).map(ToString::to_string).collect(),
+        (true, false) => Vec::new(),
+    };
+    let or_hosts = |asked: &[String], host: &[String]| {
+        if asked.is_empty() && open { host.to_vec() } else { asked.to_vec() }
+    };
+    let mut resolver: String = servers.iter().map(|address| format!("nameserver {address}\n")).collect();
+    // A single dot takes every search domain away, as Docker has it.
+    let search: Vec<String> = or_hosts(&request.dns_search, &host.search).into_iter().filter(|d| *d != ".").collect();
+    for (word, values) in [("search", search), ("options", or_hosts(&request.dns_options, &host.options))] {
+        if !values.is_empty() {
+            resolver.push_str(&format!("{word} {}\n", values.join(" ")));
+        }
+    }
+    [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolver)]
+}
+
+/// Makes the directory of the generated files of a container that is new, and writes them.
+///
+/// # Errors
+/// The file operation that failed.
+pub(crate) fn make(dir: &Path, hostname: &str, request: &ContainerRequest) -> Result<(), EngineError> {
+    std::fs::DirBuilder::new().mode(0o755).create(dir).map_err(EngineError::io("make", dir))?;
+    write(dir, hostname, request, &[])
+}
+
+/// Writes the generated files of a container that starts with these addresses. They are written anew at each start: the
+/// addresses are others, and so may the host's resolver be.
+///
+/// # Errors
+/// The file operation that failed.
+pub(crate) fn write(
+    dir: &Path,
+    hostname: &str,
+    request: &ContainerRequest,
+    joined: &[Joined],
+) -> Result<(), EngineError> {
+    let host = if joined.is_empty() { HostResolver::default() } else { resolver_of_host() };
+    for (name, text) in texts(hostname, request, joined, &host) {
+        let path = dir.join(name);
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&path)?;
+            file.write_all(text.as_bytes())?;
+            rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o644))?;
+            Ok(())
+        };
+        write().map_err(EngineError::io("write", &path))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{joined, network};
+    use super::*;
+
+    fn file(name: &str, request: &ContainerRequest, joined: &[Joined], host: &HostResolver) -> String {
+        texts("box", request, joined, host).into_iter().find(|(n, _)| *n == name).unwrap().1
+    }
+
+    #[test]
+    fn only_servers_that_can_be_reached_are_taken() {
+        let text = "# a comment\nnameserver 127.0.0.53\nnameserver 10.0.0.53\nnameserver fe80::1%eth0\nnameserver fd00::53\n\
+                    nameserver x\ndomain old\nsearch example.org lan\noptions ndots:2 \u{7f}bad\n";
+        let found = parse(text);
+        assert_eq!(found.servers, ["10.0.0.53", "fd00::53"].map(|a| a.parse::<IpAddr>().unwrap()));
+        assert_eq!((found.search, found.options), (vec!["example.org".into(), "lan".into()], vec!["ndots:2".into()]));
+        assert!(parse("nameserver 127.0.0.1\nnameserver ::1\n").servers.is_empty());
+    }
+
+    #[test]
+    fn the_own_address_has_the_own_name() {
+        let request = ContainerRequest { domainname: Some("example.org".into()), ..ContainerRequest::default() };
+        let one = [joined(network("web", "10.1.0.0/24"), "10.1.0.2")];
+        let host = HostResolver::default();
+        assert!(file("hosts", &request, &one, &host).contains("\n10.1.0.2\tbox.example.org box\n"));
+        assert!(!file("hosts", &request, &one, &host).contains("127.0.1.1"));
+        assert!(file("hosts", &request, &[], &host).contains("\n127.0.1.1\tbox.example.org box\n"));
+    }
+
+    #[test]
+    fn the_hosts_servers_are_for_those_that_can_go_out_and_what_was_asked_wins() {
+        let host = HostResolver {
+            servers: vec!["10.0.0.53".parse().unwrap(), "fd00::53".parse().unwrap()],
+            search: vec!["lan".into()],
+            options: Vec::new(),
+        };
+        let plain = ContainerRequest::default();
+        let open = [joined(network("web", "10.1.0.0/24"), "10.1.0.2")];
+        // Version 6 is of no use to one that has none.
+        assert_eq!(file("resolv.conf", &plain, &open, &host), "nameserver 10.0.0.53\nsearch lan\n");
+        assert_eq!(file("resolv.conf", &plain, &[], &host), "");
+        let mut internal = network("web", "10.1.0.0/24");
+        internal.internal = true;
+        assert_eq!(file("resolv.conf", &plain, &[joined(internal, "10.1.0.2")], &host), "");
+        let asked = ContainerRequest {
+            dns: vec!["9.9.9.9".into()],
+            dns_search: vec![".".into()],
+            ..ContainerRequest::default()
+        };
+        assert_eq!(file("resolv.conf", &asked, &open, &host), "nameserver 9.9.9.9\n");
+    }
+}

@@ -1,0 +1,170 @@
+//! Addresses and ports of a container, from its start to its end.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::kernel;
+use super::ports::expand;
+use super::wire::{Wiring, wiring};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::events::{Event, Kind};
+use crate::layout::Layout;
+use crate::monitor::History;
+use crate::request::NetMode;
+use crate::store::{ContainerRecord, Joined, LeaseWish, Paths, Store, StoreError, new_id};
+
+/// What a monitor is told about networks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NetworkOrder {
+    /// What the kernel is to have.
+    wiring: Wiring,
+    /// Id and name of each network, for events.
+    networks: Vec<(String, String)>,
+    /// Where the store is, for the one time that a monitor opens it: to give back at the end.
+    root: PathBuf,
+    run: PathBuf,
+    /// The record goes with the container, and the addresses with the record.
+    removed: bool,
+    /// The kernel may still have something that leads to the addresses: they are nobody else's until it has not.
+    #[serde(skip)]
+    stuck: Cell<bool>,
+}
+
+/// Takes the addresses and ports of a container that is about to start. The caller holds its lock.
+///
+/// # Errors
+/// What cannot be had, and who has it; then nothing is taken.
+pub(crate) fn take(
+    engine: &Engine,
+    record: &ContainerRecord,
+) -> Result<Option<(NetworkOrder, Vec<Joined>)>, EngineError> {
+    let net = &record.request.net;
+    if net.mode != NetMode::Networks {
+        return Ok(None);
+    }
+    let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
+    let start = new_id()?.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok()).unwrap_or(0);
+    let wish = LeaseWish { container: &record.id, ports: &ports, start };
+    let store = engine.store()?;
+    let (joined, ports) = match store.take(&wish, &kernel::listener) {
+        // It may be held by one whose monitor could not give it back.
+        Err(StoreError::Network(_)) if forget_all(engine)? => store.take(&wish, &kernel::listener)?,
+        other => other?,
+    };
+    if joined.is_empty() {
+        return Ok(None);
+    }
+    let order = NetworkOrder {
+        wiring: wiring(&joined, &ports),
+        networks: joined.iter().map(|j| (j.network.id.clone(), j.network.name.clone())).collect(),
+        root: engine.paths.root.clone(),
+        run: engine.paths.run.clone(),
+        removed: record.auto_remove,
+        stuck: Cell::new(false),
+    };
+    Ok(Some((order, joined)))
+}
+
+impl NetworkOrder {
+    /// Connects the program with this process id, which does not run yet.
+    ///
+    /// # Errors
+    /// What the kernel refused; then nothing of it is left.
+    pub(crate) fn attach(&self, pid: i32, history: &History) -> Result<(), EngineError> {
+        kernel::attach(pid, &self.wiring)?;
+        self.tell(history, "connect");
+        Ok(())
+    }
+
+    /// Takes away what [`NetworkOrder::attach`] gave; the addresses stay the container's.
+    pub(crate) fn detach(&self, history: &History) {
+        // What stays is taken away by the next command that needs it: the addresses are not given back before.
+        match kernel::detach(&self.wiring) {
+            Ok(()) => self.tell(history, "disconnect"),
+            Err(_) => self.stuck.set(true),
+        }
+    }
+
+    /// Gives the addresses back: the container has ended for good.
+    pub(crate) fn give_back(&self, id: &str) {
+        if self.removed || self.stuck.get() {
+            return;
+        }
+        let paths = Paths { root: self.root.clone(), run: self.run.clone() };
+        // What is not given back now is given back when somebody needs it.
+        drop(Store::open(&paths).and_then(|store| store.give_back(id)));
+    }
+
+    fn tell(&self, history: &History, action: &str) {
+        for (id, name) in &self.networks {
+            let event = Event::new(Kind::Network, action, id).with("name", name).with("type", "bridge");
+            history.log.emit(&event.with("container", &history.id));
+        }
+    }
+}
+
+/// Takes away and gives back what a container has that has no monitor any more. The caller holds its lock.
+///
+/// # Errors
+/// What the kernel or the store says.
+pub(crate) fn forget(engine: &Engine, id: &str) -> Result<(), EngineError> {
+    let store = engine.store()?;
+    let joined = store.joined(id)?;
+    if joined.iter().all(|j| j.lease.is_none()) {
+        return Ok(());
+    }
+    kernel::detach(&wiring(&joined, &store.ports_of(id)?))?;
+    Ok(store.give_back(id)?)
+}
+
+/// Does [`forget`] for every container that has addresses and nobody who looks after it: after a boot, and when something
+/// cannot be had because of it. Returns whether there was one.
+///
+/// # Errors
+/// What the store says.
+pub(crate) fn forget_all(engine: &Engine) -> Result<bool, EngineError> {
+    let mut any = false;
+    for id in engine.store()?.leaseholders()? {
+        let layout = Layout::new(&engine.paths, &id);
+        if layout.is_held() {
+            continue;
+        }
+        let free = !layout.run.exists();
+        // One that has a run directory and no lock is somebody's to settle, and locked meanwhile.
+        let lock = if free { layout.claim_within(std::time::Duration::from_millis(20))? } else { layout.try_lock()? };
+        if lock.is_some() {
+            forget(engine, &id)?;
+            any = true;
+            if free {
+                layout.clear_run();
+            }
+        }
+    }
+    Ok(any)
+}
+
+/// Containers that have addresses and nobody who looks after them, for a check of the whole store.
+///
+/// # Errors
+/// What the store says.
+pub(crate) fn stray(engine: &Engine) -> Result<Vec<String>, EngineError> {
+    let held = |id: &String| Layout::new(&engine.paths, id).is_held();
+    Ok(engine.store()?.leaseholders()?.into_iter().filter(|id| !held(id)).collect())
+}
+
+/// All that the kernel is to have at this moment: the bridges, ends and ports of every container that has addresses. What
+/// a check of the kernel compares with.
+///
+/// # Errors
+/// What the store says.
+pub fn declared(engine: &Engine) -> Result<Wiring, EngineError> {
+    let store = engine.store()?;
+    let mut all = Wiring::default();
+    for id in store.leaseholders()? {
+        all.add(wiring(&store.joined(&id)?, &store.ports_of(&id)?));
+    }
+    Ok(all)
+}

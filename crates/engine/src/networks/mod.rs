@@ -1,0 +1,190 @@
+//! Networks: made, listed, removed, and given to containers.
+//!
+//! What is declared is in the store; [`wire::wiring`] makes of it what the kernel is to have, and [`kernel`] is the only
+//! file that asks the kernel for anything.
+
+mod create;
+mod etc;
+mod kernel;
+mod lease;
+mod mac;
+mod net;
+mod options;
+mod pools;
+mod ports;
+mod routes;
+mod settle;
+mod show;
+pub mod wire;
+
+use std::collections::BTreeMap;
+
+pub use self::create::{CreateRequest, create};
+pub(crate) use self::etc::{make as make_etc, write as write_etc};
+pub use self::lease::declared;
+pub(crate) use self::lease::{NetworkOrder, forget, forget_all, stray, take};
+pub use self::mac::Mac;
+pub(crate) use self::net::next_free;
+pub use self::net::{Family, Net};
+pub use self::pools::Pool;
+pub(crate) use self::pools::{choose, parse_all as parse_pools, unique_local};
+pub use self::ports::{Exposed, HostPort, PortRange, Protocol, PublishRequest, WantedPort};
+pub(crate) use self::ports::{free_numbers, meet, shown};
+pub(crate) use self::settle::settle;
+pub(crate) use self::show::{describe, host_config, lines, names, settings};
+pub(crate) use self::wire::{bridge_link, host_link};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::events::{Event, Kind};
+use crate::store::{JoinWish, NetworkError, NetworkRecord, StoreError, User};
+
+/// Why an ordinary user is refused.
+const ROOTLESS: &str = "rootless networks are not there yet: a container of an ordinary user has loopback only; leave it \
+                        out, or run the container as root";
+
+/// A network and the containers that are connected to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// What the store has.
+    pub record: NetworkRecord,
+    /// Full id and name of each container.
+    pub users: Vec<User>,
+}
+
+fn emit(engine: &Engine, action: &str, record: &NetworkRecord, attributes: &[(&str, &str)]) {
+    let event = Event::new(Kind::Network, action, &record.id).with("name", &record.name).with("type", &record.driver);
+    engine.events().emit(&attributes.iter().fold(event, |event, (key, value)| event.with(key, *value)));
+}
+
+/// Makes sure of the default network, which root always has.
+fn ready(engine: &Engine) -> Result<(), EngineError> {
+    if engine.facts()?.privileged {
+        create::default_network(engine)?;
+    }
+    Ok(())
+}
+
+/// Every network, the oldest first.
+///
+/// # Errors
+/// What the store says.
+pub fn list(engine: &Engine) -> Result<Vec<Network>, EngineError> {
+    engine.recover()?;
+    ready(engine)?;
+    let store = engine.store()?;
+    let with_users = |record: NetworkRecord| {
+        let users = store.members(&record.id)?.into_iter().map(|(user, _)| user).collect();
+        Ok(Network { record, users })
+    };
+    store.list_networks()?.into_iter().map(with_users).collect()
+}
+
+/// A network in the form of Docker's `network inspect`; `None` when there is none of that name.
+///
+/// # Errors
+/// A prefix that fits several; what the store says.
+pub fn inspect(engine: &Engine, query: &str) -> Result<Option<serde_json::Value>, EngineError> {
+    ready(engine)?;
+    match engine.store()?.find_network(query) {
+        Ok(record) => Ok(Some(show::network(&record, &engine.store()?.members(&record.id)?))),
+        Err(StoreError::Network(NetworkError::NotFound { .. })) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Removes a network; returns its name.
+///
+/// # Errors
+/// The default network; one that is not there; containers that are connected, which the error names.
+pub fn remove(engine: &Engine, query: &str) -> Result<String, EngineError> {
+    engine.recover()?;
+    ready(engine)?;
+    let record = engine.store()?.remove_network(query)?;
+    gone(engine, &record)?;
+    Ok(record.name)
+}
+
+/// A network that is no more.
+fn gone(engine: &Engine, record: &NetworkRecord) -> Result<(), EngineError> {
+    emit(engine, "destroy", record, &[]);
+    kernel::remove_bridge(&wire::bridge(record))
+}
+
+/// Removes the networks that no container is connected to and that `wanted` wants, by when they were made and their
+/// labels; returns their names. The default network stays.
+///
+/// # Errors
+/// What the store says; then nothing is removed.
+pub fn prune(
+    engine: &Engine,
+    wanted: impl Fn(i64, &BTreeMap<String, String>) -> bool,
+) -> Result<Vec<String>, EngineError> {
+    engine.recover()?;
+    let all = engine.store()?.prune_networks(|record| wanted(record.created, &record.labels))?;
+    for record in &all {
+        gone(engine, record)?;
+    }
+    if !all.is_empty() {
+        engine.events().emit(&Event::new(Kind::Network, "prune", "").with("reclaimed", "0"));
+    }
+    Ok(all.into_iter().map(|record| record.name).collect())
+}
+
+/// The container that a connection is about: one with a stack of its own, that does not run.
+fn resting(engine: &Engine, query: &str) -> Result<crate::store::ContainerRecord, EngineError> {
+    let record = engine.store()?.find_container(query)?;
+    if record.request.net.mode != crate::request::NetMode::Networks {
+        return Err(EngineError::refused(
+            format!("a network for container {}", record.name),
+            "it was made with --network none, or shares another's; make it anew with --network",
+        ));
+    }
+    Ok(record)
+}
+
+/// The lock of a container that is not to start meanwhile.
+fn hold(engine: &Engine, record: &crate::store::ContainerRecord) -> Result<std::os::fd::OwnedFd, EngineError> {
+    let layout = crate::layout::Layout::new(&engine.paths, &record.id);
+    if layout.read_state().is_some() {
+        return Err(EngineError::State {
+            name: record.name.clone(),
+            state: "running, and its networks cannot be changed then yet".to_owned(),
+            hint: format!("stop it first with 'bulkhead stop {}'", record.name),
+        });
+    }
+    layout.claim()?.ok_or_else(|| crate::containers::busy(record))
+}
+
+/// Connects a container that does not run to one more network.
+///
+/// # Errors
+/// A container that runs; a network that is not there, or that it is connected to; an address that cannot be had.
+pub fn connect(engine: &Engine, container: &str, join: &JoinWish) -> Result<(), EngineError> {
+    engine.recover()?;
+    ready(engine)?;
+    let record = resting(engine, container)?;
+    let lock = hold(engine, &record)?;
+    let done = engine.store()?.connect(&record.id, join);
+    crate::layout::Layout::new(&engine.paths, &record.id).clear_run();
+    drop(lock);
+    done?;
+    Ok(())
+}
+
+/// Disconnects a container that does not run from a network.
+///
+/// # Errors
+/// A container that runs; a network that is not there, or that it is not connected to.
+pub fn disconnect(engine: &Engine, container: &str, network: &str) -> Result<(), EngineError> {
+    engine.recover()?;
+    let record = resting(engine, container)?;
+    let lock = hold(engine, &record)?;
+    let done = engine.store()?.disconnect(&(record.id.clone(), record.name.clone()), network);
+    crate::layout::Layout::new(&engine.paths, &record.id).clear_run();
+    drop(lock);
+    done?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! From what a container asks for to networks that are there.
+
+use super::ports::{Exposed, expand};
+use super::{ROOTLESS, ready};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::images::ImageRef;
+use crate::request::{ContainerRequest, NetMode};
+use crate::store::{DEFAULT_NETWORK, JoinWish, check_join};
+
+/// Decides what was left open, names every network, and refuses what cannot be; changes nothing but that the default
+/// network is recorded.
+///
+/// # Errors
+/// A network that is not there, an address that no member can have, a port that nothing could reach.
+pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &ImageRef) -> Result<(), EngineError> {
+    let privileged = engine.facts()?.privileged;
+    let net = &mut request.net;
+    for text in &image.config.exposed_ports {
+        let exposed = Exposed::parse(text).ok_or_else(|| {
+            EngineError::invalid("the image's exposed port", text, "a port like 80, 80/udp or 8000-8010 is needed")
+        })?;
+        if !net.expose.contains(&exposed) {
+            net.expose.push(exposed);
+        }
+    }
+    net.expose.sort_unstable();
+    if !privileged {
+        let asked = match (&net.mode, net.publish.first()) {
+            (NetMode::Networks, _) => net.joins.first().map(|j| format!("--network {}", j.network)),
+            (_, Some(port)) => Some(format!("--publish {port}")),
+            (_, None) if net.publish_all => Some("--publish-all".to_owned()),
+            (NetMode::Unset, None) if !net.joins.is_empty() => {
+                Some("--ip, --ip6, --mac-address or --network-alias".to_owned())
+            }
+            _ => None,
+        };
+        if let Some(asked) = asked {
+            return Err(EngineError::refused(asked, ROOTLESS));
+        }
+    }
+    match &net.mode {
+        NetMode::Unset if privileged => {
+            net.mode = NetMode::Networks;
+            // What was asked for the first network belongs to the default one.
+            match net.joins.first_mut() {
+                Some(first) => DEFAULT_NETWORK.clone_into(&mut first.network),
+                None => {
+                    net.joins = vec![JoinWish { network: DEFAULT_NETWORK.to_owned(), ..JoinWish::default() }];
+                }
+            }
+        }
+        NetMode::Unset => net.mode = NetMode::None,
+        NetMode::Host => {
+            return Err(EngineError::refused(
+                "--network host",
+                "the host's network is not given to a container; publish ports with -p, or use a bridge network",
+            ));
+        }
+        NetMode::None | NetMode::Container(_) | NetMode::Networks => {}
+    }
+    if net.mode != NetMode::Networks {
+        return without(request);
+    }
+    named(engine, &mut net.joins)?;
+    expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
+    Ok(())
+}
+
+/// The networks by their names, each once.
+fn named(engine: &Engine, joins: &mut [JoinWish]) -> Result<(), EngineError> {
+    ready(engine)?;
+    let mut seen: Vec<String> = Vec::new();
+    for join in joins {
+        let network = engine.store()?.find_network(&join.network)?;
+        check_join(&network, join).map_err(crate::store::StoreError::from)?;
+        if seen.contains(&network.name) {
+            return Err(EngineError::invalid("--network", &network.name, "it is named twice; once is enough"));
+        }
+        join.network.clone_from(&network.name);
+        seen.push(network.name);
+    }
+    Ok(())
+}
+
+/// A container without networks of its own has no addresses and no ports.
+fn without(request: &ContainerRequest) -> Result<(), EngineError> {
+    let net = &request.net;
+    let mode = match &net.mode {
+        NetMode::Container(name) => format!("container:{name}"),
+        _ => "none".to_owned(),
+    };
+    let refuse = |what: String| {
+        let reason = format!("with --network {mode} the container is in no network of its own; leave one of them out");
+        Err(EngineError::refused(what, reason))
+    };
+    if let Some(port) = net.publish.first() {
+        return refuse(format!("--publish {port}"));
+    }
+    if net.publish_all {
+        return refuse("--publish-all".to_owned());
+    }
+    let Some(join) = net.joins.first() else { return Ok(()) };
+    if let Some(address) = join.v4 {
+        return refuse(format!("--ip {address}"));
+    }
+    if let Some(address) = join.v6 {
+        return refuse(format!("--ip6 {address}"));
+    }
+    if let Some(mac) = join.mac {
+        return refuse(format!("--mac-address {mac}"));
+    }
+    match join.aliases.first() {
+        Some(alias) => refuse(format!("--network-alias {alias}")),
+        None => Ok(()),
+    }
+}
