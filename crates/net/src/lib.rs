@@ -16,6 +16,7 @@ mod holder;
 mod inside;
 mod link;
 mod nft;
+pub mod proxy;
 mod socket;
 mod sysctl;
 mod verify;
@@ -30,7 +31,7 @@ pub use denied::{Denied, denied};
 pub use drift::Drift;
 pub use error::NetError;
 pub use holder::{Holder, holder_of};
-pub use verify::{mend, verify};
+pub use verify::{mend, restore, verify};
 
 /// Addresses of a network, and the host's own among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -53,15 +53,39 @@ fn procfs() -> Result<Proc, NetError> {
 /// What the kernel refuses.
 pub fn mend(declared: &Declared) -> Result<Vec<Drift>, NetError> {
     let drift = verify(declared)?;
-    if drift.is_empty() {
-        return Ok(drift);
+    if !drift.is_empty() {
+        put_right(declared, &drift, true)?;
     }
+    Ok(drift)
+}
+
+/// As [`mend`], and takes nothing away: what is there and not declared stays, since it may be another store's or what is
+/// being started at this moment. It is not said either.
+///
+/// # Errors
+/// As [`mend`].
+pub fn restore(declared: &Declared) -> Result<Vec<Drift>, NetError> {
+    let mut drift = verify(declared)?;
+    drift.retain(|one| !matches!(one, Drift::ElementForeign { .. } | Drift::LinkForeign { .. }));
+    if !drift.is_empty() {
+        put_right(declared, &drift, false)?;
+    }
+    Ok(drift)
+}
+
+fn put_right(declared: &Declared, drift: &[Drift], alone: bool) -> Result<(), NetError> {
     let mut firewall = Firewall::open()?;
     let socket = firewall.socket()?;
-    if drift.iter().any(Drift::is_structure) {
+    if alone && drift.iter().any(Drift::is_structure) {
         firewall::make(socket, &elements::all(declared))?;
     } else {
-        let (missing, foreign) = differences(socket, declared)?;
+        firewall::ensure(socket)?;
+        let (missing, mut foreign) = differences(socket, declared)?;
+        // One that leads elsewhere makes room for the right one all the same.
+        let makes_room = |p: &Placed| {
+            missing.iter().any(|m| m.family == p.family && m.set == p.set && m.element.key == p.element.key)
+        };
+        foreign.retain(|p| alone || makes_room(p));
         firewall::change(socket, &foreign, &missing)?;
     }
     let proc = procfs()?;
@@ -72,8 +96,7 @@ pub fn mend(declared: &Declared) -> Result<Vec<Drift>, NetError> {
         done => done?,
     }
     let mut links = link::socket()?;
-    mend_links(&mut links, &proc, declared)?;
-    Ok(drift)
+    mend_links(&mut links, &proc, declared, alone)
 }
 
 fn checked(declared: &Declared) -> Result<(), NetError> {
@@ -190,9 +213,11 @@ fn member_changes(member: &Member, network: &Bridge, link: &Link, master: Option
     drift
 }
 
-fn mend_links(socket: &mut Socket, proc: &Proc, declared: &Declared) -> Result<(), NetError> {
-    let (_, foreign) = compare_links(socket, declared)?;
-    attach::remove_links(socket, &foreign)?;
+fn mend_links(socket: &mut Socket, proc: &Proc, declared: &Declared, alone: bool) -> Result<(), NetError> {
+    if alone {
+        let (_, foreign) = compare_links(socket, declared)?;
+        attach::remove_links(socket, &foreign)?;
+    }
     let all = link::ours(socket)?;
     for wanted in &declared.bridges {
         let (link, made) = bridge::ensure(socket, proc, wanted)?;
