@@ -87,6 +87,7 @@ impl Engine {
             crate::containers::sweep(self)?;
         }
         crate::containers::recover(self)?;
+        crate::networks::collect(self)?;
         crate::images::recover(self)
     }
 

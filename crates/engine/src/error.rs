@@ -28,6 +28,9 @@ pub enum EngineError {
     /// An image that cannot be used.
     #[error("{0}")]
     Image(String),
+    /// A network that could not be made or changed.
+    #[error(transparent)]
+    Net(#[from] bulkhead_net::NetError),
     /// A value that is not acceptable.
     #[error("invalid value {value:?} for {field}: {accepted}")]
     Invalid {

@@ -95,11 +95,13 @@ const IMAGE: &[Verb] = &[
 const NETWORK: &[Verb] = &[
     verb("connect", &network::ENTRY_CONNECT),
     verb("create", &network::ENTRY_CREATE),
+    verb("denied", &network::ENTRY_DENIED),
     verb("disconnect", &network::ENTRY_DISCONNECT),
     verb("inspect", &network::ENTRY_INSPECT),
     also("ls", &["list"], &network::ENTRY_LS),
     verb("prune", &network::ENTRY_PRUNE),
     also("rm", &["remove"], &network::ENTRY_RM),
+    verb("verify", &network::ENTRY_VERIFY),
 ];
 
 const VOLUME: &[Verb] = &[

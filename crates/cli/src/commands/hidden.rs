@@ -19,6 +19,7 @@ pub fn find(name: &str) -> Option<Run> {
         "init" => init,
         "cleanup" => cleanup,
         "health" => health,
+        "port-proxy" => port_proxy,
         _ => return None,
     })
 }
@@ -66,6 +67,15 @@ pub fn init(args: &[OsString]) -> Result<u8, CliError> {
 /// What the engine says.
 pub fn health(args: &[OsString]) -> Result<u8, CliError> {
     wire::health(args)
+}
+
+/// The process that carries ports of loopback addresses into a container.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn port_proxy(args: &[OsString]) -> Result<u8, CliError> {
+    wire::port_proxy(args)
 }
 
 /// Removes what killed commands left.

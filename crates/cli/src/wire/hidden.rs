@@ -73,6 +73,17 @@ pub fn health(args: &[OsString]) -> Result<u8, CliError> {
     engine_containers::probe(engine()?, id, grace).map_err(failed).map(|passed| u8::from(!passed))
 }
 
+/// Entry of the process that carries ports of loopback addresses (hidden command); it never returns while its container
+/// runs.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn port_proxy(args: &[OsString]) -> Result<u8, CliError> {
+    let words: Vec<String> = args.iter().filter_map(|a| a.to_str()).map(str::to_owned).collect();
+    bulkhead_engine::networks::port_proxy(&words).map_err(failed).map(|()| 0)
+}
+
 /// Entry that removes a container whose command has gone, and what killed commands left behind (hidden command).
 ///
 /// # Errors

@@ -20,15 +20,15 @@ use bulkhead_engine::store::StoreError;
 use bulkhead_engine::{Engine, EngineError, containers as engine_containers};
 
 pub use self::config::{ConfigRow, ConfigShown, config, default_profile, detach_keys};
-pub use self::hidden::{cleanup, health, init, joiner, monitor, worker};
+pub use self::hidden::{cleanup, health, init, joiner, monitor, port_proxy, worker};
 pub use self::images::{images, import, inspect_image, load, remove_image};
 pub use self::lifecycle::{
     Attached, StartOptions, UpdateRequest, attach, create, pause, remove_ended, rename, restart, start, unpause,
     update, wait,
 };
 pub use self::networks::{
-    JoinWish, Net, NetworkRequest, NetworkSummary, connect, create_network, disconnect, inspect_network, networks,
-    prune_networks, remove_network,
+    JoinWish, Net, NetworkRequest, NetworkSummary, Stopped, connect, create_network, disconnect, inspect_network,
+    networks, prune_networks, remove_network, stopped, verify_networks,
 };
 pub use self::observe::{Event, EventKind, Processes, Published, Sample, StatsOf, events, port, stats, top};
 pub use self::system::{

@@ -2,7 +2,7 @@
 
 use bulkhead_engine::networks as engine_networks;
 
-pub use bulkhead_engine::networks::{CreateRequest as NetworkRequest, Net};
+pub use bulkhead_engine::networks::{CreateRequest as NetworkRequest, Net, Stopped};
 pub use bulkhead_engine::store::JoinWish;
 
 use super::{PruneFilter, engine, failed};
@@ -100,6 +100,24 @@ pub fn prune_networks(filter: &PruneFilter) -> Result<Vec<String>, CliError> {
         filter.fits(created, &labels)
     };
     engine_networks::prune(engine()?, wanted).map_err(failed)
+}
+
+/// How the kernel's state differs from what running containers are to have; with `mend` it is made right.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn verify_networks(mend: bool) -> Result<Vec<String>, CliError> {
+    engine_networks::verify(engine()?, mend).map_err(failed)
+}
+
+/// What the walls have stopped.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn stopped() -> Result<Vec<Stopped>, CliError> {
+    engine_networks::stopped(engine()?).map_err(failed)
 }
 
 /// Connects a container that does not run to one more network.

@@ -44,7 +44,11 @@ fn settle(engine: &Engine, id: &str, layout: &Layout) -> Result<(), EngineError>
     if record.auto_remove || (never && !record.ready) {
         return discard(engine, id, true);
     }
-    crate::networks::forget(engine, id)?;
+    match crate::networks::forget(engine, id) {
+        // What cannot be written down is written down by a later command; it keeps nobody from removing what fills the disk.
+        Err(e) if e.is_full() => {}
+        other => other?,
+    }
     if never {
         // Its first start was interrupted before anything of it ran.
         CgroupHandle::remove_all(&cgroup_directories(engine, id)?).map_err(|e| EngineError::Start(e.into()))?;

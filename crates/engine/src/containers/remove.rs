@@ -34,7 +34,7 @@ pub(crate) fn cgroup_directories(engine: &Engine, id: &str) -> Result<Vec<PathBu
 pub(crate) fn discard(engine: &Engine, id: &str, volumes: bool) -> Result<(), EngineError> {
     let layout = Layout::new(&engine.paths, id);
     CgroupHandle::remove_all(&cgroup_directories(engine, id)?).map_err(|e| EngineError::Start(e.into()))?;
-    crate::networks::forget(engine, id)?;
+    crate::networks::unwire(engine, id)?;
     let record = engine.store()?.find_container(id).ok().filter(|r| r.id == id);
     if record.as_ref().is_some_and(|r| r.ready && !r.auto_remove) {
         // From here on it is one that never came to be: whoever finds the rest of its files removes it, now or after a

@@ -37,7 +37,7 @@ pub use self::watch::{GRACE, HealthOrder};
 use crate::error::EngineError;
 use crate::frame::{self, kind};
 use crate::layout::{ExitState, Layout, RunState, Wanted, now, read_json};
-use crate::networks::NetworkOrder;
+use crate::networks::{NetworkOrder, Proxy};
 use crate::request::RestartPolicy;
 
 /// What a monitor is told.
@@ -228,6 +228,9 @@ fn tell(client: &OwnedFd, kind: u8, payload: &[u8]) {
     frame::write_all(client.as_fd(), &frame::encode(kind, payload)).unwrap_or_default();
 }
 
+/// The overflow id of the kernel, where a container has no range of its own.
+const NOBODY: u32 = 65_534;
+
 /// One run of the program.
 struct Run {
     running: Running,
@@ -235,6 +238,8 @@ struct Run {
     /// Nanoseconds since 1970.
     since: i64,
     began: Instant,
+    /// Ends with it.
+    proxy: Option<Proxy>,
 }
 
 fn start(order: &MonitorOrder, binary: &OwnedFd, restarts: u32) -> Result<Run, EngineError> {
@@ -264,9 +269,13 @@ fn start(order: &MonitorOrder, binary: &OwnedFd, restarts: u32) -> Result<Run, E
         health: order.health.is_some(),
     })?;
     // The program is there and waits: it never runs without the networks that it is to have.
-    if let Some(network) = &order.network {
-        network.attach(prepared.pid(), &order.history)?;
-    }
+    let proxy = match &order.network {
+        Some(network) => {
+            let user = order.pipe_owner.map_or(NOBODY, |(uid, _)| uid);
+            network.attach(prepared.pid(), binary.as_fd(), user, &order.history)?
+        }
+        None => None,
+    };
     let mut running = match prepared.exec() {
         Ok(running) => running,
         Err(e) => {
@@ -276,7 +285,7 @@ fn start(order: &MonitorOrder, binary: &OwnedFd, restarts: u32) -> Result<Run, E
     };
     order.history.tell("start", &[]);
     let streams = ours.unwrap_or_else(|| Streams::Terminal(running.terminal.take()));
-    Ok(Run { running, streams, since, began: Instant::now() })
+    Ok(Run { running, streams, since, began: Instant::now(), proxy })
 }
 
 /// Takes away what the kernel has for the container.
@@ -344,7 +353,7 @@ impl Life<'_> {
 
     /// Relays until the end of a run, then says how it ended and removes what was made for it.
     fn follow(&mut self, run: Run) -> ExitState {
-        let Run { running, streams, since, .. } = run;
+        let Run { running, streams, since, proxy, .. } = run;
         let order = self.order;
         let mut log_error = None;
         let mut log = order.log.and_then(|limits| match LogWriter::new(&order.layout.log(), limits) {
@@ -366,6 +375,7 @@ impl Life<'_> {
             log_error = log_error.or_else(|| Some(format!("the log is incomplete: {e}")));
         }
         let ended = supervise::wait(&running);
+        drop(proxy);
         detach(order);
         let refusals = refusals(running.cgroup.directories());
         watch.finish(refusals);

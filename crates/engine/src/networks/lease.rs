@@ -1,12 +1,14 @@
 //! Addresses and ports of a container, from its start to its end.
 
 use std::cell::Cell;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::kernel;
 use super::ports::expand;
+use super::proxy::Proxy;
 use super::wire::{Wiring, wiring};
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -69,21 +71,45 @@ pub(crate) fn take(
 }
 
 impl NetworkOrder {
-    /// Connects the program with this process id, which does not run yet.
+    /// Connects the program with this process id, which does not run yet. What is returned carries ports of loopback
+    /// addresses until it is dropped, with the rights of `user`, from the protected copy of this program.
     ///
     /// # Errors
     /// What the kernel refused; then nothing of it is left.
-    pub(crate) fn attach(&self, pid: i32, history: &History) -> Result<(), EngineError> {
-        kernel::attach(pid, &self.wiring)?;
+    pub(crate) fn attach(
+        &self,
+        pid: i32,
+        binary: BorrowedFd<'_>,
+        user: u32,
+        history: &History,
+    ) -> Result<Option<Proxy>, EngineError> {
+        drop(std::fs::remove_file(unwired(&self.run, &history.id)));
+        // What is taken by somebody else is found before anything is made.
+        let proxy = Proxy::start(&self.wiring, binary, user)?;
+        if kernel::attach(pid, &self.wiring)? {
+            // It was gone, or somebody else has changed it: those that run get back what they lack.
+            let paths = Paths { root: self.root.clone(), run: self.run.clone() };
+            let all = Store::open(&paths).map_err(EngineError::from).and_then(|store| declared_in(&store));
+            if let Err(e) = all.and_then(|all| kernel::restore(&all)) {
+                kernel::detach(&self.wiring)?;
+                return Err(e);
+            }
+        }
         self.tell(history, "connect");
-        Ok(())
+        Ok(proxy)
     }
 
     /// Takes away what [`NetworkOrder::attach`] gave; the addresses stay the container's.
     pub(crate) fn detach(&self, history: &History) {
         // What stays is taken away by the next command that needs it: the addresses are not given back before.
         match kernel::detach(&self.wiring) {
-            Ok(()) => self.tell(history, "disconnect"),
+            Ok(()) => {
+                if self.removed {
+                    // Whoever removes it need not look again, which costs the kernel tens of milliseconds.
+                    drop(std::fs::write(unwired(&self.run, &history.id), ""));
+                }
+                self.tell(history, "disconnect");
+            }
             Err(_) => self.stuck.set(true),
         }
     }
@@ -94,8 +120,10 @@ impl NetworkOrder {
             return;
         }
         let paths = Paths { root: self.root.clone(), run: self.run.clone() };
-        // What is not given back now is given back when somebody needs it.
-        drop(Store::open(&paths).and_then(|store| store.give_back(id)));
+        if Store::open(&paths).and_then(|store| store.give_back(id)).is_err() {
+            // A full disk, mostly. The next command sees this, and does it.
+            drop(std::fs::write(self.run.join(LEFT), ""));
+        }
     }
 
     fn tell(&self, history: &History, action: &str) {
@@ -104,6 +132,51 @@ impl NetworkOrder {
             history.log.emit(&event.with("container", &history.id));
         }
     }
+}
+
+/// A file that says that the kernel has nothing of the container any more. One that is removed at its end starts once.
+fn unwired(run: &std::path::Path, id: &str) -> PathBuf {
+    run.join("containers").join(id).join("unwired")
+}
+
+/// Name of a file in the run directory: a container has ended and its addresses could not be given back.
+const LEFT: &str = "addresses-left";
+
+/// Gives back what monitors could not.
+///
+/// # Errors
+/// What the store says.
+pub(crate) fn collect(engine: &Engine) -> Result<(), EngineError> {
+    let left = engine.paths.run.join(LEFT);
+    if !left.exists() {
+        return Ok(());
+    }
+    match forget_all(engine) {
+        // It stays for a command that finds room.
+        Err(e) if e.is_full() => Ok(()),
+        other => {
+            other?;
+            drop(std::fs::remove_file(&left));
+            Ok(())
+        }
+    }
+}
+
+/// Takes away what the kernel has for a container that is being removed: its addresses go with its record. The caller
+/// holds its lock.
+///
+/// # Errors
+/// What the kernel or the store says.
+pub(crate) fn unwire(engine: &Engine, id: &str) -> Result<(), EngineError> {
+    if unwired(&engine.paths.run, id).exists() {
+        return Ok(());
+    }
+    let store = engine.store()?;
+    let joined = store.joined(id)?;
+    if joined.iter().all(|j| j.lease.is_none()) {
+        return Ok(());
+    }
+    kernel::detach(&wiring(&joined, &store.ports_of(id)?))
 }
 
 /// Takes away and gives back what a container has that has no monitor any more. The caller holds its lock.
@@ -161,7 +234,10 @@ pub(crate) fn stray(engine: &Engine) -> Result<Vec<String>, EngineError> {
 /// # Errors
 /// What the store says.
 pub fn declared(engine: &Engine) -> Result<Wiring, EngineError> {
-    let store = engine.store()?;
+    declared_in(engine.store()?)
+}
+
+fn declared_in(store: &Store) -> Result<Wiring, EngineError> {
     let mut all = Wiring::default();
     for id in store.leaseholders()? {
         all.add(wiring(&store.joined(&id)?, &store.ports_of(&id)?));

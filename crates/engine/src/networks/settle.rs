@@ -1,6 +1,8 @@
 //! From what a container asks for to networks that are there.
 
-use super::ports::{Exposed, expand};
+use std::net::IpAddr;
+
+use super::ports::{Exposed, Protocol, WantedPort, expand};
 use super::{ROOTLESS, ready};
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -63,8 +65,12 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
         return without(request);
     }
     named(engine, &mut net.joins)?;
-    expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
-    Ok(())
+    let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
+    let carried = |port: &&WantedPort| port.addresses.iter().any(IpAddr::is_loopback);
+    match ports.iter().filter(carried).find(|port| port.protocol == Protocol::Sctp) {
+        Some(port) => Err(EngineError::refused(&port.asked, super::proxy::NO_SCTP)),
+        None => Ok(()),
+    }
 }
 
 /// The networks by their names, each once.

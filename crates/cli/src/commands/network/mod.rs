@@ -2,14 +2,18 @@
 
 pub mod connect;
 pub mod create;
+pub mod denied;
 pub mod inspect;
 pub mod ls;
 pub mod prune;
 pub mod rm;
+pub mod verify;
 
 pub use self::connect::{ENTRY_CONNECT, ENTRY_DISCONNECT};
 pub use self::create::ENTRY_CREATE;
+pub use self::denied::ENTRY_DENIED;
 pub use self::inspect::ENTRY_INSPECT;
 pub use self::ls::ENTRY_LS;
 pub use self::prune::ENTRY_PRUNE;
 pub use self::rm::ENTRY_RM;
+pub use self::verify::ENTRY_VERIFY;

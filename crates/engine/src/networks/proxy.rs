@@ -1,0 +1,214 @@
+//! Ports of the host's loopback addresses: the process that carries them, and its starter.
+//!
+//! The starter, a container's monitor, binds the sockets; the process gets them and nothing else: no right, no file, a
+//! user of the container's own range, and a filter that knows the calls of sockets only.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::process::{Child, Command, Stdio};
+
+use bulkhead_net::proxy::{Forward, Listening, serve};
+use bulkhead_seccomp::{Arch, Context, Profile, ProfileText};
+use bulkhead_sys::{Errno, caps, fd, ids, seccomp};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::kernel;
+use super::ports::Protocol;
+use super::wire::{Port, Wiring};
+use crate::error::EngineError;
+
+/// The verb of the hidden command.
+const VERB: &str = "port-proxy";
+
+/// All that the process may ask of the kernel.
+const CALLS: &str = r#"{"defaultAction":"SCMP_ACT_KILL_PROCESS","syscalls":[
+    {"action":"SCMP_ACT_ALLOW","names":["epoll_create1","epoll_ctl","epoll_wait","epoll_pwait","epoll_pwait2","accept4",
+        "connect","recvfrom","sendto","shutdown","setsockopt","getsockopt","ioctl","close","read","write","mmap","munmap",
+        "mremap","brk","madvise","futex","clock_gettime","rt_sigreturn","rt_sigprocmask","sigaltstack","exit","exit_group",
+        "getrandom"]},
+    {"action":"SCMP_ACT_ALLOW","names":["socket"],"args":[{"index":0,"value":2,"op":"SCMP_CMP_EQ"}]},
+    {"action":"SCMP_ACT_ALLOW","names":["socket"],"args":[{"index":0,"value":10,"op":"SCMP_CMP_EQ"}]}]}"#;
+
+/// The process that carries a container's ports for as long as this is held.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    child: Child,
+    /// Its end is the process's.
+    end: Option<OwnedFd>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        // One that is stopped or hangs is not waited for.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The port as this process carries it: one of loopback, and of every address that on loopback, which the kernel does not
+/// forward.
+fn carried(port: &Port) -> Option<Port> {
+    let loopback: IpAddr = match port.address {
+        IpAddr::V4(a) if a.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(a) if a.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        own => own,
+    };
+    let same = loopback == port.address;
+    let wanted = loopback.is_loopback() && (same || port.protocol != Protocol::Sctp);
+    wanted.then(|| Port { address: loopback, ..port.clone() })
+}
+
+fn bind(port: &Port) -> Result<OwnedFd, EngineError> {
+    let at = SocketAddr::new(port.address, port.port);
+    let made = match port.protocol {
+        Protocol::Tcp => TcpListener::bind(at).map(OwnedFd::from),
+        Protocol::Udp => UdpSocket::bind(at).map(OwnedFd::from),
+        Protocol::Sctp => return Err(EngineError::refused(format!("port {at}/sctp"), NO_SCTP)),
+    };
+    made.map_err(|e| {
+        let holder = kernel::listener(port.address, port.port, port.protocol);
+        let reason = holder.map_or_else(|| e.to_string(), |holder| format!("{holder} listens there"));
+        EngineError::refused(format!("port {at}/{}", port.protocol), reason)
+    })
+}
+
+/// Why SCTP has no port of a loopback address.
+pub(super) const NO_SCTP: &str =
+    "SCTP is not carried from loopback addresses; write an address of the host before the port";
+
+impl Proxy {
+    /// Starts the process, where there is a port for it. `binary` is the protected copy of this program, `user` an id of
+    /// the container's own.
+    ///
+    /// # Errors
+    /// A port that somebody has, by the holder; what the kernel says.
+    pub(crate) fn start(wiring: &Wiring, binary: BorrowedFd<'_>, user: u32) -> Result<Option<Self>, EngineError> {
+        let failed = |e: Errno| EngineError::refused("the process that carries ports", e.to_string());
+        let mut sockets = Vec::new();
+        let mut words = vec![user.to_string()];
+        for port in wiring.ports.iter().filter_map(carried) {
+            let socket = bind(&port)?;
+            fd::keep_over_exec(&socket).map_err(failed)?;
+            let to = SocketAddr::new(port.to, port.inner);
+            words.push(format!("{}={}={to}", port.protocol, socket.as_raw_fd()));
+            sockets.push(socket);
+        }
+        if sockets.is_empty() {
+            return Ok(None);
+        }
+        let (until, end) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+        let binary = rustix::io::dup(binary).map_err(failed)?;
+        let mut command = Command::new(format!("/proc/self/fd/{}", binary.as_raw_fd()));
+        command.arg(VERB).args(words).env_clear().current_dir("/");
+        command.stdin(Stdio::from(until)).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn();
+        // The next process that is started must not have them.
+        drop((sockets, binary));
+        let child = child.map_err(|e| EngineError::refused("the process that carries ports", e.to_string()))?;
+        Ok(Some(Self { child, end: Some(end) }))
+    }
+}
+
+/// A forward as [`Proxy::start`] writes it.
+fn parse(word: &str) -> Option<(Protocol, RawFd, SocketAddr)> {
+    let mut parts = word.splitn(3, '=');
+    let protocol = match parts.next()? {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        _ => return None,
+    };
+    Some((protocol, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// Runs the process: gives up everything, then carries until its standard input ends.
+///
+/// # Errors
+/// What it could not give up; nobody is told, and the ports are closed.
+pub fn main(args: &[String]) -> Result<(), EngineError> {
+    let wrong = || EngineError::refused("this hidden command", "it is started by bulkhead itself");
+    let failed = |e: Errno| EngineError::refused("carrying ports", e.to_string());
+    let (user, words) = args.split_first().ok_or_else(wrong)?;
+    let user: u32 = user.parse().map_err(|_| wrong())?;
+    let parsed: Vec<_> = words.iter().map(|w| parse(w).ok_or_else(wrong)).collect::<Result<_, _>>()?;
+    let numbers: Vec<RawFd> = parsed.iter().map(|(_, number, _)| *number).collect();
+    fd::close_all_but(&numbers).map_err(failed)?;
+    let mut forwards = Vec::with_capacity(parsed.len());
+    for (protocol, number, to) in parsed {
+        let socket = fd::adopt(number).map_err(failed)?;
+        let listening = match protocol {
+            Protocol::Tcp => Listening::Stream(TcpListener::from(socket)),
+            _ => Listening::Datagram(UdpSocket::from(socket)),
+        };
+        forwards.push(Forward { listening, to });
+    }
+    // What a list of listeners shows.
+    rustix::thread::set_name(c"bulkhead-port").map_err(failed)?;
+    let until = rustix::io::dup(std::io::stdin().as_fd()).map_err(failed)?;
+    ids::die_with_parent().map_err(failed)?;
+    let most = bulkhead_net::proxy::room();
+    give_up(user)?;
+    serve(forwards, &until, most).map_err(failed)
+}
+
+/// No right, no other user's files, no call but those of sockets.
+fn give_up(user: u32) -> Result<(), EngineError> {
+    let failed = |e: Errno| EngineError::refused("giving up rights", e.to_string());
+    let filter = filter().map_err(|e| EngineError::refused("the filter of a process that carries ports", e))?;
+    rustix::thread::set_no_new_privs(true).map_err(failed)?;
+    caps::drop_bounding(0).map_err(failed)?;
+    ids::become_user(user, user, Some(&[])).map_err(failed)?;
+    caps::set(0).map_err(failed)?;
+    // Asked for again: a change of user has cleared it.
+    ids::die_with_parent().map_err(failed)?;
+    seccomp::load(&filter).map_err(failed)
+}
+
+fn filter() -> Result<Vec<seccomp::Instruction>, String> {
+    let text: ProfileText = serde_json::from_str(CALLS).map_err(|e| e.to_string())?;
+    let profile = Profile::from_text(&text).map_err(|e| e.to_string())?;
+    let arch = Arch::native().ok_or("no filters are made for this machine")?;
+    let context = Context { arch, caps: 0, kernel: (6, 0) };
+    let resolved = profile.resolve(&context).map_err(|e| e.to_string())?;
+    let program = bulkhead_seccomp::compile(&resolved).map_err(|e| e.to_string())?;
+    let plain = |i: &bulkhead_seccomp::Insn| seccomp::Instruction { code: i.code, jt: i.jt, jf: i.jf, k: i.k };
+    Ok(program.insns().iter().map(plain).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_as_they_are_written() {
+        let read = parse("tcp=7=10.88.0.2:80").unwrap();
+        assert_eq!(read, (Protocol::Tcp, 7, "10.88.0.2:80".parse().unwrap()));
+        let read = parse("udp=9=[fd00::2]:53").unwrap();
+        assert_eq!(read, (Protocol::Udp, 9, "[fd00::2]:53".parse().unwrap()));
+        for wrong in ["", "tcp", "tcp=7", "sctp=7=10.88.0.2:80", "tcp=x=10.88.0.2:80", "tcp=7=10.88.0.2"] {
+            assert!(parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_carried_and_every_address_holds_it() {
+        let port = |address: &str, protocol| Port {
+            address: address.parse().unwrap(),
+            port: 8080,
+            protocol,
+            to: "10.88.0.2".parse().unwrap(),
+            inner: 80,
+        };
+        let carried = |address, protocol| carried(&port(address, protocol)).map(|p| p.address.to_string());
+        assert_eq!(carried("127.0.0.9", Protocol::Tcp).as_deref(), Some("127.0.0.9"));
+        assert_eq!(carried("0.0.0.0", Protocol::Udp).as_deref(), Some("127.0.0.1"));
+        assert_eq!(carried("::", Protocol::Tcp).as_deref(), Some("::1"));
+        assert_eq!(carried("0.0.0.0", Protocol::Sctp), None);
+        assert_eq!(carried("192.0.2.1", Protocol::Tcp), None);
+    }
+
+    #[test]
+    fn the_filter_is_one_that_the_compiler_takes() {
+        assert!(!filter().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,87 @@
+//! What the kernel has beside what is declared, and what the walls have stopped.
+
+use std::net::IpAddr;
+
+use super::{declared, kernel};
+use crate::engine::Engine;
+use crate::error::EngineError;
+
+/// How the kernel's state differs from what the running containers are to have, one line each; with `mend` it is made right,
+/// and nothing of anybody else is taken away.
+///
+/// # Errors
+/// What cannot be read, or the kernel refuses; an ordinary user has no such networks.
+pub fn verify(engine: &Engine, mend: bool) -> Result<Vec<String>, EngineError> {
+    engine.recover()?;
+    if !engine.facts()?.privileged {
+        return Ok(Vec::new());
+    }
+    let all = declared(engine)?;
+    if all.is_empty() {
+        // No container that runs has a network: there need be none.
+        return Ok(Vec::new());
+    }
+    if mend { kernel::restore(&all) } else { kernel::verify(&all) }
+}
+
+/// Packets that were stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// Why: the name of a counter.
+    pub reason: String,
+    /// The container that sent it, where the kernel remembers.
+    pub container: String,
+    /// From where, where it remembers.
+    pub from: Option<IpAddr>,
+    /// To where.
+    pub to: Option<IpAddr>,
+    /// Protocol above IP, and destination port.
+    pub port: Option<(u8, u16)>,
+    /// How many.
+    pub packets: u64,
+}
+
+/// Everything that the walls have stopped: counts by reason since the firewall was made, and by container and flow in the
+/// last hour.
+///
+/// # Errors
+/// What cannot be read.
+pub fn stopped(engine: &Engine) -> Result<Vec<Stopped>, EngineError> {
+    engine.recover()?;
+    if !engine.facts()?.privileged {
+        return Ok(Vec::new());
+    }
+    let store = engine.store()?;
+    let mut links: Vec<(String, Vec<IpAddr>, String)> = Vec::new();
+    for id in store.leaseholders()? {
+        let name = store.find_container(&id)?.name;
+        for lease in store.joined(&id)?.into_iter().filter_map(|j| j.lease) {
+            links.push((lease.link.clone(), lease.addresses().collect(), name.clone()));
+        }
+    }
+    let by_link = |link: &str| links.iter().find(|(l, ..)| l == link).map(|(.., name)| name.clone());
+    let by_address =
+        |address: IpAddr| links.iter().find(|(_, all, _)| all.contains(&address)).map(|(.., name)| name.clone());
+    let nothing = |reason: &str, packets| Stopped {
+        reason: reason.to_owned(),
+        container: String::new(),
+        from: None,
+        to: None,
+        port: None,
+        packets,
+    };
+    let all = bulkhead_net::denied()?.into_iter().filter_map(|denied| match denied {
+        bulkhead_net::Denied::Reason { reason, packets, .. } => (packets > 0).then(|| nothing(&reason, packets)),
+        bulkhead_net::Denied::Frames { reason, link, packets } => {
+            Some(Stopped { container: by_link(&link).unwrap_or(link), ..nothing(reason, packets) })
+        }
+        bulkhead_net::Denied::Flow { from, to, protocol, port, packets } => Some(Stopped {
+            container: by_address(from).unwrap_or_default(),
+            from: Some(from),
+            to: Some(to),
+            port: Some((protocol, port)),
+            ..nothing("flow", packets)
+        }),
+    });
+    Ok(all.collect())
+}
