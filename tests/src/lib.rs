@@ -89,6 +89,9 @@ impl Bench {
     #[must_use]
     pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("bulkhead-test-").tempdir().expect("a scratch directory");
+        if is_root() {
+            net::apart();
+        }
         Self { dir }
     }
 

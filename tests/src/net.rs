@@ -54,6 +54,19 @@ fn as_root_of_a_namespace() {
     assert!(said.code == 0 && said.out.contains("1 passed"), "{}\n{}", said.out, said.err);
 }
 
+/// Gives the calling thread, and what it starts from now on, a network namespace with loopback alone, once: networks that
+/// containers of root get are never the machine's.
+///
+/// # Panics
+/// When this is not root.
+pub fn apart() {
+    thread_local!(static APART: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
+    if !APART.replace(true) {
+        clone::unshare(clone::NEWNET).expect("a network namespace");
+        bulkhead_sys::net::loopback_up().expect("loopback");
+    }
+}
+
 /// Runs a command here and gives what it said.
 #[must_use]
 pub fn run(command: &str) -> Said {
