@@ -13,8 +13,8 @@ scripts/setup.sh vm
 
 # What it is made of; another number when something of it changes.
 release=bookworm
-cache=/var/cache/bulkhead-tests/vm-$release-1
-packages=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,uidmap,apparmor,iproute2,nftables,kmod,procps
+cache=/var/cache/bulkhead-tests/vm-$release-2
+packages=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,uidmap,apparmor,iproute2,iputils-ping,nftables,kmod,procps
 packages+=,util-linux,strace,busybox-static,e2fsprogs,xz-utils,zstd,passwd,libcap2-bin
 
 work=$(mktemp -d /var/tmp/bulkhead-vm.XXXXXX)

@@ -172,6 +172,8 @@ fn a_port_that_is_taken_names_the_holder_and_nothing_is_left() {
         let error = bench.say(&["run", "--rm", "-p", ports, "host", "true"]).fails(125);
         assert!(error.contains("8080") && error.contains("web"), "{error}");
     }
+    let error = bench.say(&["run", "--rm", "-p", "198.51.100.9:8081:80", "host", "true"]).fails(125);
+    assert!(error.contains("198.51.100.9") && error.contains("--publish"), "{error}");
     let error = bench.say(&["run", "--rm", "-p", "8081:80/sctp", "host", "true"]).fails(125);
     assert!(error.contains("sctp") && error.contains("address"), "{error}");
     assert!(has("127.0.0.1:8080", "web"));

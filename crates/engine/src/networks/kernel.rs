@@ -61,6 +61,20 @@ fn members(wiring: &Wiring) -> Vec<bulkhead_net::Member> {
     wiring.members.iter().map(member).collect()
 }
 
+/// A port of an address that the host has not would lead nowhere, without a word.
+fn of_this_host(address: IpAddr) -> Result<(), EngineError> {
+    if address.is_unspecified() {
+        return Ok(());
+    }
+    match std::net::UdpSocket::bind((address, 0)) {
+        Err(e) if e.kind() == std::io::ErrorKind::AddrNotAvailable => {
+            let accepted = "an address of this host is needed; 'ip addr' lists them";
+            Err(EngineError::invalid("--publish", address.to_string(), accepted))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Gives a container that is about to start its links, addresses, routes and ports: all of them, or nothing. Returns
 /// whether the firewall had to be made or mended: other containers may lack something in it then.
 ///
@@ -70,6 +84,7 @@ pub(crate) fn attach(pid: i32, wiring: &Wiring) -> Result<bool, EngineError> {
     if wiring.is_empty() {
         return Ok(false);
     }
+    wiring.ports.iter().try_for_each(|port| of_this_host(port.address))?;
     let bridges: Vec<_> = wiring.bridges.iter().map(bridge).collect();
     let bridges: Vec<_> = bridges.iter().collect();
     match bulkhead_net::attach(pid, &bridges, &members(wiring), &forwarded(wiring)) {
