@@ -49,3 +49,15 @@ pub fn netlink_option(socket: impl AsFd, option: NetlinkOption) -> Result<()> {
     }))
     .map(drop)
 }
+
+/// Bytes that a connection has taken and its other side has not acknowledged yet (`SIOCOUTQ` of `tcp(7)`).
+///
+/// # Errors
+/// What the kernel says.
+pub fn unsent(socket: impl AsFd) -> Result<usize> {
+    let mut count: libc::c_int = 0;
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: the request writes an int, which is alive during the call.
+    check(libc::c_long::from(unsafe { libc::ioctl(socket, libc::TIOCOUTQ as _, &raw mut count) }))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}

@@ -24,7 +24,7 @@ const VERB: &str = "port-proxy";
 const CALLS: &str = r#"{"defaultAction":"SCMP_ACT_KILL_PROCESS","syscalls":[
     {"action":"SCMP_ACT_ALLOW","names":["epoll_create1","epoll_ctl","epoll_wait","epoll_pwait","epoll_pwait2","accept4",
         "connect","recvfrom","sendto","shutdown","setsockopt","getsockopt","ioctl","close","read","write","mmap","munmap",
-        "mremap","brk","madvise","futex","clock_gettime","rt_sigreturn","rt_sigprocmask","sigaltstack","exit","exit_group",
+        "mremap","mprotect","brk","madvise","futex","clock_gettime","rt_sigreturn","rt_sigprocmask","sigaltstack","exit","exit_group",
         "getrandom"]},
     {"action":"SCMP_ACT_ALLOW","names":["socket"],"args":[{"index":0,"value":2,"op":"SCMP_CMP_EQ"}]},
     {"action":"SCMP_ACT_ALLOW","names":["socket"],"args":[{"index":0,"value":10,"op":"SCMP_CMP_EQ"}]}]}"#;
@@ -85,6 +85,13 @@ impl Proxy {
     /// A port that somebody has, by the holder; what the kernel says.
     pub(crate) fn start(wiring: &Wiring, binary: BorrowedFd<'_>, user: u32) -> Result<Option<Self>, EngineError> {
         let failed = |e: Errno| EngineError::refused("the process that carries ports", e.to_string());
+        // Each port is a socket of this process for a moment.
+        let room = bulkhead_net::proxy::room();
+        if u64::try_from(wiring.ports.len()).unwrap_or(u64::MAX).saturating_add(64) > room {
+            let reason =
+                format!("{} of them are more than this host lets a process have open: {room}", wiring.ports.len());
+            return Err(EngineError::refused("publishing so many ports", reason));
+        }
         let mut sockets = Vec::new();
         let mut words = vec![user.to_string()];
         for port in wiring.ports.iter().filter_map(carried) {
@@ -146,9 +153,9 @@ pub fn main(args: &[String]) -> Result<(), EngineError> {
     rustix::thread::set_name(c"bulkhead-port").map_err(failed)?;
     let until = rustix::io::dup(std::io::stdin().as_fd()).map_err(failed)?;
     ids::die_with_parent().map_err(failed)?;
-    let most = bulkhead_net::proxy::room();
+    let room = bulkhead_net::proxy::room();
     give_up(user)?;
-    serve(forwards, &until, most).map_err(failed)
+    serve(forwards, &until, room).map_err(failed)
 }
 
 /// No right, no other user's files, no call but those of sockets.

@@ -9,7 +9,7 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-use super::{About, IDLE, MOST_FLOWS};
+use super::{About, IDLE};
 
 /// Datagrams of one turn before others have theirs.
 const TURNS: usize = 64;
@@ -33,13 +33,14 @@ pub(super) struct Flows {
     by_client: HashMap<SocketAddr, u32>,
     all: HashMap<u32, Flow>,
     next: u32,
+    most: usize,
     buffer: Vec<u8>,
 }
 
 impl Flows {
-    pub(super) fn new(port: u32, socket: UdpSocket, to: SocketAddr) -> Self {
+    pub(super) fn new(port: u32, socket: UdpSocket, to: SocketAddr, most: usize) -> Self {
         let (by_client, all) = (HashMap::new(), HashMap::new());
-        Self { port, socket, to, by_client, all, next: 0, buffer: Vec::new() }
+        Self { port, socket, to, by_client, all, next: 0, most, buffer: Vec::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -71,7 +72,7 @@ impl Flows {
         if let Some(number) = self.by_client.get(&client) {
             return self.all.get_mut(number).ok_or(Errno::BADF);
         }
-        if self.all.len() >= MOST_FLOWS
+        if self.all.len() >= self.most
             && let Some((oldest, _)) = self.all.iter().min_by_key(|(_, flow)| flow.used)
         {
             self.forget(*oldest);

@@ -10,7 +10,7 @@ mod stream;
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
@@ -44,13 +44,13 @@ const RESERVED: u64 = 32;
 const MOST: u64 = 16_384;
 
 /// Most flows of datagrams at once and port.
-const MOST_FLOWS: usize = 1024;
+const MOST_FLOWS: u64 = 1024;
 
 /// After so long without a datagram a flow is forgotten.
 const IDLE: Duration = Duration::from_secs(90);
 
-/// How often idle flows are looked for, in seconds.
-const SWEEP: i64 = 10;
+/// How often idle flows are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,85 +89,119 @@ impl About {
     }
 }
 
-/// Connections that the process may have at once; raises its limit of descriptors as far as that goes. To be asked before
-/// the process gives up its rights.
+/// Descriptors that the process may have; raises the limit as far as that goes. To be asked before sockets are bound, and
+/// before the process gives up its rights.
 #[must_use]
-pub fn room() -> usize {
+pub fn room() -> u64 {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     // All that is allowed: connections are what this process is for.
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     rustix::process::setrlimit(Resource::Nofile, raised).unwrap_or_default();
-    let descriptors = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(2 * MOST);
-    usize::try_from((descriptors.saturating_sub(RESERVED) / 2).clamp(1, MOST)).unwrap_or(1)
+    rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(2 * MOST)
 }
 
-/// Carries what arrives until `until` can be read or its other side is closed; `most` connections at once, the others wait.
+/// Connections at once, and flows of each port for datagrams, that so many descriptors are enough for.
+fn shares(descriptors: u64, ports: u64, of_datagrams: u64) -> (usize, usize) {
+    let left = descriptors.saturating_sub(RESERVED + ports);
+    let flows = (left / 3).checked_div(of_datagrams).map_or(0, |each| each.clamp(1, MOST_FLOWS));
+    let streams = (left.saturating_sub(flows * of_datagrams) / 2).clamp(1, MOST);
+    (usize::try_from(streams).unwrap_or(1), usize::try_from(flows).unwrap_or(1))
+}
+
+/// Sockets of the host's side, in the order of the forwards.
+struct Ports {
+    listeners: Vec<(Option<TcpListener>, SocketAddr)>,
+    flows: Vec<Option<Flows>>,
+}
+
+impl Ports {
+    fn watched(poll: &OwnedFd, forwards: Vec<Forward>, most_flows: usize) -> Result<Self, Errno> {
+        let mut all = Self { listeners: Vec::new(), flows: Vec::new() };
+        for (index, forward) in (0_u32..).zip(forwards) {
+            let about = About::Listener(index).data();
+            match forward.listening {
+                Listening::Stream(socket) => {
+                    rustix::io::ioctl_fionbio(&socket, true)?;
+                    epoll::add(poll, &socket, about, epoll::EventFlags::IN)?;
+                    all.listeners.push((Some(socket), forward.to));
+                    all.flows.push(None);
+                }
+                Listening::Datagram(socket) => {
+                    rustix::io::ioctl_fionbio(&socket, true)?;
+                    epoll::add(poll, &socket, about, epoll::EventFlags::IN)?;
+                    all.listeners.push((None, forward.to));
+                    all.flows.push(Some(Flows::new(index, socket, forward.to, most_flows)));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn arrived(&mut self, poll: &OwnedFd, index: u32, streams: &mut Streams) {
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        match (self.listeners.get(at), self.flows.get_mut(at)) {
+            (Some((Some(socket), to)), _) => streams.accept(poll, socket, *to),
+            (_, Some(Some(port))) => port.arrived(poll),
+            _ => {}
+        }
+    }
+
+    fn accept(&self, poll: &OwnedFd, on: bool) -> Result<(), Errno> {
+        let flags = if on { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
+        for (index, (socket, _)) in (0_u32..).zip(&self.listeners) {
+            if let Some(socket) = socket {
+                epoll::modify(poll, socket.as_fd(), About::Listener(index).data(), flags)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Carries what arrives until `until` can be read or its other side is closed. `descriptors` is what [`room`] has said:
+/// clients that there are none for wait.
 ///
 /// # Errors
 /// What the kernel says about the sockets that were given; never about a connection.
-pub fn serve(forwards: Vec<Forward>, until: &OwnedFd, most: usize) -> Result<(), Errno> {
+pub fn serve(forwards: Vec<Forward>, until: &OwnedFd, descriptors: u64) -> Result<(), Errno> {
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     epoll::add(&poll, until, About::End.data(), epoll::EventFlags::IN)?;
+    let of_datagrams = forwards.iter().filter(|f| matches!(f.listening, Listening::Datagram(_))).count();
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let (most, most_flows) = shares(descriptors, number(forwards.len()), number(of_datagrams));
     let mut streams = Streams::new(most);
-    let mut flows = Vec::new();
-    let mut listeners = Vec::new();
-    for (index, forward) in (0_u32..).zip(forwards) {
-        let about = About::Listener(index).data();
-        match forward.listening {
-            Listening::Stream(socket) => {
-                rustix::io::ioctl_fionbio(&socket, true)?;
-                epoll::add(&poll, &socket, about, epoll::EventFlags::IN)?;
-                listeners.push((Some(socket), forward.to));
-                flows.push(None);
-            }
-            Listening::Datagram(socket) => {
-                rustix::io::ioctl_fionbio(&socket, true)?;
-                epoll::add(&poll, &socket, about, epoll::EventFlags::IN)?;
-                listeners.push((None, forward.to));
-                flows.push(Some(Flows::new(index, socket, forward.to)));
-            }
-        }
-    }
+    let mut ports = Ports::watched(&poll, forwards, most_flows)?;
     let mut events = Vec::with_capacity(64);
-    let mut accepting = true;
+    let (mut accepting, mut swept) = (true, Instant::now());
     loop {
         events.clear();
-        let some = flows.iter().flatten().any(|f| !f.is_empty());
-        let pause = Timespec { tv_sec: SWEEP, tv_nsec: 0 };
-        match epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), some.then_some(&pause)) {
+        let some = ports.flows.iter().flatten().any(|f| !f.is_empty());
+        let pause = streams.patience().or(some.then_some(SWEEP));
+        let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
+        match epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), pause.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => return Err(e),
         }
         for event in &events {
             match About::of(event.data) {
                 About::End => return Ok(()),
-                About::Listener(index) => {
-                    let at = usize::try_from(index).unwrap_or(usize::MAX);
-                    match (listeners.get(at), flows.get_mut(at)) {
-                        (Some((Some(socket), to)), _) => streams.accept(&poll, socket, *to),
-                        (_, Some(Some(port))) => port.arrived(&poll),
-                        _ => {}
-                    }
-                }
+                About::Listener(index) => ports.arrived(&poll, index, &mut streams),
                 About::Side(index, side) => streams.ready(&poll, index, side, event.flags),
                 About::Flow(port, flow) => {
-                    if let Some(Some(port)) = flows.get_mut(usize::try_from(port).unwrap_or(usize::MAX)) {
+                    if let Some(Some(port)) = ports.flows.get_mut(usize::try_from(port).unwrap_or(usize::MAX)) {
                         port.answered(flow);
                     }
                 }
             }
         }
-        flows.iter_mut().flatten().for_each(Flows::forget_idle);
-        streams.forget_ended();
+        if swept.elapsed() > SWEEP {
+            ports.flows.iter_mut().flatten().for_each(Flows::forget_idle);
+            swept = Instant::now();
+        }
+        streams.go_on(&poll);
         // At the limit new clients wait in the kernel's queue.
         if accepting == streams.is_full() {
             accepting = !accepting;
-            let flags = if accepting { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
-            for (index, (socket, _)) in (0_u32..).zip(&listeners) {
-                if let Some(socket) = socket {
-                    epoll::modify(&poll, socket.as_fd(), About::Listener(index).data(), flags)?;
-                }
-            }
+            ports.accept(&poll, accepting)?;
         }
     }
 }

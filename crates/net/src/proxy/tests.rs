@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{About, Forward, Listening, serve};
+use super::{About, Forward, Listening, serve, shares};
 
 const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
@@ -17,22 +17,22 @@ struct Running {
 }
 
 impl Running {
-    fn new(listening: Listening, at: SocketAddr, to: SocketAddr, most: usize) -> Self {
+    fn new(listening: Listening, at: SocketAddr, to: SocketAddr, room: u64) -> Self {
         let (until, end) = rustix::pipe::pipe().unwrap();
-        let thread = std::thread::spawn(move || serve(vec![Forward { listening, to }], &until, most).unwrap());
+        let thread = std::thread::spawn(move || serve(vec![Forward { listening, to }], &until, room).unwrap());
         Self { at, thread: Some(thread), end: Some(end) }
     }
 
     fn stream(to: SocketAddr) -> Self {
         let listener = TcpListener::bind(ANY).unwrap();
         let at = listener.local_addr().unwrap();
-        Self::new(Listening::Stream(listener), at, to, 100)
+        Self::new(Listening::Stream(listener), at, to, 300)
     }
 
     fn datagram(to: SocketAddr) -> Self {
         let socket = UdpSocket::bind(ANY).unwrap();
         let at = socket.local_addr().unwrap();
-        Self::new(Listening::Datagram(socket), at, to, 100)
+        Self::new(Listening::Datagram(socket), at, to, 300)
     }
 
     fn client(&self) -> TcpStream {
@@ -142,7 +142,7 @@ fn who_comes_when_all_places_are_taken_waits_for_one() {
         }
     });
     let listener = TcpListener::bind(ANY).unwrap();
-    let proxy = Running::new(Listening::Stream(listener.try_clone().unwrap()), listener.local_addr().unwrap(), at, 2);
+    let proxy = Running::new(Listening::Stream(listener.try_clone().unwrap()), listener.local_addr().unwrap(), at, 37);
     let echo = |client: &mut TcpStream| {
         client.write_all(b"x").unwrap();
         client.read_exact(&mut [0; 1])
@@ -156,6 +156,76 @@ fn who_comes_when_all_places_are_taken_waits_for_one() {
     third.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     third.read_exact(&mut [0; 1]).unwrap();
     echo(&mut second).unwrap();
+}
+
+#[test]
+fn descriptors_are_shared_out() {
+    assert_eq!(shares(37, 1, 0), (2, 0));
+    assert_eq!(shares(20_000, 3, 1), (9_470, 1024));
+    assert_eq!(shares(10, 200, 200), (1, 1));
+    assert_eq!(shares(1_000_000, 1, 0), (16_384, 0));
+}
+
+#[test]
+fn a_client_that_has_said_all_gets_all() {
+    let at = server(|mut stream| {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        let answer = pattern(7, 1_000_000 * usize::from(all[0]));
+        stream.write_all(&answer).unwrap();
+    });
+    let proxy = Running::stream(at);
+    let clients: Vec<_> = (1..=8_u8)
+        .map(|n| {
+            let mut client = proxy.client();
+            std::thread::spawn(move || {
+                client.write_all(&[n]).unwrap();
+                client.shutdown(std::net::Shutdown::Write).unwrap();
+                std::thread::sleep(Duration::from_millis(u64::from(n) * 60));
+                let mut got = Vec::new();
+                client.read_to_end(&mut got).unwrap();
+                assert!(got == pattern(7, 1_000_000 * usize::from(n)), "{n}: {}", got.len());
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|c| c.join().unwrap());
+}
+
+/// As a web server that refuses a large request: it answers and closes, and does not read the rest.
+#[test]
+fn an_answer_to_a_request_that_was_not_read_arrives() {
+    let at = server(|mut stream| {
+        stream.read_exact(&mut [0; 10]).unwrap();
+        stream.write_all(&pattern(9, 200_000)).unwrap();
+    });
+    let proxy = Running::stream(at);
+    for _ in 0..20 {
+        let mut client = proxy.client();
+        let mut other = client.try_clone().unwrap();
+        let writer = std::thread::spawn(move || other.write_all(&vec![1; 3_000_000]).is_ok());
+        let mut got = Vec::new();
+        let end = client.read_to_end(&mut got);
+        // All of it, or a reset: never a part that looks whole.
+        assert!(end.is_err() || got == pattern(9, 200_000), "{} of 200000, {end:?}", got.len());
+        assert!(!got.is_empty());
+        drop(client);
+        let _: bool = writer.join().unwrap();
+    }
+}
+
+#[test]
+fn what_is_cut_off_does_not_look_whole() {
+    let at = server(|mut stream| {
+        stream.write_all(&pattern(3, 300_000)).unwrap();
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    });
+    let proxy = Running::stream(at);
+    for _ in 0..20 {
+        let mut got = Vec::new();
+        let error = proxy.client().read_to_end(&mut got).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{}", got.len());
+        assert!(pattern(3, 300_000).starts_with(&got));
+    }
 }
 
 #[test]
