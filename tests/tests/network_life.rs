@@ -187,7 +187,7 @@ fn the_default_network_parts_its_members_and_a_declared_one_joins_them() {
     }
     let bench = Bench::new();
     let machine = outside();
-    let listener = TcpListener::bind("0.0.0.0:7000").expect("a port");
+    let _own = Own::new("0.0.0.0:7000");
     bench.say(&["network", "create", "shop"]).ok();
     bench.say(&["network", "create", "--internal", "vault"]).ok();
     serve(&bench, "one", &[]);
@@ -205,11 +205,10 @@ fn the_default_network_parts_its_members_and_a_declared_one_joins_them() {
     assert!(from(&bench, "app", &at("db", "shop")) && from(&bench, "db", &at("app", "shop")));
     assert!(from(&bench, "app", &at("safe", "vault")) && !from(&bench, "db", &at("safe", "vault")));
     // Nothing of the host, by any of its addresses.
-    drop(TcpStream::connect("127.0.0.1:7000").expect("the control"));
+    assert_eq!(page("127.0.0.1:7000").as_deref(), Some("ok"));
     for to in ["192.0.2.1:7000", &format!("{}:7000", look(&bench, "one", "/NetworkSettings/Networks/bridge/Gateway"))] {
         assert!(!from(&bench, "one", to) && !from(&bench, "db", to), "{to}");
     }
-    drop(listener);
     // The way out is there but for those inside.
     let out = machine.listen("0.0.0.0:80");
     let reaches = |name: &str| {
@@ -227,6 +226,33 @@ fn the_default_network_parts_its_members_and_a_declared_one_joins_them() {
     bench.say(&["network", "rm", "shop", "vault"]).ok();
     let left = run("ip -br link").ok();
     assert!(!left.lines().any(|line| line.starts_with("bv")), "{left}");
+}
+
+/// A web server of the host itself, until it is dropped.
+struct Own {
+    over: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Own {
+    fn new(at: &str) -> Self {
+        let listener = TcpListener::bind(at).expect("a port");
+        let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = over.clone();
+        let thread = std::thread::spawn(move || {
+            while !seen.load(std::sync::atomic::Ordering::SeqCst) {
+                answer(&listener, Duration::from_millis(100));
+            }
+        });
+        Self { over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.over.store(true, std::sync::atomic::Ordering::SeqCst);
+        drop(self.thread.take().map(std::thread::JoinHandle::join));
+    }
 }
 
 /// Answers one request; who asked.
@@ -302,7 +328,8 @@ fn what_is_changed_behind_our_back_is_shown_and_made_right() {
     let open = || machine.within(|| page("192.0.2.1:8080")).as_deref() == Some("web");
     assert!(eventually(5, open));
     let neighbour = format!("{}:80", address(&bench, "other", "bridge"));
-    let listener = TcpListener::bind("0.0.0.0:7000").expect("a port");
+    let _own = Own::new("0.0.0.0:7000");
+    assert_eq!(page("127.0.0.1:7000").as_deref(), Some("ok"));
     let gateway = look(&bench, "web", "/NetworkSettings/Networks/bridge/Gateway");
     let apart = || !from(&bench, "web", &neighbour) && !from(&bench, "web", &format!("{gateway}:7000"));
     assert!(apart());
@@ -319,16 +346,23 @@ fn what_is_changed_behind_our_back_is_shown_and_made_right() {
         let said = bench.say(&["network", "verify"]);
         assert!(said.code == 1 && said.out.contains("--mend"), "{change}: {said:?}");
         let said = bench.say(&["network", "verify", "--mend"]).ok();
-        assert!(said.contains("made right"), "{change}: {said}");
+        assert!(said.ends_with(" made right\n"), "{change}: {said}");
         assert_eq!(bench.say(&["network", "verify"]).ok(), "everything is as declared\n", "{change}");
         assert!(eventually(5, open) && apart(), "{change}");
     }
+    // A process that carries a port and is gone is told, and nothing here can make another.
+    let pid = carriers()[0].lines().find_map(|l| l.strip_prefix("Pid:")).expect("a pid").trim().parse().expect("a pid");
+    bulkhead_sys::signal::kill(pid, 9).expect("it is there");
+    assert!(eventually(5, || carriers().is_empty()));
+    let said = bench.say(&["network", "verify", "--mend"]);
+    assert!(said.code == 1 && said.out.contains("127.0.0.1:8080/tcp"), "{said:?}");
+    bench.say(&["restart", "-t", "0", "web"]).ok();
+    assert!(has("127.0.0.1:8080", "web") && eventually(5, open));
     // The next start does it too, for those that run.
     run("nft flush ruleset").ok();
     bench.say(&["run", "--rm", "host", "true"]).ok();
     assert_eq!(bench.say(&["network", "verify"]).ok(), "everything is as declared\n");
     assert!(eventually(5, open) && apart());
-    drop(listener);
     bench.say(&["rm", "-f", "web", "other"]).ok();
 }
 

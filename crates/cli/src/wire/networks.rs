@@ -2,7 +2,7 @@
 
 use bulkhead_engine::networks as engine_networks;
 
-pub use bulkhead_engine::networks::{CreateRequest as NetworkRequest, Net, Stopped};
+pub use bulkhead_engine::networks::{CreateRequest as NetworkRequest, Net, Stopped, Verified};
 pub use bulkhead_engine::store::JoinWish;
 
 use super::{PruneFilter, engine, failed};
@@ -107,7 +107,7 @@ pub fn prune_networks(filter: &PruneFilter) -> Result<Vec<String>, CliError> {
 /// # Errors
 ///
 /// What the engine says.
-pub fn verify_networks(mend: bool) -> Result<Vec<String>, CliError> {
+pub fn verify_networks(mend: bool) -> Result<Verified, CliError> {
     engine_networks::verify(engine()?, mend).map_err(failed)
 }
 

@@ -117,7 +117,14 @@ pub(crate) fn verify(wiring: &Wiring) -> Result<Vec<String>, EngineError> {
     drift.retain(|one| {
         !matches!(one, bulkhead_net::Drift::ElementForeign { .. } | bulkhead_net::Drift::LinkForeign { .. })
     });
-    Ok(drift.iter().map(ToString::to_string).collect())
+    let mut lines: Vec<String> = drift.iter().map(ToString::to_string).collect();
+    for port in wiring.ports.iter().filter_map(super::proxy::carried) {
+        if listener(port.address, port.port, port.protocol).is_none() {
+            let at = std::net::SocketAddr::new(port.address, port.port);
+            lines.push(format!("nobody carries port {at}/{} any more; restart the container", port.protocol));
+        }
+    }
+    Ok(lines)
 }
 
 /// Makes the kernel's state this again; what was different, in words.

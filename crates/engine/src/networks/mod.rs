@@ -37,7 +37,7 @@ pub(crate) use self::proxy::Proxy;
 pub use self::proxy::main as port_proxy;
 pub(crate) use self::settle::settle;
 pub(crate) use self::show::{describe, host_config, lines, names, settings};
-pub use self::watch::{Stopped, stopped, verify};
+pub use self::watch::{Stopped, Verified, stopped, verify};
 pub(crate) use self::wire::{bridge_link, host_link};
 use crate::engine::Engine;
 use crate::error::EngineError;

@@ -48,7 +48,7 @@ impl Drop for Proxy {
 
 /// The port as this process carries it: one of loopback, and of every address that on loopback, which the kernel does not
 /// forward.
-fn carried(port: &Port) -> Option<Port> {
+pub(super) fn carried(port: &Port) -> Option<Port> {
     let loopback: IpAddr = match port.address {
         IpAddr::V4(a) if a.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(a) if a.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -118,7 +118,14 @@ pub(crate) fn settings(request: &ContainerRequest, joined: &[Joined], ports: &[P
         entry.get_or_insert_default().push(binding);
     }
     let networks: Map<String, Value> = joined.iter().map(|j| (j.network.name.clone(), endpoint(j))).collect();
-    json!({ "Networks": networks, "Ports": shown_ports })
+    let mut shown = json!({ "Networks": networks, "Ports": shown_ports });
+    // Docker has those of its default network here too, and scripts read them.
+    let default = joined.iter().find(|j| j.network.name == crate::store::DEFAULT_NETWORK).map(endpoint);
+    if let (Some(shown), Some(default)) = (shown.as_object_mut(), default.as_ref().and_then(Value::as_object)) {
+        let fields = ["EndpointID", "Gateway", "IPAddress", "IPPrefixLen", "MacAddress", "IPv6Gateway"];
+        shown.extend(fields.iter().filter_map(|name| Some(((*name).to_owned(), default.get(*name)?.clone()))));
+    }
+    shown
 }
 
 fn endpoint(joined: &Joined) -> Value {

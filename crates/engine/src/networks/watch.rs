@@ -6,22 +6,36 @@ use super::{declared, kernel};
 use crate::engine::Engine;
 use crate::error::EngineError;
 
-/// How the kernel's state differs from what the running containers are to have, one line each; with `mend` it is made right,
-/// and nothing of anybody else is taken away.
+/// What was found, one line for each difference.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// What differed.
+    pub found: Vec<String>,
+    /// What differs still.
+    pub left: Vec<String>,
+}
+
+/// How the kernel's state differs from what the running containers are to have; with `mend` it is made right, and nothing of
+/// anybody else is taken away.
 ///
 /// # Errors
 /// What cannot be read, or the kernel refuses; an ordinary user has no such networks.
-pub fn verify(engine: &Engine, mend: bool) -> Result<Vec<String>, EngineError> {
+pub fn verify(engine: &Engine, mend: bool) -> Result<Verified, EngineError> {
     engine.recover()?;
     if !engine.facts()?.privileged {
-        return Ok(Vec::new());
+        return Ok(Verified::default());
     }
     let all = declared(engine)?;
     if all.is_empty() {
         // No container that runs has a network: there need be none.
-        return Ok(Vec::new());
+        return Ok(Verified::default());
     }
-    if mend { kernel::restore(&all) } else { kernel::verify(&all) }
+    let found = kernel::verify(&all)?;
+    if !mend || found.is_empty() {
+        return Ok(Verified { left: found.clone(), found });
+    }
+    kernel::restore(&all)?;
+    Ok(Verified { found, left: kernel::verify(&all)? })
 }
 
 /// Packets that were stopped.

@@ -6,13 +6,13 @@ use crate::commands::{Entry, flags_of};
 use crate::error::CliError;
 use crate::line::Flags;
 use crate::output;
-use crate::wire;
+use crate::wire::{self, Verified};
 
 /// The command.
 pub const ENTRY_VERIFY: Entry = Entry {
     name: "verify",
     about: "Compare the kernel's links and firewall with what running containers are to have",
-    footer: "Exit code 1 when something differs and was not mended.\n\n\
+    footer: "Exit code 1 when something differs and is not made right.\n\n\
              Examples:\n  bulkhead network verify\n  bulkhead network verify --mend",
     flags: Flags::Anywhere,
     build: VerifyFlags::augment_args,
@@ -27,30 +27,36 @@ struct VerifyFlags {
 }
 
 fn execute(words: &VerifyFlags) -> Result<u8, CliError> {
-    let found = wire::verify_networks(words.mend)?;
-    output::text(&report(&found, words.mend))?;
-    Ok(u8::from(!found.is_empty() && !words.mend))
+    let verified = wire::verify_networks(words.mend)?;
+    output::text(&report(&verified, words.mend))?;
+    Ok(u8::from(!verified.left.is_empty()))
 }
 
-fn report(found: &[String], mend: bool) -> String {
-    let lines: String = found.iter().map(|line| format!("{line}\n")).collect();
-    match (found.len(), mend) {
-        (0, _) => "everything is as declared\n".to_owned(),
-        (1, true) => format!("{lines}1 difference, made right as far as that can be\n"),
-        (n, true) => format!("{lines}{n} differences, made right as far as that can be\n"),
-        (_, false) => format!("{lines}'bulkhead network verify --mend' makes it right\n"),
+fn report(verified: &Verified, mend: bool) -> String {
+    let Verified { found, left } = verified;
+    if found.is_empty() {
+        return "everything is as declared\n".to_owned();
+    }
+    let lines = |all: &[String]| all.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let mended = found.len().saturating_sub(left.len());
+    match (mend, left.is_empty()) {
+        (false, _) => format!("{}'bulkhead network verify --mend' makes right what can be\n", lines(found)),
+        (true, true) => format!("{}{mended} made right\n", lines(found)),
+        (true, false) => format!("{}{mended} made right; left:\n{}", lines(found), lines(left)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::report;
+    use super::{Verified, report};
 
     #[test]
     fn the_report_says_what_to_do() {
-        assert_eq!(report(&[], false), "everything is as declared\n");
-        let one = ["a table is gone".to_owned()];
-        assert!(report(&one, false).ends_with("--mend' makes it right\n"));
-        assert!(report(&one, true).starts_with("a table is gone\n1 difference, made right"));
+        let words = |all: &[&str]| all.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
+        let of = |found: &[&str], left: &[&str]| Verified { found: words(found), left: words(left) };
+        assert_eq!(report(&of(&[], &[]), true), "everything is as declared\n");
+        assert!(report(&of(&["a"], &["a"]), false).ends_with("--mend' makes right what can be\n"));
+        assert_eq!(report(&of(&["a", "b"], &[]), true), "a\nb\n2 made right\n");
+        assert_eq!(report(&of(&["a", "b"], &["b"]), true), "a\nb\n1 made right; left:\nb\n");
     }
 }

@@ -348,21 +348,41 @@ impl Store {
         let after = tx.query_row(&sql, [&network.id], |row| address_at(row, 0)).map_err(&wrap)?;
         let sql = format!("SELECT {column} FROM leases WHERE network = ?1 AND {column} >= ?2 ORDER BY {column}");
         let range = block.range.unwrap_or(block.subnet);
-        let free = next_free(&block.subnet, &range, after, &[block.gateway], |from, see| {
-            let mut query = tx.prepare_cached(&sql).map_err(&wrap)?;
-            let mut rows = query.query(params![network.id, blob(from)]).map_err(&wrap)?;
-            while let Some(row) = rows.next().map_err(&wrap)? {
-                if !address_at(row, 0).map_err(&wrap)?.is_some_and(&mut *see) {
-                    break;
+        let find = |reserved: &[IpAddr]| {
+            next_free(&block.subnet, &range, after, reserved, |from, see| {
+                let mut query = tx.prepare_cached(&sql).map_err(&wrap)?;
+                let mut rows = query.query(params![network.id, blob(from)]).map_err(&wrap)?;
+                while let Some(row) = rows.next().map_err(&wrap)? {
+                    if !address_at(row, 0).map_err(&wrap)?.is_some_and(&mut *see) {
+                        break;
+                    }
                 }
-            }
-            Ok::<(), StoreError>(())
-        })?;
+                Ok::<(), StoreError>(())
+            })
+        };
+        // One that a container was made with is the last to be given to another.
+        let mut reserved = self.wanted(tx, network, column)?;
+        reserved.push(block.gateway);
+        let free = match find(&reserved)? {
+            None => find(&[block.gateway])?,
+            found => found,
+        };
         let address = free
             .ok_or_else(|| NetworkError::NoAddressLeft { network: network.name.clone(), subnet: range.to_string() })?;
         tx.execute(&format!("UPDATE networks SET {last} = ?2 WHERE id = ?1"), params![network.id, blob(address)])
             .map_err(&wrap)?;
         Ok(address)
+    }
+
+    /// Addresses that containers of the network were made with, running or not; `column` is `v4` or `v6`.
+    fn wanted(&self, tx: &Transaction<'_>, network: &NetworkRecord, column: &str) -> Result<Vec<IpAddr>, StoreError> {
+        let wrap = self.wrap("look for a free address");
+        let column = column.replace('v', "want");
+        let sql = format!("SELECT {column} FROM leases WHERE network = ?1 AND {column} IS NOT NULL");
+        let mut query = tx.prepare_cached(&sql).map_err(&wrap)?;
+        let rows = query.query_map([&network.id], |row| address_at(row, 0)).map_err(&wrap)?;
+        let all: Vec<Option<IpAddr>> = rows.collect::<Result<_, _>>().map_err(&wrap)?;
+        Ok(all.into_iter().flatten().collect())
     }
 
     fn lease_mac(
