@@ -73,7 +73,7 @@ fn nft_reads_what_was_made() {
         // Every base chain lets through what it does not know: the host's own rules decide about that.
         let chains = listed("chain");
         let base: Vec<&Value> = chains.iter().filter(|c| c.get("hook").is_some()).collect();
-        assert_eq!(base.len(), 6);
+        assert_eq!(base.len(), 7);
         assert!(base.iter().all(|c| c["policy"] == "accept"), "{base:?}");
         // More containers and more ports are no more rules.
         let before = shape();
@@ -131,6 +131,7 @@ fn what_is_changed_behind_our_back_is_noticed_and_mended() {
             "ip link set bh-000000000020 mtu 1400",
             "ip link set bv00000a582002 down",
             "ip link set bv00000a582002 nomaster",
+            "ip link set bv00000a582002 arp on",
             "bridge link set dev bv00000a582002 isolated on",
             "bridge link set dev bv00000a582002 locked off",
             "bridge link set dev bv00000a582002 learning on",

@@ -50,8 +50,10 @@ fn ours(link: Link) -> Result<Link, NetError> {
 /// Addresses, settings and state, as far as they are missing.
 pub(crate) fn set_up(socket: &mut Socket, proc: &Proc, bridge: &Bridge, link: &Link) -> Result<(), NetError> {
     let name = &bridge.link;
-    // A container must not tell the host another way (`send_redirects` of others is none of ours).
-    sysctl::set(proc, &format!("ipv4/conf/{name}/accept_redirects"), "0")?;
+    // A container must not tell the host another way, nor its packets the way (`send_redirects` of others is none of ours).
+    for setting in ["accept_redirects", "accept_source_route"] {
+        sysctl::set(proc, &format!("ipv4/conf/{name}/{setting}"), "0")?;
+    }
     if bridge.v6.is_some() {
         sysctl::with_ipv6(proc, name)?;
     } else {

@@ -44,6 +44,7 @@ const PORT_ISOLATED: u16 = 33;
 const PORT_LOCKED: u16 = 39;
 
 const UP: u32 = 1;
+const NO_ARP: u32 = 0x80;
 const FIXED: usize = 16;
 
 /// A link of the host.
@@ -54,6 +55,8 @@ pub(crate) struct Link {
     pub(crate) kind: String,
     pub(crate) group: u32,
     pub(crate) up: bool,
+    /// It neither asks nor answers by ARP.
+    pub(crate) silent: bool,
     pub(crate) mtu: u32,
     pub(crate) master: Option<u32>,
     /// As a port of a bridge: isolated from others, takes only the addresses it is told, learns none.
@@ -86,6 +89,7 @@ fn read(body: &[u8]) -> Option<Link> {
         kind: find(info, 0, KIND).map(text).unwrap_or_default(),
         group: value(GROUP).unwrap_or_default(),
         up: number(body, 8)? & UP != 0,
+        silent: number(body, 8)? & NO_ARP != 0,
         mtu: value(MTU).unwrap_or_default(),
         master: value(MASTER),
         isolated: on(PORT_ISOLATED),
@@ -166,10 +170,11 @@ pub(crate) fn make_pair(
     })
 }
 
-/// Sets what a port of a bridge may do, and brings it up. It learns no address and takes none but the one it is told, also
-/// in frames that no firewall sees (those to the bridge's own group addresses).
+/// Sets what a port of a bridge may do, and brings it up. It learns no address and takes none but the one it is told. Frames
+/// to link-local group addresses are not the bridge's but come to the host by the port itself, from any address: these teach
+/// the bridge nothing, get no answer of ARP, and are otherwise for the firewall to stop.
 pub(crate) fn open_port(socket: &mut Socket, index: u32, isolated: bool) -> Result<(), Refusal> {
-    socket.ask(NEW_LINK, 0, &header(index, UP, UP), |w| {
+    socket.ask(NEW_LINK, 0, &header(index, UP | NO_ARP, UP | NO_ARP), |w| {
         w.nest(LINK_INFO, |w| {
             w.text(SLAVE_KIND, "bridge");
             w.nest(SLAVE_DATA, |w| {
