@@ -289,6 +289,30 @@ fn what_ends_leaves_nothing() {
 }
 
 #[test]
+fn what_is_gone_already_costs_no_time() {
+    host(|| {
+        let net = network(43, false);
+        let (space, me) = (Space::new(), member(&net, 2));
+        let ports: Vec<Port> =
+            (0..3000).map(|n| port("192.0.2.1", 20_000 + n, Protocol::Tcp, "10.88.43.2", 20_000 + n)).collect();
+        let members = [me];
+        attach(space.pid(), &[&net], &members, &ports).expect("attached");
+        let timed = |why: &str| {
+            let begun = Instant::now();
+            detach(&members, &ports).expect("detached");
+            assert!(begun.elapsed().as_millis() < 1500, "{why}: {:?}", begun.elapsed());
+        };
+        // Some are gone: the others still go, and with them the container's own.
+        run("nft delete element inet bulkhead ports4 '{ 192.0.2.1 . tcp . 20001, 192.0.2.1 . tcp . 21999 }'").ok();
+        assert_eq!(elements("ports4").len(), 2998);
+        timed("two are gone");
+        assert_eq!((elements("ports4").len(), elements("members4").len(), elements("outward").len()), (0, 0, 1));
+        run("nft flush ruleset").ok();
+        timed("all of it is gone");
+    });
+}
+
+#[test]
 fn connections_of_an_address_are_forgotten_with_it() {
     host(|| {
         let machine = outside();

@@ -117,7 +117,7 @@ pub fn remove_bridge(link: &str) -> Result<(), NetError> {
         }
     }
     let mut firewall = firewall::Firewall::open()?;
-    firewall::forget_link(firewall.socket()?, link)?;
+    firewall::forget_links(firewall.socket()?, &[link])?;
     if let Some(bridge) = there {
         let what = format!("remove the bridge {link:?}");
         link::remove(&mut socket, bridge.index).map_err(NetError::refused(what))?;
