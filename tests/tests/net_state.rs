@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use std::time::Instant;
 
 use bulkhead_net::{
-    Drift, Member, Port, Protocol, attach, attach_to, detach, holder_of, mend, remove_bridge, unplug, verify,
+    Drift, Member, Port, Protocol, attach, attach_to, detach, holder_of, mend, remove_bridge, remove_network, unplug,
+    verify,
 };
 use bulkhead_tests::net::{Space, container, declared, host, member, network, outside, port, run, sysctl, tcp};
 use serde_json::Value;
@@ -285,6 +286,34 @@ fn what_ends_leaves_nothing() {
             assert_eq!(elements(set), [""; 0], "{set}");
         }
         assert_eq!(verify(&declared(&[], &[], &[])).expect("readable"), []);
+    });
+}
+
+#[test]
+fn a_network_goes_with_what_is_left_on_it() {
+    host(|| {
+        let (net, other) = (network(44, false), network(45, false));
+        // One whose container ended, but whose namespace somebody keeps, and one that nobody took off.
+        let ((kept, a), (_left, b)) = (container(&net, 2), container(&net, 3));
+        let (stays, c) = container(&other, 2);
+        detach(&[a], &[]).expect("detached");
+        remove_network(&net.link).expect("removed");
+        remove_network(&net.link).expect("nothing to do");
+        assert_eq!(kept.run("ip -o link show type veth").ok(), "");
+        assert_eq!(links(), format!("{}\n{}\n", other.link, c.host_link));
+        assert_eq!(elements("members4").len(), 1, "{}", b.host_link);
+        for set in ["joined", "outward", "masqueraded", "gateways4", "neighbours4"] {
+            assert_eq!(elements(set).len(), 1, "{set}");
+        }
+        assert_eq!(verify(&declared(&[&other], &[c], &[])).expect("readable"), []);
+        assert!(stays.pings("10.88.45.1"));
+        // What is none of ours stays.
+        run("ip link add bh-00000000002c type bridge").ok();
+        assert!(remove_network(&net.link).expect_err("foreign").to_string().contains("not a network of ours"));
+        // Without a firewall too.
+        run("nft flush ruleset").ok();
+        remove_network(&other.link).expect("removed");
+        assert_eq!(links(), "");
     });
 }
 

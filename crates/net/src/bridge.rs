@@ -7,7 +7,7 @@ use crate::error::NetError;
 use crate::link::{self, Link};
 use crate::nft::rules;
 use crate::socket::Socket;
-use crate::{Bridge, Port, Subnet, check, firewall, sysctl};
+use crate::{Bridge, Port, Subnet, attach, check, firewall, sysctl};
 
 /// The bridge of a network, made if there is none. Also says whether it was made.
 pub(crate) fn ensure(socket: &mut Socket, proc: &Proc, bridge: &Bridge) -> Result<(Link, bool), NetError> {
@@ -116,11 +116,34 @@ pub fn remove_bridge(link: &str) -> Result<(), NetError> {
             return Err(NetError::InUse { link: link.to_owned(), count: 1 + ports.count(), first: first.name.clone() });
         }
     }
+    take_away(&mut socket, link, there.as_ref(), &[])
+}
+
+/// Removes the bridge of a network that is no more, with what is left of containers on it: the host's ends of their links,
+/// which go with their namespaces and so stay as long as somebody keeps one of these. What the firewall knows of all of them
+/// goes first. What is gone is no error.
+///
+/// # Errors
+/// [`NetError::Foreign`] when the bridge is none of ours; else what the kernel says.
+pub fn remove_network(link: &str) -> Result<(), NetError> {
+    check::name("link of a network", link)?;
+    let mut socket = link::socket()?;
+    let there = link::by_name(&mut socket, link)?.map(ours).transpose()?;
+    let all = if there.is_some() { link::ours(&mut socket)? } else { Vec::new() };
+    let index = there.as_ref().map(|bridge| bridge.index);
+    let ports: Vec<&Link> = all.iter().filter(|l| l.group == rules::PORTS && l.master == index).collect();
+    take_away(&mut socket, link, there.as_ref(), &ports)
+}
+
+fn take_away(socket: &mut Socket, link: &str, bridge: Option<&Link>, ports: &[&Link]) -> Result<(), NetError> {
     let mut firewall = firewall::Firewall::open()?;
-    firewall::forget_links(firewall.socket()?, &[link])?;
-    if let Some(bridge) = there {
+    let names: Vec<&str> = ports.iter().map(|p| p.name.as_str()).chain([link]).collect();
+    firewall::forget_links(firewall.socket()?, &names)?;
+    let indexes: Vec<u32> = ports.iter().map(|p| p.index).collect();
+    attach::remove_links(socket, &indexes)?;
+    if let Some(bridge) = bridge {
         let what = format!("remove the bridge {link:?}");
-        link::remove(&mut socket, bridge.index).map_err(NetError::refused(what))?;
+        link::remove(socket, bridge.index).map_err(NetError::refused(what))?;
     }
     Ok(())
 }
