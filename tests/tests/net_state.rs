@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::time::Instant;
 
 use bulkhead_net::{
-    Drift, Member, Port, Protocol, attach, attach_to, detach, holder_of, mend, remove_bridge, remove_network, unplug,
-    verify,
+    Bridge, Drift, Member, Port, Protocol, Subnet, attach, attach_to, detach, holder_of, mend, remove_bridge,
+    remove_network, unplug, verify,
 };
 use bulkhead_tests::net::{Space, container, declared, host, member, network, outside, port, run, sysctl, tcp};
 use serde_json::Value;
@@ -286,6 +286,41 @@ fn what_ends_leaves_nothing() {
             assert_eq!(elements(set), [""; 0], "{set}");
         }
         assert_eq!(verify(&declared(&[], &[], &[])).expect("readable"), []);
+    });
+}
+
+#[test]
+fn a_subnet_that_the_host_has_elsewhere_is_refused() {
+    host(|| {
+        sysctl("ipv6/conf/all/forwarding", "1");
+        let (first, mut second) = (network(46, true), network(47, true));
+        let (one, _) = container(&first, 2);
+        let space = Space::new();
+        let refused = |second: &Bridge| {
+            let mut me = member(&network(47, true), 2);
+            (me.v4, me.v6) = (None, None);
+            let refused = attach(space.pid(), &[second], &[me], &[]).expect_err("it overlaps");
+            assert!(!links().contains(&second.link), "{}", links());
+            refused.to_string()
+        };
+        // Another store chose the same subnet, or one around it.
+        second.v4 = first.v4;
+        let said = "has addresses in common with 10.88.46.1/24 of the host's link \"bh-00000000002e\"; choose another \
+                    subnet ('network.pools', '--subnet')";
+        let both = refused(&second);
+        assert!(both.starts_with("the subnet 10.88.46.0/24") && both.contains(said), "{both}");
+        second.v4 = second.v4.map(|v4| Subnet { address: [10, 88, 0, 0].into(), prefix: 16, ..v4 });
+        assert!(refused(&second).contains(said));
+        second.v4 = network(47, true).v4;
+        second.v6 = first.v6;
+        assert!(refused(&second).contains("the subnet fd88:2e::/64 has addresses in common with fd88:2e::1/64"));
+        // What is at the other end of a link counts too; what does not overlap is no matter.
+        second.v6 = network(47, true).v6;
+        run("ip link add far0 type veth peer name far1; ip addr add 192.0.2.1 peer 10.88.47.9/32 dev far0").ok();
+        assert!(refused(&second).contains("10.88.47.9/32 of the host's link \"far0\""));
+        run("ip link del far0").ok();
+        attach(space.pid(), &[&second], &[member(&second, 2)], &[]).expect("attached");
+        assert!(space.pings("10.88.47.1") && one.pings("10.88.46.1"));
     });
 }
 

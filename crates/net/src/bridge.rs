@@ -19,6 +19,7 @@ pub(crate) fn ensure(socket: &mut Socket, proc: &Proc, bridge: &Bridge) -> Resul
         }
         return Ok((link, false));
     }
+    apart(socket, bridge)?;
     let made = match link::make_bridge(socket, bridge) {
         Ok(()) => true,
         // Somebody else was faster, and does the rest too.
@@ -37,6 +38,24 @@ pub(crate) fn ensure(socket: &mut Socket, proc: &Proc, bridge: &Bridge) -> Resul
         link::remove(socket, link.index).unwrap_or_default();
     }
     done.map(|()| (link, made))
+}
+
+/// Packets of two links with the same addresses would go by whichever has the first route: to another's containers.
+fn apart(socket: &mut Socket, bridge: &Bridge) -> Result<(), NetError> {
+    let all = link::all_addresses(socket)?;
+    for subnet in subnets(bridge) {
+        let own = (subnet.address, subnet.prefix);
+        let both = |a: &link::Address| [(a.address, a.prefix, a.link), (a.other, a.prefix, a.link)];
+        let taken = all.iter().flat_map(both).find(|(ip, prefix, _)| check::overlap(own, (*ip, *prefix)));
+        if let Some((address, prefix, index)) = taken {
+            return Err(NetError::Overlap {
+                subnet: format!("{}/{}", subnet.address, subnet.prefix),
+                address: format!("{address}/{prefix}"),
+                link: link::name_of(socket, index)?.unwrap_or_default(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn ours(link: Link) -> Result<Link, NetError> {

@@ -267,22 +267,49 @@ fn broadcast(subnet: &Subnet) -> Option<[u8; 4]> {
     (subnet.prefix < 31).then(|| (u32::from(first) | hosts).to_be_bytes())
 }
 
-/// Addresses of a link, with their prefixes.
-pub(crate) fn addresses(socket: &mut Socket, index: u32) -> Result<Vec<(IpAddr, u8)>, NetError> {
+/// An address of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// Number of its link.
+    pub(crate) link: u32,
+    pub(crate) address: IpAddr,
+    /// The one at the other end, where the link has just one neighbour; else the same.
+    pub(crate) other: IpAddr,
+    pub(crate) prefix: u8,
+}
+
+/// Every address of every link.
+pub(crate) fn all_addresses(socket: &mut Socket) -> Result<Vec<Address>, NetError> {
     let read = |body: &[u8]| {
-        let (family, prefix) = (body.first()?, *body.get(1)?);
-        if number(body, 4)? != index {
-            return None;
-        }
-        let bytes = find(body, 8, 2).or_else(|| find(body, 8, 1))?;
-        let address = match family {
-            2 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
-            10 => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
-            _ => return None,
+        let family = *body.first()?;
+        let address = |bytes: &[u8]| match family {
+            2 => Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+            10 => Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?)),
+            _ => None,
         };
-        Some((address, prefix))
+        let own = find(body, 8, 2).or_else(|| find(body, 8, 1)).and_then(address)?;
+        let other = find(body, 8, 1).and_then(address).unwrap_or(own);
+        Some(Address { link: number(body, 4)?, address: own, other, prefix: *body.get(1)? })
     };
     socket.dump(GET_ADDRESS, &[0; 8], |_| {}, read).map_err(NetError::refused("list the addresses"))
+}
+
+/// Addresses of a link, with their prefixes.
+pub(crate) fn addresses(socket: &mut Socket, index: u32) -> Result<Vec<(IpAddr, u8)>, NetError> {
+    let all = all_addresses(socket)?;
+    Ok(all.into_iter().filter(|a| a.link == index).map(|a| (a.address, a.prefix)).collect())
+}
+
+/// Name of the link with this number.
+pub(crate) fn name_of(socket: &mut Socket, index: u32) -> Result<Option<String>, NetError> {
+    socket
+        .get(
+            GET_LINK,
+            &header(index, 0, 0),
+            |w| w.number(EXTENDED_MASK, SKIP_STATISTICS),
+            |body| read(body).map(|l| l.name),
+        )
+        .map_err(NetError::refused("look up a link"))
 }
 
 /// Sends everything that has no other way through a gateway.
