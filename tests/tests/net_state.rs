@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use std::time::Instant;
 
 use bulkhead_net::{
-    Drift, Member, Port, Protocol, attach, attach_to, detach, holder_of, mend, remove_bridge, unplug, verify,
+    Bridge, Drift, Member, Port, Protocol, Subnet, attach, attach_to, detach, holder_of, mend, remove_bridge,
+    remove_network, unplug, verify,
 };
 use bulkhead_tests::net::{Space, container, declared, host, member, network, outside, port, run, sysctl, tcp};
 use serde_json::Value;
@@ -73,7 +74,7 @@ fn nft_reads_what_was_made() {
         // Every base chain lets through what it does not know: the host's own rules decide about that.
         let chains = listed("chain");
         let base: Vec<&Value> = chains.iter().filter(|c| c.get("hook").is_some()).collect();
-        assert_eq!(base.len(), 6);
+        assert_eq!(base.len(), 7);
         assert!(base.iter().all(|c| c["policy"] == "accept"), "{base:?}");
         // More containers and more ports are no more rules.
         let before = shape();
@@ -131,6 +132,7 @@ fn what_is_changed_behind_our_back_is_noticed_and_mended() {
             "ip link set bh-000000000020 mtu 1400",
             "ip link set bv00000a582002 down",
             "ip link set bv00000a582002 nomaster",
+            "ip link set bv00000a582002 arp on",
             "bridge link set dev bv00000a582002 isolated on",
             "bridge link set dev bv00000a582002 locked off",
             "bridge link set dev bv00000a582002 learning on",
@@ -284,6 +286,93 @@ fn what_ends_leaves_nothing() {
             assert_eq!(elements(set), [""; 0], "{set}");
         }
         assert_eq!(verify(&declared(&[], &[], &[])).expect("readable"), []);
+    });
+}
+
+#[test]
+fn a_subnet_that_the_host_has_elsewhere_is_refused() {
+    host(|| {
+        sysctl("ipv6/conf/all/forwarding", "1");
+        let (first, mut second) = (network(46, true), network(47, true));
+        let (one, _) = container(&first, 2);
+        let space = Space::new();
+        let refused = |second: &Bridge| {
+            let mut me = member(&network(47, true), 2);
+            (me.v4, me.v6) = (None, None);
+            let refused = attach(space.pid(), &[second], &[me], &[]).expect_err("it overlaps");
+            assert!(!links().contains(&second.link), "{}", links());
+            refused.to_string()
+        };
+        // Another store chose the same subnet, or one around it.
+        second.v4 = first.v4;
+        let said = "has addresses in common with 10.88.46.1/24 of the host's link \"bh-00000000002e\"; choose another \
+                    subnet ('network.pools', '--subnet')";
+        let both = refused(&second);
+        assert!(both.starts_with("the subnet 10.88.46.0/24") && both.contains(said), "{both}");
+        second.v4 = second.v4.map(|v4| Subnet { address: [10, 88, 0, 0].into(), prefix: 16, ..v4 });
+        assert!(refused(&second).contains(said));
+        second.v4 = network(47, true).v4;
+        second.v6 = first.v6;
+        assert!(refused(&second).contains("the subnet fd88:2e::/64 has addresses in common with fd88:2e::1/64"));
+        // What is at the other end of a link counts too; what does not overlap is no matter.
+        second.v6 = network(47, true).v6;
+        run("ip link add far0 type veth peer name far1; ip addr add 192.0.2.1 peer 10.88.47.9/32 dev far0").ok();
+        assert!(refused(&second).contains("10.88.47.9/32 of the host's link \"far0\""));
+        run("ip link del far0").ok();
+        attach(space.pid(), &[&second], &[member(&second, 2)], &[]).expect("attached");
+        assert!(space.pings("10.88.47.1") && one.pings("10.88.46.1"));
+    });
+}
+
+#[test]
+fn a_network_goes_with_what_is_left_on_it() {
+    host(|| {
+        let (net, other) = (network(44, false), network(45, false));
+        // One whose container ended, but whose namespace somebody keeps, and one that nobody took off.
+        let ((kept, a), (_left, b)) = (container(&net, 2), container(&net, 3));
+        let (stays, c) = container(&other, 2);
+        detach(&[a], &[]).expect("detached");
+        remove_network(&net.link).expect("removed");
+        remove_network(&net.link).expect("nothing to do");
+        assert_eq!(kept.run("ip -o link show type veth").ok(), "");
+        assert_eq!(links(), format!("{}\n{}\n", other.link, c.host_link));
+        assert_eq!(elements("members4").len(), 1, "{}", b.host_link);
+        for set in ["joined", "outward", "masqueraded", "gateways4", "neighbours4"] {
+            assert_eq!(elements(set).len(), 1, "{set}");
+        }
+        assert_eq!(verify(&declared(&[&other], &[c], &[])).expect("readable"), []);
+        assert!(stays.pings("10.88.45.1"));
+        // What is none of ours stays.
+        run("ip link add bh-00000000002c type bridge").ok();
+        assert!(remove_network(&net.link).expect_err("foreign").to_string().contains("not a network of ours"));
+        // Without a firewall too.
+        run("nft flush ruleset").ok();
+        remove_network(&other.link).expect("removed");
+        assert_eq!(links(), "");
+    });
+}
+
+#[test]
+fn what_is_gone_already_costs_no_time() {
+    host(|| {
+        let net = network(43, false);
+        let (space, me) = (Space::new(), member(&net, 2));
+        let ports: Vec<Port> =
+            (0..3000).map(|n| port("192.0.2.1", 20_000 + n, Protocol::Tcp, "10.88.43.2", 20_000 + n)).collect();
+        let members = [me];
+        attach(space.pid(), &[&net], &members, &ports).expect("attached");
+        let timed = |why: &str| {
+            let begun = Instant::now();
+            detach(&members, &ports).expect("detached");
+            assert!(begun.elapsed().as_millis() < 1500, "{why}: {:?}", begun.elapsed());
+        };
+        // Some are gone: the others still go, and with them the container's own.
+        run("nft delete element inet bulkhead ports4 '{ 192.0.2.1 . tcp . 20001, 192.0.2.1 . tcp . 21999 }'").ok();
+        assert_eq!(elements("ports4").len(), 2998);
+        timed("two are gone");
+        assert_eq!((elements("ports4").len(), elements("members4").len(), elements("outward").len()), (0, 0, 1));
+        run("nft flush ruleset").ok();
+        timed("all of it is gone");
     });
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
+use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 
 use bulkhead_net::{Bridge, Denied, Member, denied, mend, verify};
@@ -283,7 +284,7 @@ fn the_bridge_alone_stops_foreign_link_addresses() {
         let packet = ip4(v4, to4, 17, &udp(9, 9));
         assert_eq!(scene.arrive(&[&ether(to, mac, 0x0800, &packet)]), 1);
         assert_eq!(scene.arrive(&[&ether(to, FOREIGN, 0x0800, &packet)]), 0);
-        // A frame to the bridge's own group address passes every firewall, and teaches it nothing.
+        // A frame to a link-local group address is not the bridge's, and teaches it nothing.
         let lldp = ether([1, 0x80, 0xc2, 0, 0, 0x0e], FOREIGN, 0x88cc, &marked());
         scene.arrive(&[&lldp]);
         let known = || run("bridge fdb show br bh-000000000014").ok();
@@ -305,6 +306,96 @@ fn tear_down_ports(scene: &Scene) {
     for member in &scene.members {
         run(&format!("bridge link set dev {} locked off learning on flood on", member.host_link)).ok();
     }
+}
+
+/// What came to the host: datagrams with the mark, and echo requests of either family.
+struct Arrived {
+    socket: UdpSocket,
+}
+
+impl Arrived {
+    fn echoes() -> u64 {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")).expect("counters");
+        let (snmp, snmp6) = (read("snmp"), read("snmp6"));
+        let mut icmp = snmp.lines().filter(|l| l.starts_with("Icmp:"));
+        let (names, values) = (icmp.next().expect("names"), icmp.next().expect("values"));
+        let at = names.split(' ').position(|n| n == "InEchos").expect("echoes");
+        let v4: u64 = values.split(' ').nth(at).expect("a value").parse().expect("a number");
+        let v6 = snmp6.lines().find(|l| l.starts_with("Icmp6InEchos ")).expect("echoes");
+        v4 + v6.split_whitespace().nth(1).expect("a value").parse::<u64>().expect("a number")
+    }
+
+    /// Whether the host's own IP took this frame.
+    fn takes(&self, attacker: &Space, frame: &[u8]) -> bool {
+        let before = Self::echoes();
+        attacker.run(&format!("{} send eth0 {}", frames().display(), hex(frame))).ok();
+        self.socket.recv(&mut [0; 64]).is_ok() || Self::echoes() != before
+    }
+}
+
+/// Packets to the host in frames to group addresses that no bridge forwards, from own and from foreign addresses.
+fn past_the_bridge(scene: &Scene) -> Vec<(String, Vec<u8>)> {
+    let (mac, v4, v6) = scene.own();
+    let gateway = "fd88:14::1".parse::<std::net::Ipv6Addr>().expect("an address").octets();
+    let echo = [&[8, 0, 0, 0, 0, 1, 0, 1][..], &marked()].concat();
+    let echo = [&echo[..2], &sum(&[&echo]), &echo[4..]].concat();
+    let echo6 = icmp6(v6, gateway, &[&[128, 0, 0, 0, 0, 1, 0, 1][..], &marked()].concat());
+    let mut all = Vec::new();
+    for last in [0x03, 0x0e] {
+        let to = [1, 0x80, 0xc2, 0, 0, last];
+        for from in [v4, [10, 88, 20, 77], [192, 0, 2, 7]] {
+            for host in [[10, 88, 20, 1], [192, 0, 2, 1]] {
+                for mac in [mac, FOREIGN] {
+                    let name = format!("{last:02x} {mac:02x?} {from:?} {host:?}");
+                    all.push((format!("UDP {name}"), ether(to, mac, 0x0800, &ip4(from, host, 17, &udp(9, 5353)))));
+                    all.push((format!("echo {name}"), ether(to, mac, 0x0800, &ip4(from, host, 1, &echo))));
+                }
+            }
+        }
+        all.push((format!("echo {last:02x} IPv6"), ether(to, mac, 0x86dd, &ip6(v6, gateway, 58, &echo6))));
+    }
+    all
+}
+
+#[test]
+fn no_frame_gets_to_the_host_past_the_bridge() {
+    host(|| {
+        let scene = Scene::new();
+        run("ip addr add 192.0.2.1/32 dev lo").ok();
+        let link = &scene.members[0].host_link;
+        let socket = UdpSocket::bind("0.0.0.0:5353").expect("a port");
+        socket.set_read_timeout(Some(std::time::Duration::from_millis(40))).expect("a timeout");
+        let arrived = Arrived { socket };
+        // Nothing but the walls is to stop them.
+        for at in ["all", link] {
+            sysctl(&format!("ipv4/conf/{at}/rp_filter"), "0");
+        }
+        sysctl(&format!("ipv6/conf/{link}/disable_ipv6"), "0");
+        let all = past_the_bridge(&scene);
+        for (name, frame) in &all {
+            let before = stopped();
+            assert!(!arrived.takes(&scene.attacker, frame), "{name} arrived");
+            assert_eq!(stopped()["bypass"], before["bypass"] + 1, "{name} is not counted: {:?}", stopped());
+        }
+        // Who asks by ARP there is not noted as a neighbour.
+        let (mac, v4, _) = scene.own();
+        let question = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &mac, &v4, &[0; 6], &[10, 88, 20, 1]].concat();
+        let question = hex(&ether([1, 0x80, 0xc2, 0, 0, 0x0e], mac, 0x0806, &question));
+        let neighbours = || {
+            scene.attacker.run(&format!("{} send eth0 {question}", frames().display())).ok();
+            run(&format!("ip -4 neigh show dev {link}")).ok()
+        };
+        assert_eq!(neighbours(), "");
+        // The control: without the walls all of it arrives.
+        run("nft flush ruleset").ok();
+        for (name, frame) in &all {
+            // Twice, for a machine that is busy.
+            let arrives = || arrived.takes(&scene.attacker, frame);
+            assert!(arrives() || arrives(), "{name} does not arrive without walls");
+        }
+        run(&format!("ip link set {link} arp on")).ok();
+        assert!(neighbours().contains("10.88.20.2"));
+    });
 }
 
 #[test]

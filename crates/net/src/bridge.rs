@@ -7,7 +7,7 @@ use crate::error::NetError;
 use crate::link::{self, Link};
 use crate::nft::rules;
 use crate::socket::Socket;
-use crate::{Bridge, Port, Subnet, check, firewall, sysctl};
+use crate::{Bridge, Port, Subnet, attach, check, firewall, sysctl};
 
 /// The bridge of a network, made if there is none. Also says whether it was made.
 pub(crate) fn ensure(socket: &mut Socket, proc: &Proc, bridge: &Bridge) -> Result<(Link, bool), NetError> {
@@ -19,6 +19,7 @@ pub(crate) fn ensure(socket: &mut Socket, proc: &Proc, bridge: &Bridge) -> Resul
         }
         return Ok((link, false));
     }
+    apart(socket, bridge)?;
     let made = match link::make_bridge(socket, bridge) {
         Ok(()) => true,
         // Somebody else was faster, and does the rest too.
@@ -39,6 +40,24 @@ pub(crate) fn ensure(socket: &mut Socket, proc: &Proc, bridge: &Bridge) -> Resul
     done.map(|()| (link, made))
 }
 
+/// Packets of two links with the same addresses would go by whichever has the first route: to another's containers.
+fn apart(socket: &mut Socket, bridge: &Bridge) -> Result<(), NetError> {
+    let all = link::all_addresses(socket)?;
+    for subnet in subnets(bridge) {
+        let own = (subnet.address, subnet.prefix);
+        let both = |a: &link::Address| [(a.address, a.prefix, a.link), (a.other, a.prefix, a.link)];
+        let taken = all.iter().flat_map(both).find(|(ip, prefix, _)| check::overlap(own, (*ip, *prefix)));
+        if let Some((address, prefix, index)) = taken {
+            return Err(NetError::Overlap {
+                subnet: format!("{}/{}", subnet.address, subnet.prefix),
+                address: format!("{address}/{prefix}"),
+                link: link::name_of(socket, index)?.unwrap_or_default(),
+            });
+        }
+    }
+    Ok(())
+}
+
 fn ours(link: Link) -> Result<Link, NetError> {
     if link.kind == "bridge" && link.group == rules::BRIDGES {
         Ok(link)
@@ -50,8 +69,10 @@ fn ours(link: Link) -> Result<Link, NetError> {
 /// Addresses, settings and state, as far as they are missing.
 pub(crate) fn set_up(socket: &mut Socket, proc: &Proc, bridge: &Bridge, link: &Link) -> Result<(), NetError> {
     let name = &bridge.link;
-    // A container must not tell the host another way (`send_redirects` of others is none of ours).
-    sysctl::set(proc, &format!("ipv4/conf/{name}/accept_redirects"), "0")?;
+    // A container must not tell the host another way, nor its packets the way (`send_redirects` of others is none of ours).
+    for setting in ["accept_redirects", "accept_source_route"] {
+        sysctl::set(proc, &format!("ipv4/conf/{name}/{setting}"), "0")?;
+    }
     if bridge.v6.is_some() {
         sysctl::with_ipv6(proc, name)?;
     } else {
@@ -114,11 +135,34 @@ pub fn remove_bridge(link: &str) -> Result<(), NetError> {
             return Err(NetError::InUse { link: link.to_owned(), count: 1 + ports.count(), first: first.name.clone() });
         }
     }
+    take_away(&mut socket, link, there.as_ref(), &[])
+}
+
+/// Removes the bridge of a network that is no more, with what is left of containers on it: the host's ends of their links,
+/// which go with their namespaces and so stay as long as somebody keeps one of these. What the firewall knows of all of them
+/// goes first. What is gone is no error.
+///
+/// # Errors
+/// [`NetError::Foreign`] when the bridge is none of ours; else what the kernel says.
+pub fn remove_network(link: &str) -> Result<(), NetError> {
+    check::name("link of a network", link)?;
+    let mut socket = link::socket()?;
+    let there = link::by_name(&mut socket, link)?.map(ours).transpose()?;
+    let all = if there.is_some() { link::ours(&mut socket)? } else { Vec::new() };
+    let index = there.as_ref().map(|bridge| bridge.index);
+    let ports: Vec<&Link> = all.iter().filter(|l| l.group == rules::PORTS && l.master == index).collect();
+    take_away(&mut socket, link, there.as_ref(), &ports)
+}
+
+fn take_away(socket: &mut Socket, link: &str, bridge: Option<&Link>, ports: &[&Link]) -> Result<(), NetError> {
     let mut firewall = firewall::Firewall::open()?;
-    firewall::forget_link(firewall.socket()?, link)?;
-    if let Some(bridge) = there {
+    let names: Vec<&str> = ports.iter().map(|p| p.name.as_str()).chain([link]).collect();
+    firewall::forget_links(firewall.socket()?, &names)?;
+    let indexes: Vec<u32> = ports.iter().map(|p| p.index).collect();
+    attach::remove_links(socket, &indexes)?;
+    if let Some(bridge) = bridge {
         let what = format!("remove the bridge {link:?}");
-        link::remove(&mut socket, bridge.index).map_err(NetError::refused(what))?;
+        link::remove(socket, bridge.index).map_err(NetError::refused(what))?;
     }
     Ok(())
 }

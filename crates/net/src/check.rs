@@ -82,6 +82,12 @@ fn first(address: IpAddr, prefix: u8) -> IpAddr {
     }
 }
 
+/// Whether the two have an address in common.
+pub(crate) fn overlap(a: (IpAddr, u8), b: (IpAddr, u8)) -> bool {
+    let shorter = a.1.min(b.1);
+    a.0.is_ipv4() == b.0.is_ipv4() && first(a.0, shorter) == first(b.0, shorter)
+}
+
 fn inside(field: &'static str, address: IpAddr, subnet: &Subnet) -> Result<(), NetError> {
     let range = format!("an address of {}/{}", subnet.address, subnet.prefix);
     let special = address.is_loopback() || address.is_multicast() || address.is_unspecified();
@@ -212,6 +218,23 @@ mod tests {
         assert!(says(&Bridge { v6: None, ..n.clone() }, &c, &[]).contains("no such subnet"));
         assert!(says(&n, &Member { mac: [1, 0, 0, 0, 0, 0], ..c.clone() }, &[]).contains("01:00:00:00:00:00"));
         assert!(says(&n, &Member { bridge: "other".to_owned(), ..c }, &[]).contains("one of bh-0123456789ab"));
+    }
+
+    #[test]
+    fn subnets_overlap_when_one_is_in_the_other() {
+        let of = |a: &str, b: &str| {
+            let pair = |text: &str| {
+                let (address, prefix) = text.split_once('/').expect("a prefix");
+                (address.parse().expect("an address"), prefix.parse().expect("a number"))
+            };
+            assert_eq!(overlap(pair(a), pair(b)), overlap(pair(b), pair(a)));
+            overlap(pair(a), pair(b))
+        };
+        assert!(
+            of("10.1.0.0/16", "10.1.7.9/24") && of("10.1.0.0/16", "10.1.255.255/32") && of("10.1.0.0/24", "10.9.9.9/8")
+        );
+        assert!(!of("10.1.0.0/16", "10.2.0.0/16") && !of("10.1.0.0/24", "10.1.1.1/24") && !of("::/64", "0.0.0.0/24"));
+        assert!(of("fd00:1::/64", "fd00:1::9/48") && !of("fd00:1::/64", "fd00:1:0:1::9/64"));
     }
 
     #[test]

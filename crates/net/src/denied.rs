@@ -14,7 +14,7 @@ pub enum Denied {
     /// All for one reason since the firewall was made.
     Reason {
         /// `source`, `frame`, `router`, `dhcp`, `multicast`, `linklocal` of frames; `host`, `refused`, `network`, `internal`,
-        /// `unpublished`, `invalid`, `forward` of packets.
+        /// `unpublished`, `invalid`, `forward`, `bypass` of packets.
         reason: String,
         /// How many.
         packets: u64,

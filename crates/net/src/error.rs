@@ -54,6 +54,19 @@ pub enum NetError {
         /// Its name.
         link: String,
     },
+    /// The host has addresses of the network elsewhere: another store's network, or what it is connected to.
+    #[error(
+        "the subnet {subnet} has addresses in common with {address} of the host's link {link:?}; choose another subnet \
+         ('network.pools', '--subnet'), or stop what has that link"
+    )]
+    Overlap {
+        /// The subnet that was asked for, with its prefix.
+        subnet: String,
+        /// The host's address, with its prefix.
+        address: String,
+        /// The link that has it.
+        link: String,
+    },
     /// There are containers on the network.
     #[error("the network of {link:?} has {count} link(s) left, one is {first:?}; stop the containers first")]
     InUse {

@@ -1,6 +1,7 @@
 //! Keeping the tables as they should be, and their elements.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use bulkhead_sys::Errno;
 
@@ -12,7 +13,7 @@ use crate::nft::elements::Placed;
 use crate::nft::model::{Element, Leads, Table, Value, length};
 use crate::nft::{read, rules};
 use crate::socket::Socket;
-use crate::wire::find;
+use crate::wire::{find, text};
 
 /// `ERESTART`: somebody else changed a table meanwhile.
 const CHANGED_MEANWHILE: i32 = 85;
@@ -170,27 +171,34 @@ pub(crate) fn add(socket: &mut Socket, elements: &[Placed], ports: &[Port]) -> R
     })
 }
 
-/// Elements that are removed with one message each in one change.
-const AT_ONCE: usize = 1000;
-
 /// Removes elements; those that are gone already are no error.
+///
+/// All of them are one change. A refused one costs the kernel 10 ms, and it says only which list something is missing in:
+/// so then the sets are read, and what is there is removed.
 pub(crate) fn remove(socket: &mut Socket, elements: &[Placed]) -> Result<(), NetError> {
-    elements.chunks(AT_ONCE).try_for_each(|some| remove_some(socket, some.to_vec()))
-}
-
-fn remove_some(socket: &mut Socket, mut rest: Vec<Placed>) -> Result<(), NetError> {
-    loop {
+    let mut rest = elements.to_vec();
+    rest.sort();
+    rest.dedup();
+    for _ in 0..ATTEMPTS {
         let mut batch = Batch::new(socket, None);
-        for (index, placed) in rest.iter().enumerate() {
-            batch.remove(index, placed);
-        }
+        batch.many(&rest, false);
         match batch.commit() {
-            Err(Refused { at: Some(at), no, .. }) if no.errno == Errno::NOENT && at < rest.len() => {
-                rest.swap_remove(at);
-            }
+            Err(Refused { no, .. }) if no.errno == Errno::NOENT => rest = still_there(socket, &rest)?,
             done => return done.map_err(Refused::error),
         }
     }
+    Err(NetError::kernel("change the firewall, which somebody else changes all the time")(Errno::AGAIN))
+}
+
+/// Those of these, which are in order, that the kernel has.
+fn still_there(socket: &mut Socket, elements: &[Placed]) -> Result<Vec<Placed>, NetError> {
+    let mut there = Vec::new();
+    for alike in elements.chunk_by(|a, b| (a.family, a.set) == (b.family, b.set)) {
+        let Some(Placed { family, set, .. }) = alike.first() else { continue };
+        let have: BTreeSet<Vec<u8>> = read::elements(socket, *family, set)?.into_iter().map(|s| s.key).collect();
+        there.extend(alike.iter().filter(|placed| have.contains(&placed.element.key)).cloned());
+    }
+    Ok(there)
 }
 
 /// Removes and adds elements at once. What is removed must be there.
@@ -208,13 +216,12 @@ pub(crate) fn guard(socket: &mut Socket, family: u8) -> Result<(), NetError> {
     batch.commit().map_err(Refused::error)
 }
 
-/// Removes every declared element that begins with the name of this link.
-pub(crate) fn forget_link(socket: &mut Socket, link: &str) -> Result<(), NetError> {
-    let mut key = link.as_bytes().to_vec();
-    key.resize(16, 0);
-    let of_link: Vec<Placed> = kept(socket)?
-        .into_iter()
-        .filter(|placed| placed.element.key.len() >= 16 && placed.element.key.starts_with(&key))
-        .collect();
-    remove(socket, &of_link)
+/// Removes every declared element that begins with the name of one of these links.
+pub(crate) fn forget_links(socket: &mut Socket, links: &[&str]) -> Result<(), NetError> {
+    let of_link = |placed: &Placed| {
+        let name = placed.element.key.get(..16).map(text);
+        name.is_some_and(|name| links.contains(&name.as_str()))
+    };
+    let gone: Vec<Placed> = kept(socket)?.into_iter().filter(of_link).collect();
+    remove(socket, &gone)
 }

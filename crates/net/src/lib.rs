@@ -26,7 +26,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use attach::{Attached, attach, attach_to, detach, unplug};
-pub use bridge::remove_bridge;
+pub use bridge::{remove_bridge, remove_network};
 pub use denied::{Denied, denied};
 pub use drift::Drift;
 pub use error::NetError;

@@ -44,6 +44,7 @@ const PORT_ISOLATED: u16 = 33;
 const PORT_LOCKED: u16 = 39;
 
 const UP: u32 = 1;
+const NO_ARP: u32 = 0x80;
 const FIXED: usize = 16;
 
 /// A link of the host.
@@ -54,6 +55,8 @@ pub(crate) struct Link {
     pub(crate) kind: String,
     pub(crate) group: u32,
     pub(crate) up: bool,
+    /// It neither asks nor answers by ARP.
+    pub(crate) silent: bool,
     pub(crate) mtu: u32,
     pub(crate) master: Option<u32>,
     /// As a port of a bridge: isolated from others, takes only the addresses it is told, learns none.
@@ -86,6 +89,7 @@ fn read(body: &[u8]) -> Option<Link> {
         kind: find(info, 0, KIND).map(text).unwrap_or_default(),
         group: value(GROUP).unwrap_or_default(),
         up: number(body, 8)? & UP != 0,
+        silent: number(body, 8)? & NO_ARP != 0,
         mtu: value(MTU).unwrap_or_default(),
         master: value(MASTER),
         isolated: on(PORT_ISOLATED),
@@ -166,10 +170,11 @@ pub(crate) fn make_pair(
     })
 }
 
-/// Sets what a port of a bridge may do, and brings it up. It learns no address and takes none but the one it is told, also
-/// in frames that no firewall sees (those to the bridge's own group addresses).
+/// Sets what a port of a bridge may do, and brings it up. It learns no address and takes none but the one it is told. Frames
+/// to link-local group addresses are not the bridge's but come to the host by the port itself, from any address: these teach
+/// the bridge nothing, get no answer of ARP, and are otherwise for the firewall to stop.
 pub(crate) fn open_port(socket: &mut Socket, index: u32, isolated: bool) -> Result<(), Refusal> {
-    socket.ask(NEW_LINK, 0, &header(index, UP, UP), |w| {
+    socket.ask(NEW_LINK, 0, &header(index, UP | NO_ARP, UP | NO_ARP), |w| {
         w.nest(LINK_INFO, |w| {
             w.text(SLAVE_KIND, "bridge");
             w.nest(SLAVE_DATA, |w| {
@@ -262,22 +267,49 @@ fn broadcast(subnet: &Subnet) -> Option<[u8; 4]> {
     (subnet.prefix < 31).then(|| (u32::from(first) | hosts).to_be_bytes())
 }
 
-/// Addresses of a link, with their prefixes.
-pub(crate) fn addresses(socket: &mut Socket, index: u32) -> Result<Vec<(IpAddr, u8)>, NetError> {
+/// An address of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// Number of its link.
+    pub(crate) link: u32,
+    pub(crate) address: IpAddr,
+    /// The one at the other end, where the link has just one neighbour; else the same.
+    pub(crate) other: IpAddr,
+    pub(crate) prefix: u8,
+}
+
+/// Every address of every link.
+pub(crate) fn all_addresses(socket: &mut Socket) -> Result<Vec<Address>, NetError> {
     let read = |body: &[u8]| {
-        let (family, prefix) = (body.first()?, *body.get(1)?);
-        if number(body, 4)? != index {
-            return None;
-        }
-        let bytes = find(body, 8, 2).or_else(|| find(body, 8, 1))?;
-        let address = match family {
-            2 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
-            10 => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
-            _ => return None,
+        let family = *body.first()?;
+        let address = |bytes: &[u8]| match family {
+            2 => Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+            10 => Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?)),
+            _ => None,
         };
-        Some((address, prefix))
+        let own = find(body, 8, 2).or_else(|| find(body, 8, 1)).and_then(address)?;
+        let other = find(body, 8, 1).and_then(address).unwrap_or(own);
+        Some(Address { link: number(body, 4)?, address: own, other, prefix: *body.get(1)? })
     };
     socket.dump(GET_ADDRESS, &[0; 8], |_| {}, read).map_err(NetError::refused("list the addresses"))
+}
+
+/// Addresses of a link, with their prefixes.
+pub(crate) fn addresses(socket: &mut Socket, index: u32) -> Result<Vec<(IpAddr, u8)>, NetError> {
+    let all = all_addresses(socket)?;
+    Ok(all.into_iter().filter(|a| a.link == index).map(|a| (a.address, a.prefix)).collect())
+}
+
+/// Name of the link with this number.
+pub(crate) fn name_of(socket: &mut Socket, index: u32) -> Result<Option<String>, NetError> {
+    socket
+        .get(
+            GET_LINK,
+            &header(index, 0, 0),
+            |w| w.number(EXTENDED_MASK, SKIP_STATISTICS),
+            |body| read(body).map(|l| l.name),
+        )
+        .map_err(NetError::refused("look up a link"))
 }
 
 /// Sends everything that has no other way through a gateway.

@@ -207,6 +207,9 @@ fn member_changes(member: &Member, network: &Bridge, link: &Link, master: Option
     if !link.locked {
         drift.push(changed(link, "it takes frames from any address"));
     }
+    if !link.silent {
+        drift.push(changed(link, "the host answers ARP there"));
+    }
     if !link.up {
         drift.push(changed(link, "it is down"));
     }

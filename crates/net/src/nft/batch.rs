@@ -175,7 +175,7 @@ impl<'a> Batch<'a> {
         match &set.filled {
             Filled::Always(elements) => {
                 for element in elements {
-                    self.element(kind::NEW_ELEMENT, family, set.name, element, what());
+                    self.element(family, set.name, element, what());
                 }
             }
             Filled::Ranges(ranges) => {
@@ -213,27 +213,20 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn element(&mut self, kind: u16, family: Family, set: &str, element: &Element, what: (String, Option<usize>)) {
-        let flags = if kind == kind::NEW_ELEMENT { CREATE } else { 0 };
-        self.message(kind, flags, family, what, |w| {
+    fn element(&mut self, family: Family, set: &str, element: &Element, what: (String, Option<usize>)) {
+        self.message(kind::NEW_ELEMENT, CREATE, family, what, |w| {
             w.text(2, set);
-            w.nest(3, |w| write(w, element, kind == kind::NEW_ELEMENT));
+            w.nest(3, |w| write(w, element, true));
         });
     }
 
     /// Adds an element, which may be there already with the same value.
     pub(crate) fn add(&mut self, index: usize, placed: &Placed) {
         let what = (format!("add to the set {} of the firewall", placed.set), Some(index));
-        self.element(kind::NEW_ELEMENT, placed.family, placed.set, &placed.element, what);
+        self.element(placed.family, placed.set, &placed.element, what);
     }
 
-    /// Removes an element, which must be there.
-    pub(crate) fn remove(&mut self, index: usize, placed: &Placed) {
-        let what = (format!("remove from the set {} of the firewall", placed.set), Some(index));
-        self.element(kind::DEL_ELEMENT, placed.family, placed.set, &placed.element, what);
-    }
-
-    /// Adds or removes many, with as few messages as hold them.
+    /// Adds or removes many, which then must be there, with as few messages as hold them.
     pub(crate) fn many(&mut self, all: &[Placed], add: bool) {
         let kind = if add { kind::NEW_ELEMENT } else { kind::DEL_ELEMENT };
         for alike in all.chunk_by(|a, b| (a.family, a.set) == (b.family, b.set)) {
@@ -252,7 +245,7 @@ impl<'a> Batch<'a> {
     pub(crate) fn guard(&mut self, family: u8) {
         let element = Element { key: vec![family], value: Value::Nothing };
         let what = ("guard the host against forwarding for others".to_owned(), None);
-        self.element(kind::NEW_ELEMENT, Family::Inet, super::rules::GUARDED, &element, what);
+        self.element(Family::Inet, super::rules::GUARDED, &element, what);
     }
 
     /// Sends it all.

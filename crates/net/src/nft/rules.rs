@@ -252,8 +252,8 @@ const OUTPUT: u32 = 3;
 const POSTROUTING: u32 = 4;
 
 /// Why a packet is refused: names of the counters.
-pub(crate) const PACKET_REASONS: [&str; 7] =
-    ["host", "refused", "network", "internal", "unpublished", "invalid", "forward"];
+pub(crate) const PACKET_REASONS: [&str; 8] =
+    ["host", "refused", "network", "internal", "unpublished", "invalid", "forward", "bypass"];
 
 /// Refused packets: source, destination, protocol, port.
 pub(crate) const FLOWS4: &str = "flows4";
@@ -316,6 +316,14 @@ fn inet() -> Table {
             INPUT,
             0,
             vec![rule("from a container", &[&ours(IN_GROUP), &then(Verdict::Goto("to_host"))])],
+        ),
+        // Frames to link-local group addresses (IEEE 802.1D) pass the bridge and its hooks: the host takes them from the port.
+        base(
+            "ports",
+            "filter",
+            PREROUTING,
+            -300,
+            vec![rule("past the bridge", &[&is(IN_GROUP, &PORTS.to_ne_bytes()), &counted("bypass", "deny")])],
         ),
         base("prerouting", "nat", PREROUTING, -100, vec![rule("published ports", &[&to_publish])]),
         base("output", "nat", OUTPUT, -100, vec![rule("published ports", &[&to_publish])]),
@@ -389,6 +397,8 @@ fn refused6() -> Ranges {
     vec![
         range([0, 0, 0, 0, 0, 0, 0, 0], 80),
         range([0x64, 0xff9b, 0, 0, 0, 0, 0xa9fe, 0], 112),
+        // For translation within one network (RFC 8215): where it leads to is not known here.
+        range([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),
         range([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23], 128),
         range([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128),
         range([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128),

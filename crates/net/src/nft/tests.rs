@@ -110,6 +110,8 @@ fn whatever_is_not_allowed_ends_in_a_drop() {
     ends_with("between", &counted("network", "refuse"));
     ends_with("inbound", &counted("unpublished", "deny"));
     ends_with("to_host", &counted("host", "refuse"));
+    let ports = &chain("ports").rules;
+    assert!(ports.iter().all(|r| r.expressions.ends_with(&counted("bypass", "deny"))), "{ports:?}");
     ends_with("deny", &[Expr::Then(Verdict::Drop)]);
     ends_with("refuse", &[Expr::Reject { reset: false }]);
     for (reason, _) in rules::frame_reasons() {
@@ -217,12 +219,22 @@ fn refused_addresses_are_ranges_in_order() {
                         "::1",
                         "::ffff:169.254.169.254",
                         "64:ff9b::169.254.169.254",
+                        "64:ff9b:1::1",
+                        "64:ff9b:1:ffff:ffff:ffff:a9fe:a9fe",
                         "fd00:ec2::254",
                         "fe80::1",
                         "febf::1",
                         "ff02::1",
                     ],
-                    &["2001:db8::1", "fd00::1", "fd00:ec2::255", "64:ff9b::8.8.8.8", "fec0::1", "::1:0:0:0"],
+                    &[
+                        "2001:db8::1",
+                        "fd00::1",
+                        "fd00:ec2::255",
+                        "64:ff9b::8.8.8.8",
+                        "64:ff9b:2::1",
+                        "fec0::1",
+                        "::1:0:0:0",
+                    ],
                 )
             };
             assert!(bad.iter().all(|a| holds(a)), "{bad:?}");
