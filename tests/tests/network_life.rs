@@ -377,6 +377,14 @@ fn a_container_joins_the_network_of_another() {
     let words =
         ["run", "--rm", "--network", "container:web", "host", "busybox", "wget", "-q", "-O", "-", "http://127.0.0.1/"];
     assert_eq!(bench.say(&words).ok(), "web\n");
+    // Who shares a stack keeps it, and keeps nobody from removing the network that it was on.
+    bench.say(&["network", "create", "shop"]).ok();
+    serve(&bench, "db", &["--network", "shop"]);
+    bench.say(&["run", "-d", "--name", "beside", "--network", "container:db", "host", "sleep", "60"]).ok();
+    bench.say(&["rm", "-f", "db"]).ok();
+    bench.say(&["network", "rm", "shop"]).ok();
+    assert_eq!(run("ip -br link show type bridge").ok().lines().count(), 1, "only the default network's");
+    bench.say(&["rm", "-f", "beside"]).ok();
     let said = bench.say(&["run", "--rm", "--network", "none", "host", "ip", "-br", "addr"]).ok();
     assert!(said.contains("lo") && !said.contains("eth0"), "{said}");
     let error = bench.say(&["run", "--rm", "--network", "host", "host", "true"]).fails(125);

@@ -146,12 +146,12 @@ pub(crate) fn detach(wiring: &Wiring) -> Result<(), EngineError> {
     Ok(bulkhead_net::detach(&members(wiring), &forwarded(wiring))?)
 }
 
-/// Takes away the bridge of a network that is no more.
+/// Takes away the bridge of a network that is no more, with what others hold of containers that were on it.
 ///
 /// # Errors
 /// What the kernel refused.
-pub(crate) fn remove_bridge(bridge: &Bridge) -> Result<(), EngineError> {
-    Ok(bulkhead_net::remove_bridge(&bridge.link)?)
+pub(crate) fn remove_network(bridge: &Bridge) -> Result<(), EngineError> {
+    Ok(bulkhead_net::remove_network(&bridge.link)?)
 }
 
 /// Who listens on a port of the host, in words: `process 17 (nginx)`.

@@ -112,8 +112,9 @@ pub fn remove(engine: &Engine, query: &str) -> Result<String, EngineError> {
 
 /// A network that is no more.
 fn gone(engine: &Engine, record: &NetworkRecord) -> Result<(), EngineError> {
+    kernel::remove_network(&wire::bridge(record))?;
     emit(engine, "destroy", record, &[]);
-    kernel::remove_bridge(&wire::bridge(record))
+    Ok(())
 }
 
 /// Removes the networks that no container is connected to and that `wanted` wants, by when they were made and their
@@ -127,12 +128,11 @@ pub fn prune(
 ) -> Result<Vec<String>, EngineError> {
     engine.recover()?;
     let all = engine.store()?.prune_networks(|record| wanted(record.created, &record.labels))?;
-    for record in &all {
-        gone(engine, record)?;
-    }
+    let failed = all.iter().map(|record| gone(engine, record)).fold(Ok(()), Result::and);
     if !all.is_empty() {
         engine.events().emit(&Event::new(Kind::Network, "prune", "").with("reclaimed", "0"));
     }
+    failed?;
     Ok(all.into_iter().map(|record| record.name).collect())
 }
 
