@@ -96,6 +96,7 @@ fn nft_reads_what_was_made() {
 fn what_is_changed_behind_our_back_is_noticed_and_mended() {
     host(|| {
         sysctl("ipv6/conf/all/forwarding", "1");
+        sysctl("ipv4/ip_forward", "0");
         let net = network(32, true);
         let ((one, a), (other, b)) = (container(&net, 2), container(&net, 3));
         let ports = [port("0.0.0.0", 8080, Protocol::Tcp, "10.88.32.2", 80)];
@@ -119,6 +120,7 @@ fn what_is_changed_behind_our_back_is_noticed_and_mended() {
              nft replace rule inet bulkhead to_host handle $h counter accept",
             "nft chain inet bulkhead forward '{ policy drop; }'",
             "nft flush set inet bulkhead outward",
+            "nft flush set inet bulkhead guarded",
             "nft flush set bridge bulkhead members4",
             "nft add element inet bulkhead outward '{ \"bh-other\" }'",
             "nft delete element inet bulkhead any4 '{ tcp . 8080 }'",

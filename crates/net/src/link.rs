@@ -24,6 +24,7 @@ const NAME: u16 = 3;
 const MTU: u16 = 4;
 const MASTER: u16 = 10;
 const LINK_INFO: u16 = 18;
+const ALIAS: u16 = 20;
 const GROUP: u16 = 27;
 const NAMESPACE_FD: u16 = 28;
 const EXTENDED_MASK: u16 = 29;
@@ -53,6 +54,8 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) name: String,
     pub(crate) kind: String,
+    /// A note that anybody may put there.
+    pub(crate) alias: String,
     pub(crate) group: u32,
     pub(crate) up: bool,
     /// It neither asks nor answers by ARP.
@@ -87,6 +90,7 @@ fn read(body: &[u8]) -> Option<Link> {
         index: number(body, 4)?,
         name: text(attribute(NAME)?),
         kind: find(info, 0, KIND).map(text).unwrap_or_default(),
+        alias: attribute(ALIAS).map(text).unwrap_or_default(),
         group: value(GROUP).unwrap_or_default(),
         up: number(body, 8)? & UP != 0,
         silent: number(body, 8)? & NO_ARP != 0,
@@ -213,6 +217,11 @@ pub(crate) fn set_mtu(socket: &mut Socket, index: u32, mtu: u32) -> Result<(), R
 /// Makes a link a port of a bridge.
 pub(crate) fn set_master(socket: &mut Socket, index: u32, master: u32) -> Result<(), Refusal> {
     socket.ask(NEW_LINK, 0, &header(index, 0, 0), |w| w.number(MASTER, master))
+}
+
+/// Puts a note on a link.
+pub(crate) fn set_alias(socket: &mut Socket, index: u32, alias: &str) -> Result<(), Refusal> {
+    socket.ask(NEW_LINK, 0, &header(index, 0, 0), |w| w.attribute(ALIAS, alias.as_bytes()))
 }
 
 /// Puts a link into a group.

@@ -35,6 +35,9 @@ pub fn verify(declared: &Declared) -> Result<Vec<Drift>, NetError> {
     drift.extend(v4.then_some(Drift::NotForwarding { family: "IPv4" }));
     drift.extend(v6.then_some(Drift::NotForwarding { family: "IPv6" }));
     let mut links = link::socket()?;
+    if !firewall::is_guarded(socket)? && bridge::any_guards(&mut links)? {
+        drift.push(Drift::ElementMissing { set: rules::GUARDED, element: "IPv4".to_owned() });
+    }
     drift.extend(compare_links(&mut links, declared)?.0);
     Ok(drift)
 }
@@ -96,7 +99,9 @@ fn put_right(declared: &Declared, drift: &[Drift], alone: bool) -> Result<(), Ne
         done => done?,
     }
     let mut links = link::socket()?;
-    mend_links(&mut links, &proc, declared, alone)
+    mend_links(&mut links, &proc, declared, alone)?;
+    let all: Vec<Link> = link::ours(&mut links)?.into_iter().filter(|l| l.group == rules::BRIDGES).collect();
+    bridge::keep_guard(&mut links, socket, &all)
 }
 
 fn checked(declared: &Declared) -> Result<(), NetError> {
