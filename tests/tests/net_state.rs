@@ -420,6 +420,31 @@ fn a_client_that_was_there_before_the_port_is_led_to_it() {
 }
 
 #[test]
+fn a_port_of_datagrams_leaves_those_of_others_alone() {
+    host(|| {
+        let machine = outside();
+        let net = network(48, false);
+        let (asking, _) = container(&net, 2);
+        let resolver = machine.datagrams("192.0.2.2:53");
+        resolver.set_read_timeout(Some(std::time::Duration::from_secs(2))).expect("a timeout");
+        for (host, address) in [(3, "0.0.0.0"), (4, "192.0.2.1")] {
+            let client = asking.datagrams("0.0.0.0:0");
+            client.set_read_timeout(Some(std::time::Duration::from_secs(2))).expect("a timeout");
+            client.send_to(b"question", "192.0.2.2:53").expect("sent");
+            let (_, from) = resolver.recv_from(&mut [0; 16]).expect("a question");
+            assert_eq!(from.ip().to_string(), "192.0.2.1");
+            // Meanwhile the host's port with the same number is published.
+            let (space, me) = (Space::new(), member(&net, host));
+            let ports = [port(address, 53, Protocol::Udp, &format!("10.88.48.{host}"), 53)];
+            attach(space.pid(), &[&net], std::slice::from_ref(&me), &ports).expect("attached");
+            resolver.send_to(b"answer", from).expect("sent");
+            assert_eq!(client.recv(&mut [0; 16]).expect("the answer arrives"), 6, "{address}");
+            detach(&[me], &ports).expect("detached");
+        }
+    });
+}
+
+#[test]
 fn whoever_listens_is_named() {
     host(|| {
         let listener = TcpListener::bind("127.0.0.1:8080").expect("a port");
