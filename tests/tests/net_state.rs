@@ -135,6 +135,8 @@ fn what_is_changed_behind_our_back_is_noticed_and_mended() {
             "ip link set bv00000a582002 down",
             "ip link set bv00000a582002 nomaster",
             "ip link set bv00000a582002 arp on",
+            "bridge fdb del 02:88:00:00:20:02 dev bv00000a582002 master",
+            "bridge fdb replace 02:88:00:00:20:02 dev bv00000a582003 master static",
             "bridge link set dev bv00000a582002 isolated on",
             "bridge link set dev bv00000a582002 locked off",
             "bridge link set dev bv00000a582002 learning on",

@@ -1,6 +1,6 @@
 //! What is declared beside what the kernel has, and making the one the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use bulkhead_sys::proc::Proc;
@@ -163,6 +163,7 @@ fn compare_links(socket: &mut Socket, declared: &Declared) -> Result<(Vec<Drift>
             }
         }
     }
+    let pinned = if declared.members.is_empty() { BTreeSet::new() } else { link::pinned(socket)? };
     for member in &declared.members {
         match find(&member.host_link, rules::PORTS) {
             None => drift.push(Drift::MemberMissing { link: member.host_link.clone() }),
@@ -170,6 +171,9 @@ fn compare_links(socket: &mut Socket, declared: &Declared) -> Result<(Vec<Drift>
                 let network = declared.bridges.iter().find(|b| b.link == member.bridge);
                 let master = find(&member.bridge, rules::BRIDGES).map(|l| l.index);
                 drift.extend(network.into_iter().flat_map(|n| member_changes(member, n, link, master)));
+                if !pinned.contains(&(link.index, member.mac)) {
+                    drift.push(changed(link, "the bridge does not know the container's link address there"));
+                }
             }
         }
     }
@@ -226,7 +230,7 @@ fn mend_links(socket: &mut Socket, proc: &Proc, declared: &Declared, alone: bool
         let (_, foreign) = compare_links(socket, declared)?;
         attach::remove_links(socket, &foreign)?;
     }
-    let all = link::ours(socket)?;
+    let (all, pinned) = (link::ours(socket)?, link::pinned(socket)?);
     for wanted in &declared.bridges {
         let (link, made) = bridge::ensure(socket, proc, wanted)?;
         let addresses = link::addresses(socket, link.index)?;
@@ -236,7 +240,8 @@ fn mend_links(socket: &mut Socket, proc: &Proc, declared: &Declared, alone: bool
         for member in declared.members.iter().filter(|m| m.bridge == wanted.link) {
             let found = all.iter().find(|l| l.name == member.host_link && l.group == rules::PORTS);
             let Some(port) = found else { continue };
-            if !member_changes(member, wanted, port, Some(link.index)).is_empty() {
+            let known = pinned.contains(&(port.index, member.mac));
+            if !known || !member_changes(member, wanted, port, Some(link.index)).is_empty() {
                 let failed = || NetError::refused(format!("put the link {:?} right", member.host_link));
                 link::set_master(socket, port.index, link.index).map_err(failed())?;
                 link::pin(socket, port.index, member.mac).map_err(failed())?;
