@@ -96,6 +96,7 @@ fn nft_reads_what_was_made() {
 fn what_is_changed_behind_our_back_is_noticed_and_mended() {
     host(|| {
         sysctl("ipv6/conf/all/forwarding", "1");
+        sysctl("ipv4/ip_forward", "0");
         let net = network(32, true);
         let ((one, a), (other, b)) = (container(&net, 2), container(&net, 3));
         let ports = [port("0.0.0.0", 8080, Protocol::Tcp, "10.88.32.2", 80)];
@@ -119,6 +120,7 @@ fn what_is_changed_behind_our_back_is_noticed_and_mended() {
              nft replace rule inet bulkhead to_host handle $h counter accept",
             "nft chain inet bulkhead forward '{ policy drop; }'",
             "nft flush set inet bulkhead outward",
+            "nft flush set inet bulkhead guarded",
             "nft flush set bridge bulkhead members4",
             "nft add element inet bulkhead outward '{ \"bh-other\" }'",
             "nft delete element inet bulkhead any4 '{ tcp . 8080 }'",
@@ -133,6 +135,8 @@ fn what_is_changed_behind_our_back_is_noticed_and_mended() {
             "ip link set bv00000a582002 down",
             "ip link set bv00000a582002 nomaster",
             "ip link set bv00000a582002 arp on",
+            "bridge fdb del 02:88:00:00:20:02 dev bv00000a582002 master",
+            "bridge fdb replace 02:88:00:00:20:02 dev bv00000a582003 master static",
             "bridge link set dev bv00000a582002 isolated on",
             "bridge link set dev bv00000a582002 locked off",
             "bridge link set dev bv00000a582002 learning on",
@@ -414,6 +418,31 @@ fn a_client_that_was_there_before_the_port_is_led_to_it() {
         drop(client.send(b"word"));
         let (length, from) = server.recv_from(&mut [0; 16]).expect("it is led there");
         assert_eq!((length, from.to_string().as_str()), (4, "192.0.2.2:5000"));
+    });
+}
+
+#[test]
+fn a_port_of_datagrams_leaves_those_of_others_alone() {
+    host(|| {
+        let machine = outside();
+        let net = network(48, false);
+        let (asking, _) = container(&net, 2);
+        let resolver = machine.datagrams("192.0.2.2:53");
+        resolver.set_read_timeout(Some(std::time::Duration::from_secs(2))).expect("a timeout");
+        for (host, address) in [(3, "0.0.0.0"), (4, "192.0.2.1")] {
+            let client = asking.datagrams("0.0.0.0:0");
+            client.set_read_timeout(Some(std::time::Duration::from_secs(2))).expect("a timeout");
+            client.send_to(b"question", "192.0.2.2:53").expect("sent");
+            let (_, from) = resolver.recv_from(&mut [0; 16]).expect("a question");
+            assert_eq!(from.ip().to_string(), "192.0.2.1");
+            // Meanwhile the host's port with the same number is published.
+            let (space, me) = (Space::new(), member(&net, host));
+            let ports = [port(address, 53, Protocol::Udp, &format!("10.88.48.{host}"), 53)];
+            attach(space.pid(), &[&net], std::slice::from_ref(&me), &ports).expect("attached");
+            resolver.send_to(b"answer", from).expect("sent");
+            assert_eq!(client.recv(&mut [0; 16]).expect("the answer arrives"), 6, "{address}");
+            detach(&[me], &ports).expect("detached");
+        }
     });
 }
 

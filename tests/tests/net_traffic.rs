@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use bulkhead_net::{Bridge, Denied, Protocol, attach, denied, detach, verify};
+use bulkhead_net::{Bridge, Denied, Protocol, attach, denied, detach, mend, restore, verify};
 use bulkhead_tests::net::{Space, container, declared, host, member, network, outside, port, run, sysctl, tcp, udp};
 
 fn isolated(number: u8, both: bool) -> Bridge {
@@ -252,12 +252,36 @@ fn the_host_forwards_for_containers_only() {
         let listener = other.listen("0.0.0.0:80");
         // It does not forward, then for a container, and still for nobody else.
         assert_eq!(machine.tcp(&listener, "198.51.100.2:80"), None);
-        let (one, _) = container(&isolated(10, false), 2);
+        let net = isolated(10, false);
+        let (one, me) = container(&net, 2);
         assert_eq!(one.tcp(&listener, "198.51.100.2:80"), "198.51.100.1".parse().ok());
         assert_eq!(machine.tcp(&listener, "198.51.100.2:80"), None);
         assert!(stopped("forward") > 0);
-        // The control: where the host forwarded before, it goes on.
-        run("nft flush set inet bulkhead guarded").ok();
+        // That is not forgotten with the tables: neither by the next start nor by a comparison.
+        run("nft flush ruleset").ok();
+        assert!(machine.tcp(&listener, "198.51.100.2:80").is_some());
+        let next = container(&net, 3);
+        assert_eq!(machine.tcp(&listener, "198.51.100.2:80"), None);
+        let all = declared(&[&net], &[me, next.1.clone()], &[]);
+        mend(&all).expect("mended");
+        for change in ["nft flush ruleset", "nft flush set inet bulkhead guarded"] {
+            run(change).ok();
+            let drift = verify(&all).expect("readable");
+            assert!(
+                drift.iter().any(|d| d.to_string() == "IPv4 is missing in the firewall's set guarded"),
+                "{drift:?}"
+            );
+            restore(&all).expect("restored");
+            assert_eq!(verify(&all).expect("readable"), []);
+            assert_eq!(machine.tcp(&listener, "198.51.100.2:80"), None, "{change}");
+        }
+        // An administrator who wants it otherwise says so, as the documentation has it.
+        run("for link in $(ip -br link show group 1650982913 | cut -d' ' -f1); do ip link set \"$link\" alias ''; done; \
+             nft flush set inet bulkhead guarded")
+        .ok();
+        assert!(machine.tcp(&listener, "198.51.100.2:80").is_some());
+        assert_eq!(verify(&all).expect("readable"), []);
+        let _last = container(&net, 4);
         assert!(machine.tcp(&listener, "198.51.100.2:80").is_some());
     });
     host(|| {

@@ -89,13 +89,16 @@ impl Attempt<'_> {
         let mended = firewall::ensure(self.firewall.socket()?)?;
         bridge::forward(&self.proc, self.firewall.socket()?, bridges, ports)?;
         let mut masters = Vec::with_capacity(bridges.len());
+        let mut links = Vec::with_capacity(bridges.len());
         for wanted in bridges {
             let (link, made) = bridge::ensure(&mut self.links, &self.proc, wanted)?;
             if made {
                 self.bridges.push(link.clone());
             }
             masters.push((*wanted, link.index));
+            links.push(link);
         }
+        bridge::keep_guard(&mut self.links, self.firewall.socket()?, &links)?;
         self.allow(bridges, members, ports)?;
         let mut inner = Vec::with_capacity(members.len());
         for member in members {

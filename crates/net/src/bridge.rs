@@ -113,11 +113,38 @@ pub(crate) fn not_forwarding(proc: &Proc, bridges: &[&Bridge], ports: &[Port]) -
 pub(crate) fn forward(proc: &Proc, firewall: &mut Socket, bridges: &[&Bridge], ports: &[Port]) -> Result<(), NetError> {
     let (v4, v6) = not_forwarding(proc, bridges, ports)?;
     if v4 {
-        const IPV4: u8 = 2;
-        firewall::guard(firewall, IPV4)?;
+        firewall::guard(firewall)?;
         sysctl::set(proc, "ipv4/ip_forward", "1")?;
     }
     if v6 { Err(NetError::Forwarding) } else { Ok(()) }
+}
+
+/// Note on a bridge while the host forwards only because we asked it to: it is still there when somebody flushed all tables.
+const GUARDS: &str = "bulkhead: IPv4 is forwarded for containers only";
+
+/// Whether a bridge has that note.
+pub(crate) fn guards(link: &Link) -> bool {
+    link.group == rules::BRIDGES && link.alias == GUARDS
+}
+
+/// Whether any bridge of ours has it.
+pub(crate) fn any_guards(socket: &mut Socket) -> Result<bool, NetError> {
+    Ok(link::ours(socket)?.iter().any(guards))
+}
+
+/// Makes tables and bridges agree about whether the host forwards for containers only: it does if one of them says so.
+pub(crate) fn keep_guard(socket: &mut Socket, firewall: &mut Socket, bridges: &[Link]) -> Result<(), NetError> {
+    let known = firewall::is_guarded(firewall)?;
+    if !known && !bridges.iter().any(guards) {
+        return Ok(());
+    }
+    if !known {
+        firewall::guard(firewall)?;
+    }
+    bridges.iter().filter(|b| !guards(b)).try_for_each(|bridge| {
+        let what = format!("note on {:?} that the host forwards for containers only", bridge.name);
+        link::set_alias(socket, bridge.index, GUARDS).map_err(NetError::refused(what))
+    })
 }
 
 /// Removes the bridge of a network that nobody is on, and what the firewall knows of it. One that is gone is no error.

@@ -5,18 +5,20 @@ use std::collections::BTreeSet;
 
 use bulkhead_sys::Errno;
 
-use crate::Port;
 use crate::drift::Drift;
 use crate::error::NetError;
 use crate::nft::batch::{Batch, Refused, socket as nft_socket};
 use crate::nft::elements::Placed;
-use crate::nft::model::{Element, Leads, Table, Value, length};
+use crate::nft::model::{Element, Family, Leads, Table, Value, length};
 use crate::nft::{read, rules};
 use crate::socket::Socket;
 use crate::wire::{find, text};
+use crate::{Port, bridge, link};
 
 /// `ERESTART`: somebody else changed a table meanwhile.
 const CHANGED_MEANWHILE: i32 = 85;
+/// `NFPROTO_IPV4`.
+const IPV4: u8 = 2;
 /// Times that a change is tried again for that.
 const ATTEMPTS: u32 = 50;
 
@@ -88,8 +90,8 @@ pub(crate) fn ensure(socket: &mut Socket) -> Result<Vec<Drift>, NetError> {
         if drift.is_empty() {
             return Ok(Ok(drift));
         }
-        let kept = kept(socket)?;
-        Ok(replace(socket, generation, &kept).map(|()| drift))
+        let (kept, guarded) = (kept(socket)?, guards(socket)?);
+        Ok(replace(socket, generation, &kept, guarded).map(|()| drift))
     })
 }
 
@@ -97,7 +99,8 @@ pub(crate) fn ensure(socket: &mut Socket) -> Result<Vec<Drift>, NetError> {
 pub(crate) fn make(socket: &mut Socket, elements: &[Placed]) -> Result<(), NetError> {
     again(socket, |socket| {
         let generation = read::generation(socket)?;
-        Ok(replace(socket, generation, elements))
+        let guarded = guards(socket)?;
+        Ok(replace(socket, generation, elements, guarded))
     })
 }
 
@@ -114,18 +117,27 @@ fn again<T>(
     Err(NetError::kernel("change the firewall, which somebody else changes all the time")(Errno::AGAIN))
 }
 
-fn replace(socket: &mut Socket, generation: Option<u32>, elements: &[Placed]) -> Result<(), Refused> {
-    // What the host forwards for whom outlives the table.
-    let guarded = read::elements(socket, crate::nft::model::Family::Inet, rules::GUARDED).unwrap_or_default();
+fn replace(socket: &mut Socket, generation: Option<u32>, elements: &[Placed], guarded: bool) -> Result<(), Refused> {
     let mut batch = Batch::new(socket, generation);
     for table in rules::tables() {
         batch.replace(&table);
     }
-    for family in guarded.iter().filter_map(|shown| shown.key.first()) {
-        batch.guard(*family);
+    if guarded {
+        batch.guard(IPV4);
     }
     batch.many(elements, true);
     batch.commit()
+}
+
+/// Whether the host forwards IPv4 for containers only, as the tables say it, or our bridges, if the tables are gone.
+fn guards(socket: &mut Socket) -> Result<bool, NetError> {
+    Ok(is_guarded(socket)? || bridge::any_guards(&mut link::socket()?)?)
+}
+
+/// Whether the tables say that the host forwards IPv4 for containers only.
+pub(crate) fn is_guarded(socket: &mut Socket) -> Result<bool, NetError> {
+    let families = read::elements(socket, Family::Inet, rules::GUARDED)?;
+    Ok(families.iter().any(|shown| shown.key == [IPV4]))
 }
 
 /// Elements of the kernel's tables that fit into ours.
@@ -209,10 +221,10 @@ pub(crate) fn change(socket: &mut Socket, gone: &[Placed], new: &[Placed]) -> Re
     batch.commit().map_err(Refused::error)
 }
 
-/// Marks a family as one in which the host forwards for containers only.
-pub(crate) fn guard(socket: &mut Socket, family: u8) -> Result<(), NetError> {
+/// Lets the host forward IPv4 for containers only.
+pub(crate) fn guard(socket: &mut Socket) -> Result<(), NetError> {
     let mut batch = Batch::new(socket, None);
-    batch.guard(family);
+    batch.guard(IPV4);
     batch.commit().map_err(Refused::error)
 }
 

@@ -9,7 +9,7 @@ use crate::error::NetError;
 use crate::nft::elements::number;
 use crate::socket::Socket;
 use crate::wire::Writer;
-use crate::{Member, Port, Protocol};
+use crate::{Member, Port, Protocol, link};
 
 /// Removal of connections (`linux/netfilter/nfnetlink_conntrack.h`).
 const DELETE: u16 = 1 << 8 | 2;
@@ -20,8 +20,8 @@ const NESTED_IP: u16 = 1;
 /// Only the source of a tuple is compared.
 const BY_SOURCE: u32 = 1;
 
-/// Of the other tuple: its protocol and the port that it goes to.
-const BY_PORT: u32 = 1 << 3 | 1 << 5;
+/// Its protocol, and the address and the port that it goes to.
+const BY_DESTINATION: u32 = 1 << 1 | 1 << 3 | 1 << 5;
 const NESTED_PROTOCOL: u16 = 2;
 
 /// Forgets every connection that began at an address of these, or that it answers. A kernel that cannot do that for one
@@ -47,24 +47,42 @@ pub(crate) fn connections(socket: &mut Socket, members: &[Member]) -> Result<(),
 }
 
 /// Forgets what clients of UDP sent to ports of the host before these led to a container: a client that goes on from the
-/// same port of its own would never be led there.
+/// same port of its own would never be led there. What goes to the same port of somebody else stays.
 pub(crate) fn strays(socket: &mut Socket, ports: &[Port]) -> Result<(), NetError> {
-    for port in ports.iter().filter(|p| p.protocol == Protocol::Udp) {
-        let family = if port.address.is_ipv4() { 2 } else { 10 };
-        let body = |w: &mut Writer| {
-            w.nest(ORIGINAL, |w| {
-                w.nest(NESTED_PROTOCOL, |w| {
-                    w.attribute(1, &[number(port.protocol)]);
-                    w.attribute(3, &port.port.to_be_bytes());
-                });
-            });
-            w.nest(FILTER, |w| w.number(1, BY_PORT));
-        };
-        if !forget(socket, family, body)? {
-            return Ok(());
+    let datagrams: Vec<&Port> = ports.iter().filter(|p| p.protocol == Protocol::Udp).collect();
+    let own: Vec<IpAddr> = if datagrams.iter().any(|p| p.address.is_unspecified()) {
+        let all = link::all_addresses(&mut link::socket()?)?;
+        all.into_iter().map(|a| a.address).filter(|a| !a.is_loopback()).collect()
+    } else {
+        Vec::new()
+    };
+    for port in datagrams {
+        let every = own.iter().filter(|a| port.address.is_unspecified() && a.is_ipv4() == port.address.is_ipv4());
+        let one = (!port.address.is_unspecified()).then_some(&port.address);
+        for address in every.chain(one) {
+            if !stray(socket, port, *address)? {
+                return Ok(());
+            }
         }
     }
     Ok(())
+}
+
+fn stray(socket: &mut Socket, port: &Port, to: IpAddr) -> Result<bool, NetError> {
+    let (family, kind, bytes) = match to {
+        IpAddr::V4(a) => (2, 2, a.octets().to_vec()),
+        IpAddr::V6(a) => (10, 4, a.octets().to_vec()),
+    };
+    forget(socket, family, |w| {
+        w.nest(ORIGINAL, |w| {
+            w.nest(NESTED_IP, |w| w.attribute(kind, &bytes));
+            w.nest(NESTED_PROTOCOL, |w| {
+                w.attribute(1, &[number(port.protocol)]);
+                w.attribute(3, &port.port.to_be_bytes());
+            });
+        });
+        w.nest(FILTER, |w| w.number(1, BY_DESTINATION));
+    })
 }
 
 /// Whether the kernel can do it.

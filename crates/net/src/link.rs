@@ -1,5 +1,6 @@
 //! Links, addresses and routes by rtnetlink (`rtnetlink(7)`).
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -7,7 +8,7 @@ use bulkhead_sys::Errno;
 
 use crate::error::NetError;
 use crate::socket::{CREATE, EXCL, REPLACE, Refusal, Socket};
-use crate::wire::{Writer, find, number, text};
+use crate::wire::{Writer, find, number, short, text};
 use crate::{Bridge, Member, Subnet, nft::rules};
 
 const NEW_LINK: u16 = 16;
@@ -17,6 +18,7 @@ const NEW_ADDRESS: u16 = 20;
 const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
 const NEW_NEIGHBOUR: u16 = 28;
+const GET_NEIGHBOUR: u16 = 30;
 
 /// Attributes of links (`linux/if_link.h`).
 const ADDRESS: u16 = 1;
@@ -24,6 +26,7 @@ const NAME: u16 = 3;
 const MTU: u16 = 4;
 const MASTER: u16 = 10;
 const LINK_INFO: u16 = 18;
+const ALIAS: u16 = 20;
 const GROUP: u16 = 27;
 const NAMESPACE_FD: u16 = 28;
 const EXTENDED_MASK: u16 = 29;
@@ -53,6 +56,8 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     pub(crate) name: String,
     pub(crate) kind: String,
+    /// A note that anybody may put there.
+    pub(crate) alias: String,
     pub(crate) group: u32,
     pub(crate) up: bool,
     /// It neither asks nor answers by ARP.
@@ -87,6 +92,7 @@ fn read(body: &[u8]) -> Option<Link> {
         index: number(body, 4)?,
         name: text(attribute(NAME)?),
         kind: find(info, 0, KIND).map(text).unwrap_or_default(),
+        alias: attribute(ALIAS).map(text).unwrap_or_default(),
         group: value(GROUP).unwrap_or_default(),
         up: number(body, 8)? & UP != 0,
         silent: number(body, 8)? & NO_ARP != 0,
@@ -187,10 +193,27 @@ pub(crate) fn open_port(socket: &mut Socket, index: u32, isolated: bool) -> Resu
     })
 }
 
+const FAMILY_BRIDGE: u8 = 7;
+const STATE_STATIC: u8 = 0x40;
+
+/// Ports of bridges with the link addresses that are pinned to them.
+pub(crate) fn pinned(socket: &mut Socket) -> Result<BTreeSet<(u32, [u8; 6])>, NetError> {
+    const FLAG_SELF: u8 = 2;
+    let read = |body: &[u8]| {
+        let state = short(body, 8)?;
+        // What the port itself listens to is no entry of the bridge.
+        if state != u16::from(STATE_STATIC) || body.get(10)? & FLAG_SELF != 0 {
+            return None;
+        }
+        Some((number(body, 4)?, <[u8; 6]>::try_from(find(body, 12, 2)?).ok()?))
+    };
+    let header = [FAMILY_BRIDGE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let all = socket.dump(GET_NEIGHBOUR, &header, |_| {}, read);
+    Ok(all.map_err(NetError::refused("list the link addresses of bridges"))?.into_iter().collect())
+}
+
 /// Tells a bridge which link address is behind a port.
 pub(crate) fn pin(socket: &mut Socket, port: u32, mac: [u8; 6]) -> Result<(), Refusal> {
-    const FAMILY_BRIDGE: u8 = 7;
-    const STATE_STATIC: u8 = 0x40;
     const FLAG_MASTER: u8 = 4;
     // It stays there, whatever comes by another port.
     const FLAG_STICKY: u8 = 0x40;
@@ -213,6 +236,11 @@ pub(crate) fn set_mtu(socket: &mut Socket, index: u32, mtu: u32) -> Result<(), R
 /// Makes a link a port of a bridge.
 pub(crate) fn set_master(socket: &mut Socket, index: u32, master: u32) -> Result<(), Refusal> {
     socket.ask(NEW_LINK, 0, &header(index, 0, 0), |w| w.number(MASTER, master))
+}
+
+/// Puts a note on a link.
+pub(crate) fn set_alias(socket: &mut Socket, index: u32, alias: &str) -> Result<(), Refusal> {
+    socket.ask(NEW_LINK, 0, &header(index, 0, 0), |w| w.attribute(ALIAS, alias.as_bytes()))
 }
 
 /// Puts a link into a group.

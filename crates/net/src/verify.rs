@@ -1,6 +1,6 @@
 //! What is declared beside what the kernel has, and making the one the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use bulkhead_sys::proc::Proc;
@@ -35,6 +35,9 @@ pub fn verify(declared: &Declared) -> Result<Vec<Drift>, NetError> {
     drift.extend(v4.then_some(Drift::NotForwarding { family: "IPv4" }));
     drift.extend(v6.then_some(Drift::NotForwarding { family: "IPv6" }));
     let mut links = link::socket()?;
+    if !firewall::is_guarded(socket)? && bridge::any_guards(&mut links)? {
+        drift.push(Drift::ElementMissing { set: rules::GUARDED, element: "IPv4".to_owned() });
+    }
     drift.extend(compare_links(&mut links, declared)?.0);
     Ok(drift)
 }
@@ -96,7 +99,9 @@ fn put_right(declared: &Declared, drift: &[Drift], alone: bool) -> Result<(), Ne
         done => done?,
     }
     let mut links = link::socket()?;
-    mend_links(&mut links, &proc, declared, alone)
+    mend_links(&mut links, &proc, declared, alone)?;
+    let all: Vec<Link> = link::ours(&mut links)?.into_iter().filter(|l| l.group == rules::BRIDGES).collect();
+    bridge::keep_guard(&mut links, socket, &all)
 }
 
 fn checked(declared: &Declared) -> Result<(), NetError> {
@@ -158,6 +163,7 @@ fn compare_links(socket: &mut Socket, declared: &Declared) -> Result<(Vec<Drift>
             }
         }
     }
+    let pinned = if declared.members.is_empty() { BTreeSet::new() } else { link::pinned(socket)? };
     for member in &declared.members {
         match find(&member.host_link, rules::PORTS) {
             None => drift.push(Drift::MemberMissing { link: member.host_link.clone() }),
@@ -165,6 +171,9 @@ fn compare_links(socket: &mut Socket, declared: &Declared) -> Result<(Vec<Drift>
                 let network = declared.bridges.iter().find(|b| b.link == member.bridge);
                 let master = find(&member.bridge, rules::BRIDGES).map(|l| l.index);
                 drift.extend(network.into_iter().flat_map(|n| member_changes(member, n, link, master)));
+                if !pinned.contains(&(link.index, member.mac)) {
+                    drift.push(changed(link, "the bridge does not know the container's link address there"));
+                }
             }
         }
     }
@@ -221,7 +230,7 @@ fn mend_links(socket: &mut Socket, proc: &Proc, declared: &Declared, alone: bool
         let (_, foreign) = compare_links(socket, declared)?;
         attach::remove_links(socket, &foreign)?;
     }
-    let all = link::ours(socket)?;
+    let (all, pinned) = (link::ours(socket)?, link::pinned(socket)?);
     for wanted in &declared.bridges {
         let (link, made) = bridge::ensure(socket, proc, wanted)?;
         let addresses = link::addresses(socket, link.index)?;
@@ -231,7 +240,8 @@ fn mend_links(socket: &mut Socket, proc: &Proc, declared: &Declared, alone: bool
         for member in declared.members.iter().filter(|m| m.bridge == wanted.link) {
             let found = all.iter().find(|l| l.name == member.host_link && l.group == rules::PORTS);
             let Some(port) = found else { continue };
-            if !member_changes(member, wanted, port, Some(link.index)).is_empty() {
+            let known = pinned.contains(&(port.index, member.mac));
+            if !known || !member_changes(member, wanted, port, Some(link.index)).is_empty() {
                 let failed = || NetError::refused(format!("put the link {:?} right", member.host_link));
                 link::set_master(socket, port.index, link.index).map_err(failed())?;
                 link::pin(socket, port.index, member.mac).map_err(failed())?;
