@@ -36,6 +36,7 @@ fn meaning(reason: &str) -> &str {
         "dhcp" => "answer of a DHCP server",
         "multicast" => "multicast or broadcast",
         "linklocal" => "IPv6 link-local address",
+        "bypass" => "frame past the bridge",
         "host" => "service of the host",
         "refused" => "metadata or link-local address",
         "network" => "other network or isolated neighbour",
