@@ -134,9 +134,14 @@ if ! root; then
     finish
 fi
 
+# Bridges of containers on this machine itself: the tests have networks of their own.
+bridges() { grep -l "^INTERFACE=bh-" /sys/class/net/bh-*/uevent 2>/dev/null || true; }
+bridges_before=$(bridges)
+
 heading "the program's tests, as root"
 mkdir "$scratch/tmp-root"
 run_suite root "$scratch/suite" "$repo/tests" "${common[@]}" "TMPDIR=$scratch/tmp-root" <"$scratch/suite.names"
+check network-left-alone test "$(bridges)" = "$bridges_before"
 
 # An account with subordinate ids. It stays, so that runs at the same time do not take it from each other.
 user=bulkhead-test

@@ -64,9 +64,13 @@ impl Said {
     }
 }
 
-/// The program under test.
+/// The program under test. As root the calling thread has a network namespace of its own from then on: what the program
+/// makes for containers is never the machine's.
 #[must_use]
 pub fn binary() -> PathBuf {
+    if is_root() {
+        net::apart();
+    }
     let path = std::env::var_os("BULKHEAD_BIN").map(PathBuf::from).expect("BULKHEAD_BIN names the program under test");
     assert!(path.is_file(), "BULKHEAD_BIN is not a file: {}", path.display());
     path
@@ -89,9 +93,8 @@ impl Bench {
     #[must_use]
     pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("bulkhead-test-").tempdir().expect("a scratch directory");
-        if is_root() {
-            net::apart();
-        }
+        // Before anything listens in this thread.
+        let _: PathBuf = binary();
         Self { dir }
     }
 

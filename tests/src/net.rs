@@ -54,14 +54,16 @@ fn as_root_of_a_namespace() {
     assert!(said.code == 0 && said.out.contains("1 passed"), "{}\n{}", said.out, said.err);
 }
 
-/// Gives the calling thread, and what it starts from now on, a network namespace with loopback alone, once: networks that
-/// containers of root get are never the machine's.
+/// Gives the calling thread, and what it starts from now on, a network namespace with loopback alone, unless it has one that
+/// is not the machine's: networks that containers of root get are never the machine's.
 ///
 /// # Panics
 /// When this is not root.
 pub fn apart() {
-    thread_local!(static APART: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
-    if !APART.replace(true) {
+    use std::os::unix::fs::MetadataExt;
+    static MACHINE: OnceLock<u64> = OnceLock::new();
+    let own = std::fs::metadata("/proc/thread-self/ns/net").expect("a network namespace").ino();
+    if *MACHINE.get_or_init(|| own) == own {
         clone::unshare(clone::NEWNET).expect("a network namespace");
         bulkhead_sys::net::loopback_up().expect("loopback");
     }
