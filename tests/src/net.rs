@@ -81,6 +81,11 @@ pub fn run(command: &str) -> Said {
 /// # Panics
 /// When it cannot be written.
 pub fn sysctl(name: &str, value: &str) {
+    if name.starts_with("bridge/") && !std::path::Path::new("/proc/sys/net/bridge").exists() {
+        // The module is the host's to load: without it frames between ports pass no packet filter, as with 0.
+        eprintln!("br_netfilter is not loaded: {name} stays 0");
+        return;
+    }
     std::fs::write(format!("/proc/sys/net/{name}"), value).unwrap_or_else(|e| panic!("{name}: {e}"));
 }
 
