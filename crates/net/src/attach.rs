@@ -11,7 +11,7 @@ use crate::inside::{self, Namespace};
 use crate::link::{self, Link};
 use crate::nft::elements::{self, Placed};
 use crate::socket::Socket;
-use crate::{Bridge, Drift, Member, Port, bridge, check, firewall, forget, nft};
+use crate::{Bridge, Drift, Member, Port, bridge, check, firewall, forget, nft, procfs};
 
 /// What attaching found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,10 +67,6 @@ pub fn attach_to(
         }
     }
     done
-}
-
-fn procfs() -> Result<Proc, NetError> {
-    Proc::host().map_err(NetError::kernel("open /proc as a procfs"))
 }
 
 /// What was done so far, to be taken back when the rest fails.

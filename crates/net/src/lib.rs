@@ -25,6 +25,9 @@ mod wire;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use bulkhead_sys::proc::Proc;
+use serde::{Deserialize, Serialize};
+
 pub use attach::{Attached, attach, attach_to, detach, unplug};
 pub use bridge::{remove_bridge, remove_network};
 pub use denied::{Denied, denied};
@@ -34,7 +37,7 @@ pub use holder::{Holder, holder_of};
 pub use verify::{mend, restore, verify};
 
 /// Addresses of a network, and the host's own among them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
     /// The first address: all bits behind the prefix are zero.
     pub address: IpAddr,
@@ -45,7 +48,7 @@ pub struct Subnet {
 }
 
 /// A network of the host: one bridge.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bridge {
     /// Name of the link, up to 15 bytes.
     pub link: String,
@@ -64,7 +67,7 @@ pub struct Bridge {
 }
 
 /// A container's place in a network.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// Link of the network's bridge.
     pub bridge: String,
@@ -84,9 +87,11 @@ pub struct Member {
 }
 
 /// Protocols with ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// TCP.
+    #[default]
     Tcp,
     /// UDP.
     Udp,
@@ -94,18 +99,32 @@ pub enum Protocol {
     Sctp,
 }
 
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Protocol {
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
             Self::Sctp => "sctp",
-        })
+        }
+    }
+
+    /// The one that is written like this, in letters of either case.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Tcp, Self::Udp, Self::Sctp].into_iter().find(|p| p.as_str().eq_ignore_ascii_case(name))
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
 /// A port of the host that leads to a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
     /// Address of the host: one of its own, or 0.0.0.0 or :: for every one of that family but loopback.
     pub address: IpAddr,
@@ -120,7 +139,7 @@ pub struct Port {
 }
 
 /// Everything that should be there.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Declared {
     /// Every network.
     pub bridges: Vec<Bridge>,
@@ -128,4 +147,27 @@ pub struct Declared {
     pub members: Vec<Member>,
     /// Every published port.
     pub ports: Vec<Port>,
+}
+
+impl Declared {
+    /// Nothing is to be there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.ports.is_empty()
+    }
+
+    /// With what is declared elsewhere too; each bridge once.
+    pub fn add(&mut self, other: Self) {
+        for bridge in other.bridges {
+            if !self.bridges.iter().any(|known| known.link == bridge.link) {
+                self.bridges.push(bridge);
+            }
+        }
+        self.members.extend(other.members);
+        self.ports.extend(other.ports);
+    }
+}
+
+fn procfs() -> Result<Proc, NetError> {
+    Proc::host().map_err(NetError::kernel("open /proc as a procfs"))
 }

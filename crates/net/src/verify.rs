@@ -14,7 +14,7 @@ use crate::nft::model::{Element, Family, Table, Value, length};
 use crate::nft::read::Shown;
 use crate::nft::{read, rules};
 use crate::socket::Socket;
-use crate::{Bridge, Declared, Member, attach, bridge, check, firewall};
+use crate::{Bridge, Declared, Member, attach, bridge, check, firewall, procfs};
 
 /// What differs from what is declared. Changes nothing.
 ///
@@ -40,10 +40,6 @@ pub fn verify(declared: &Declared) -> Result<Vec<Drift>, NetError> {
     }
     drift.extend(compare_links(&mut links, declared)?.0);
     Ok(drift)
-}
-
-fn procfs() -> Result<Proc, NetError> {
-    Proc::host().map_err(NetError::kernel("open /proc as a procfs"))
 }
 
 /// Makes the kernel's state what is declared, and says what was different. The rules and all that is in them are made in one

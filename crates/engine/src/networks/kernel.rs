@@ -2,63 +2,13 @@
 
 use std::net::IpAddr;
 
-use super::ports::Protocol;
-use super::wire::{Bridge, Member, Port, Subnet, Wiring};
+use bulkhead_net::{Bridge, Declared, Drift, NetError, Port, Protocol};
+
 use crate::error::EngineError;
 
-fn subnet(subnet: &Subnet) -> bulkhead_net::Subnet {
-    bulkhead_net::Subnet { address: subnet.address, prefix: subnet.prefix, gateway: subnet.gateway }
-}
-
-fn bridge(bridge: &Bridge) -> bulkhead_net::Bridge {
-    bulkhead_net::Bridge {
-        link: bridge.link.clone(),
-        v4: bridge.v4.as_ref().map(subnet),
-        v6: bridge.v6.as_ref().map(subnet),
-        mtu: bridge.mtu,
-        internal: bridge.internal,
-        isolated: bridge.isolated,
-        masquerade: bridge.masquerade,
-    }
-}
-
-fn member(member: &Member) -> bulkhead_net::Member {
-    bulkhead_net::Member {
-        bridge: member.bridge.clone(),
-        host_link: member.host_link.clone(),
-        inner: member.inner.clone(),
-        mac: member.mac,
-        v4: member.v4,
-        v6: member.v6,
-        default_route: member.default_route,
-    }
-}
-
-fn protocol(protocol: Protocol) -> bulkhead_net::Protocol {
-    match protocol {
-        Protocol::Tcp => bulkhead_net::Protocol::Tcp,
-        Protocol::Udp => bulkhead_net::Protocol::Udp,
-        Protocol::Sctp => bulkhead_net::Protocol::Sctp,
-    }
-}
-
-fn port(port: &Port) -> bulkhead_net::Port {
-    bulkhead_net::Port {
-        address: port.address,
-        port: port.port,
-        protocol: protocol(port.protocol),
-        to: port.to,
-        inner: port.inner,
-    }
-}
-
 /// What the kernel forwards: ports of loopback addresses are carried by a process, see [`super::proxy`].
-fn forwarded(wiring: &Wiring) -> Vec<bulkhead_net::Port> {
-    wiring.ports.iter().filter(|p| !p.address.is_loopback()).map(port).collect()
-}
-
-fn members(wiring: &Wiring) -> Vec<bulkhead_net::Member> {
-    wiring.members.iter().map(member).collect()
+fn forwarded(wiring: &Declared) -> Vec<Port> {
+    wiring.ports.iter().filter(|p| !p.address.is_loopback()).copied().collect()
 }
 
 /// A port of an address that the host has not would lead nowhere, without a word.
@@ -80,16 +30,15 @@ fn of_this_host(address: IpAddr) -> Result<(), EngineError> {
 ///
 /// # Errors
 /// What the kernel refused.
-pub(crate) fn attach(pid: i32, wiring: &Wiring) -> Result<bool, EngineError> {
+pub(crate) fn attach(pid: i32, wiring: &Declared) -> Result<bool, EngineError> {
     if wiring.is_empty() {
         return Ok(false);
     }
     wiring.ports.iter().try_for_each(|port| of_this_host(port.address))?;
-    let bridges: Vec<_> = wiring.bridges.iter().map(bridge).collect();
-    let bridges: Vec<_> = bridges.iter().collect();
-    match bulkhead_net::attach(pid, &bridges, &members(wiring), &forwarded(wiring)) {
+    let bridges: Vec<&Bridge> = wiring.bridges.iter().collect();
+    match bulkhead_net::attach(pid, &bridges, &wiring.members, &forwarded(wiring)) {
         Ok(attached) => Ok(!attached.mended.is_empty()),
-        Err(e @ bulkhead_net::NetError::NoWayBack(_)) => {
+        Err(e @ NetError::NoWayBack(_)) => {
             // In the container's namespace nothing that this process does is the host's any more.
             let own = i32::try_from(std::process::id()).unwrap_or(0);
             bulkhead_sys::signal::kill(own, 9).unwrap_or_default();
@@ -99,24 +48,19 @@ pub(crate) fn attach(pid: i32, wiring: &Wiring) -> Result<bool, EngineError> {
     }
 }
 
-fn all(wiring: &Wiring) -> bulkhead_net::Declared {
-    bulkhead_net::Declared {
-        bridges: wiring.bridges.iter().map(bridge).collect(),
-        members: members(wiring),
-        ports: forwarded(wiring),
-    }
+/// All but what a process carries.
+fn all(wiring: &Declared) -> Declared {
+    Declared { ports: forwarded(wiring), ..wiring.clone() }
 }
 
 /// How the kernel's state differs from this, in words.
 ///
 /// # Errors
 /// What cannot be read.
-pub(crate) fn verify(wiring: &Wiring) -> Result<Vec<String>, EngineError> {
+pub(crate) fn verify(wiring: &Declared) -> Result<Vec<String>, EngineError> {
     let mut drift = bulkhead_net::verify(&all(wiring))?;
     // Another store of this host may have containers too.
-    drift.retain(|one| {
-        !matches!(one, bulkhead_net::Drift::ElementForeign { .. } | bulkhead_net::Drift::LinkForeign { .. })
-    });
+    drift.retain(|one| !matches!(one, Drift::ElementForeign { .. } | Drift::LinkForeign { .. }));
     let mut lines: Vec<String> = drift.iter().map(ToString::to_string).collect();
     for port in wiring.ports.iter().filter_map(super::proxy::carried) {
         if listener(port.address, port.port, port.protocol).is_none() {
@@ -131,7 +75,7 @@ pub(crate) fn verify(wiring: &Wiring) -> Result<Vec<String>, EngineError> {
 ///
 /// # Errors
 /// What the kernel refuses.
-pub(crate) fn restore(wiring: &Wiring) -> Result<Vec<String>, EngineError> {
+pub(crate) fn restore(wiring: &Declared) -> Result<Vec<String>, EngineError> {
     Ok(bulkhead_net::restore(&all(wiring))?.iter().map(ToString::to_string).collect())
 }
 
@@ -139,11 +83,11 @@ pub(crate) fn restore(wiring: &Wiring) -> Result<Vec<String>, EngineError> {
 ///
 /// # Errors
 /// What the kernel refused.
-pub(crate) fn detach(wiring: &Wiring) -> Result<(), EngineError> {
+pub(crate) fn detach(wiring: &Declared) -> Result<(), EngineError> {
     if wiring.is_empty() {
         return Ok(());
     }
-    Ok(bulkhead_net::detach(&members(wiring), &forwarded(wiring))?)
+    Ok(bulkhead_net::detach(&wiring.members, &forwarded(wiring))?)
 }
 
 /// Takes away the bridge of a network that is no more, with what others hold of containers that were on it.
@@ -156,5 +100,5 @@ pub(crate) fn remove_network(bridge: &Bridge) -> Result<(), EngineError> {
 
 /// Who listens on a port of the host, in words: `process 17 (nginx)`.
 pub(crate) fn listener(address: IpAddr, port: u16, of: Protocol) -> Option<String> {
-    bulkhead_net::holder_of(address, port, protocol(of)).map(|holder| holder.to_string())
+    bulkhead_net::holder_of(address, port, of).map(|holder| holder.to_string())
 }

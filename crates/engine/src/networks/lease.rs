@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
+use bulkhead_net::Declared;
 use serde::{Deserialize, Serialize};
 
 use super::kernel;
 use super::ports::expand;
 use super::proxy::Proxy;
-use super::wire::{Wiring, wiring};
+use super::wire::wiring;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{Event, Kind};
@@ -22,7 +23,7 @@ use crate::store::{ContainerRecord, Joined, LeaseWish, Paths, Store, StoreError,
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NetworkOrder {
     /// What the kernel is to have.
-    wiring: Wiring,
+    wiring: Declared,
     /// Id and name of each network, for events.
     networks: Vec<(String, String)>,
     /// Where the store is, for the one time that a monitor opens it: to give back at the end.
@@ -233,12 +234,12 @@ pub(crate) fn stray(engine: &Engine) -> Result<Vec<String>, EngineError> {
 ///
 /// # Errors
 /// What the store says.
-pub fn declared(engine: &Engine) -> Result<Wiring, EngineError> {
+pub fn declared(engine: &Engine) -> Result<Declared, EngineError> {
     declared_in(engine.store()?)
 }
 
-fn declared_in(store: &Store) -> Result<Wiring, EngineError> {
-    let mut all = Wiring::default();
+fn declared_in(store: &Store) -> Result<Declared, EngineError> {
+    let mut all = Declared::default();
     for id in store.leaseholders()? {
         all.add(wiring(&store.joined(&id)?, &store.ports_of(&id)?));
     }

@@ -8,13 +8,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::{Child, Command, Stdio};
 
 use bulkhead_net::proxy::{Forward, Listening, serve};
+use bulkhead_net::{Declared, Port, Protocol};
 use bulkhead_seccomp::{Arch, Context, Profile, ProfileText};
 use bulkhead_sys::{Errno, caps, fd, ids, seccomp};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::kernel;
-use super::ports::Protocol;
-use super::wire::{Port, Wiring};
 use crate::error::EngineError;
 
 /// The verb of the hidden command.
@@ -56,7 +55,7 @@ pub(super) fn carried(port: &Port) -> Option<Port> {
     };
     let same = loopback == port.address;
     let wanted = loopback.is_loopback() && (same || port.protocol != Protocol::Sctp);
-    wanted.then(|| Port { address: loopback, ..port.clone() })
+    wanted.then_some(Port { address: loopback, ..*port })
 }
 
 fn bind(port: &Port) -> Result<OwnedFd, EngineError> {
@@ -83,7 +82,7 @@ impl Proxy {
     ///
     /// # Errors
     /// A port that somebody has, by the holder; what the kernel says.
-    pub(crate) fn start(wiring: &Wiring, binary: BorrowedFd<'_>, user: u32) -> Result<Option<Self>, EngineError> {
+    pub(crate) fn start(wiring: &Declared, binary: BorrowedFd<'_>, user: u32) -> Result<Option<Self>, EngineError> {
         let failed = |e: Errno| EngineError::refused("the process that carries ports", e.to_string());
         // Each port is a socket of this process for a moment.
         let room = bulkhead_net::proxy::room();
