@@ -1,6 +1,6 @@
 //! What happened: one line of JSON for each event, in Docker's form, in a file that everybody appends to.
 //!
-//! A file and not a table: monitors write events and open no database, an append of one short line is atomic between
+//! A file and not a table: monitors write events and open no database for that, an append of one short line is atomic between
 //! processes, and a reader that follows needs no lock. Two files of [`LIMIT`] bytes are kept.
 
 mod read;

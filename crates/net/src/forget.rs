@@ -17,6 +17,10 @@ const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
 const FILTER: u16 = 25;
 const NESTED_IP: u16 = 1;
+const SOURCE4: u16 = 1;
+const DESTINATION4: u16 = 2;
+const SOURCE6: u16 = 3;
+const DESTINATION6: u16 = 4;
 /// Only the source of a tuple is compared.
 const BY_SOURCE: u32 = 1;
 
@@ -29,10 +33,8 @@ const NESTED_PROTOCOL: u16 = 2;
 pub(crate) fn connections(socket: &mut Socket, members: &[Member]) -> Result<(), NetError> {
     let addresses = members.iter().flat_map(|m| [m.v4.map(IpAddr::V4), m.v6.map(IpAddr::V6)]).flatten();
     for address in addresses {
-        let (family, kind, bytes) = match address {
-            IpAddr::V4(a) => (2, 1, a.octets().to_vec()),
-            IpAddr::V6(a) => (10, 3, a.octets().to_vec()),
-        };
+        let (family, bytes) = link::octets(address);
+        let kind = if address.is_ipv4() { SOURCE4 } else { SOURCE6 };
         for (tuple, flags) in [(ORIGINAL, 1), (REPLY, 2)] {
             let body = |w: &mut Writer| {
                 w.nest(tuple, |w| w.nest(NESTED_IP, |w| w.attribute(kind, &bytes)));
@@ -69,10 +71,8 @@ pub(crate) fn strays(socket: &mut Socket, ports: &[Port]) -> Result<(), NetError
 }
 
 fn stray(socket: &mut Socket, port: &Port, to: IpAddr) -> Result<bool, NetError> {
-    let (family, kind, bytes) = match to {
-        IpAddr::V4(a) => (2, 2, a.octets().to_vec()),
-        IpAddr::V6(a) => (10, 4, a.octets().to_vec()),
-    };
+    let (family, bytes) = link::octets(to);
+    let kind = if to.is_ipv4() { DESTINATION4 } else { DESTINATION6 };
     forget(socket, family, |w| {
         w.nest(ORIGINAL, |w| {
             w.nest(NESTED_IP, |w| w.attribute(kind, &bytes));

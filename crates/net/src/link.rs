@@ -265,7 +265,8 @@ fn gone(done: Result<(), Refusal>) -> Result<(), Refusal> {
     }
 }
 
-fn octets(address: IpAddr) -> (u8, Vec<u8>) {
+/// Family (`AF_INET`, `AF_INET6`) and bytes of an address.
+pub(crate) fn octets(address: IpAddr) -> (u8, Vec<u8>) {
     match address {
         IpAddr::V4(a) => (2, a.octets().to_vec()),
         IpAddr::V6(a) => (10, a.octets().to_vec()),
@@ -320,12 +321,6 @@ pub(crate) fn all_addresses(socket: &mut Socket) -> Result<Vec<Address>, NetErro
         Some(Address { link: number(body, 4)?, address: own, other, prefix: *body.get(1)? })
     };
     socket.dump(GET_ADDRESS, &[0; 8], |_| {}, read).map_err(NetError::refused("list the addresses"))
-}
-
-/// Addresses of a link, with their prefixes.
-pub(crate) fn addresses(socket: &mut Socket, index: u32) -> Result<Vec<(IpAddr, u8)>, NetError> {
-    let all = all_addresses(socket)?;
-    Ok(all.into_iter().filter(|a| a.link == index).map(|a| (a.address, a.prefix)).collect())
 }
 
 /// Name of the link with this number.

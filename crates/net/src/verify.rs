@@ -1,14 +1,13 @@
 //! What is declared beside what the kernel has, and making the one the other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use bulkhead_sys::proc::Proc;
 
 use crate::drift::Drift;
 use crate::error::NetError;
 use crate::firewall::Firewall;
-use crate::link::{self, Link};
+use crate::link::{self, Address, Link};
 use crate::nft::elements::{self, Placed};
 use crate::nft::model::{Element, Family, Table, Value, length};
 use crate::nft::read::Shown;
@@ -147,16 +146,13 @@ fn shown(tables: &[Table], placed: &Placed) -> String {
 
 /// What is different about links, and the foreign ones.
 fn compare_links(socket: &mut Socket, declared: &Declared) -> Result<(Vec<Drift>, Vec<u32>), NetError> {
-    let all = link::ours(socket)?;
+    let (all, addresses) = (link::ours(socket)?, link::all_addresses(socket)?);
     let find = |name: &str, group| all.iter().find(|l| l.name == name && l.group == group);
     let mut drift = Vec::new();
     for wanted in &declared.bridges {
         match find(&wanted.link, rules::BRIDGES) {
             None => drift.push(Drift::BridgeMissing { link: wanted.link.clone() }),
-            Some(link) => {
-                let addresses = link::addresses(socket, link.index)?;
-                drift.extend(bridge_changes(wanted, link, &addresses));
-            }
+            Some(link) => drift.extend(bridge_changes(wanted, link, &addresses)),
         }
     }
     let pinned = if declared.members.is_empty() { BTreeSet::new() } else { link::pinned(socket)? };
@@ -185,7 +181,7 @@ fn changed(link: &Link, what: impl Into<String>) -> Drift {
     Drift::Changed { link: link.name.clone(), what: what.into() }
 }
 
-fn bridge_changes(wanted: &Bridge, link: &Link, addresses: &[(IpAddr, u8)]) -> Vec<Drift> {
+fn bridge_changes(wanted: &Bridge, link: &Link, addresses: &[Address]) -> Vec<Drift> {
     let mut drift = Vec::new();
     if !link.up {
         drift.push(changed(link, "it is down"));
@@ -194,7 +190,8 @@ fn bridge_changes(wanted: &Bridge, link: &Link, addresses: &[(IpAddr, u8)]) -> V
         drift.push(changed(link, format!("its MTU is {} instead of {}", link.mtu, wanted.mtu)));
     }
     for subnet in bridge::subnets(wanted) {
-        if !addresses.contains(&(subnet.gateway, subnet.prefix)) {
+        let own = |a: &Address| (a.link, a.address, a.prefix) == (link.index, subnet.gateway, subnet.prefix);
+        if !addresses.iter().any(own) {
             drift.push(changed(link, format!("it has not the address {}/{}", subnet.gateway, subnet.prefix)));
         }
     }
@@ -226,10 +223,9 @@ fn mend_links(socket: &mut Socket, proc: &Proc, declared: &Declared, alone: bool
         let (_, foreign) = compare_links(socket, declared)?;
         attach::remove_links(socket, &foreign)?;
     }
-    let (all, pinned) = (link::ours(socket)?, link::pinned(socket)?);
+    let (all, pinned, addresses) = (link::ours(socket)?, link::pinned(socket)?, link::all_addresses(socket)?);
     for wanted in &declared.bridges {
         let (link, made) = bridge::ensure(socket, proc, wanted)?;
-        let addresses = link::addresses(socket, link.index)?;
         if !made && !bridge_changes(wanted, &link, &addresses).is_empty() {
             bridge::set_up(socket, proc, wanted, &link)?;
         }

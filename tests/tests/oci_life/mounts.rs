@@ -36,6 +36,19 @@ fn binds_are_read_only_where_they_are_asked_to_be() {
     assert!(err.contains("none") && err.contains("No such file"), "{err}");
 }
 
+/// Runs a bundle after `prepare`, both in a mount namespace that ends with the runtime's call.
+fn run_after(runtime: &Runtime, prepare: &str, bundle: &std::path::Path) -> bulkhead_tests::Said {
+    let line = format!(
+        "{prepare} && exec {} --root {} run --bundle {} {}",
+        runtime.path("bulkhead-runc").display(),
+        runtime.path("state").display(),
+        bundle.display(),
+        runtime.id("once")
+    );
+    let mut command = std::process::Command::new("unshare");
+    bulkhead_tests::Said::from(command.args(["--mount", "sh", "-c", &line]).output().unwrap())
+}
+
 #[test]
 fn a_tree_is_read_only_with_what_is_mounted_in_it() {
     if !is_root() {
@@ -44,20 +57,11 @@ fn a_tree_is_read_only_with_what_is_mounted_in_it() {
     let runtime = Runtime::new();
     let own = runtime.path("own");
     std::fs::create_dir_all(own.join("below")).unwrap();
-    // A mount below it, in a namespace that ends with the runtime's call.
+    // A mount below it.
     let run = |options: &[&str]| {
         let bundle =
             runtime.bundle("once", "echo > /data/below/x && echo written", with(vec![bind(&own, "/data", options)]));
-        let line = format!(
-            "mount -t tmpfs none {}/below && exec {} --root {} run --bundle {} {}",
-            own.display(),
-            runtime.path("bulkhead-runc").display(),
-            runtime.path("state").display(),
-            bundle.display(),
-            runtime.id("once")
-        );
-        let mut command = std::process::Command::new("unshare");
-        bulkhead_tests::Said::from(command.args(["--mount", "sh", "-c", &line]).output().unwrap())
+        run_after(&runtime, &format!("mount -t tmpfs none {}/below", own.display()), &bundle)
     };
     assert_eq!(run(&["rbind", "ro"]).ok(), "written\n");
     let said = run(&["rbind", "rro"]);
@@ -104,16 +108,9 @@ fn restrictions_of_a_source_stay_where_the_kernel_would_lock_them() {
             }
         };
         let bundle = runtime.bundle("once", "grep ' /data ' /proc/self/mounts | cut -d ' ' -f 4", change);
-        let line = format!(
-            "mount -t tmpfs none {0} && mount -o bind,remount,nosuid,nodev,noexec {0} && exec {1} --root {2} run --bundle {3} {4}",
-            own.display(),
-            runtime.path("bulkhead-runc").display(),
-            runtime.path("state").display(),
-            bundle.display(),
-            runtime.id("once")
-        );
-        let mut command = std::process::Command::new("unshare");
-        bulkhead_tests::Said::from(command.args(["--mount", "sh", "-c", &line]).output().unwrap())
+        let own = own.display();
+        let prepare = format!("mount -t tmpfs none {own} && mount -o bind,remount,nosuid,nodev,noexec {own}");
+        run_after(&runtime, &prepare, &bundle)
     };
     assert_eq!(shown(true, &["bind", "ro"]).ok(), "ro,nosuid,nodev,noexec,relatime\n");
     assert_eq!(shown(true, &["bind"]).ok(), "rw,nosuid,nodev,noexec,relatime\n");

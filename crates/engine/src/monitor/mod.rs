@@ -1,6 +1,6 @@
 //! The monitor: one small single-threaded process per container, its parent, which keeps the streams, the log and the
-//! exit status. It opens no database but to give back addresses at the end, and lives on when the command that started it
-//! goes.
+//! exit status. It lives on when the command that started it goes, and opens no database while the program runs: only at a
+//! start that had to make the firewall, and to give back addresses at the end.
 //!
 //! `exec` has the same kind of process, for as long as the program that joined runs.
 

@@ -26,7 +26,8 @@ pub(crate) struct NetworkOrder {
     wiring: Declared,
     /// Id and name of each network, for events.
     networks: Vec<(String, String)>,
-    /// Where the store is, for the one time that a monitor opens it: to give back at the end.
+    /// Where the store is: a monitor opens it to give back at the end, and to know of the other containers when the
+    /// firewall had to be made.
     root: PathBuf,
     run: PathBuf,
     /// The record goes with the container, and the addresses with the record.
@@ -172,12 +173,17 @@ pub(crate) fn unwire(engine: &Engine, id: &str) -> Result<(), EngineError> {
     if unwired(&engine.paths.run, id).exists() {
         return Ok(());
     }
-    let store = engine.store()?;
+    take_away(engine.store()?, id).map(drop)
+}
+
+/// Whether the container had an address.
+fn take_away(store: &Store, id: &str) -> Result<bool, EngineError> {
     let joined = store.joined(id)?;
-    if joined.iter().all(|j| j.lease.is_none()) {
-        return Ok(());
+    let had = joined.iter().any(|j| j.lease.is_some());
+    if had {
+        kernel::detach(&wiring(&joined, &store.ports_of(id)?))?;
     }
-    kernel::detach(&wiring(&joined, &store.ports_of(id)?))
+    Ok(had)
 }
 
 /// Takes away and gives back what a container has that has no monitor any more. The caller holds its lock.
@@ -186,12 +192,10 @@ pub(crate) fn unwire(engine: &Engine, id: &str) -> Result<(), EngineError> {
 /// What the kernel or the store says.
 pub(crate) fn forget(engine: &Engine, id: &str) -> Result<(), EngineError> {
     let store = engine.store()?;
-    let joined = store.joined(id)?;
-    if joined.iter().all(|j| j.lease.is_none()) {
-        return Ok(());
+    if take_away(store, id)? {
+        store.give_back(id)?;
     }
-    kernel::detach(&wiring(&joined, &store.ports_of(id)?))?;
-    Ok(store.give_back(id)?)
+    Ok(())
 }
 
 /// Does [`forget`] for every container that has addresses and nobody who looks after it: after a boot, and when something
