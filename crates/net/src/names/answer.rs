@@ -28,6 +28,9 @@ pub(super) trait Known {
     fn name(&mut self, address: IpAddr) -> Option<String>;
     /// Whether a question may be asked outside.
     fn outside(&self, name: &str) -> Outside;
+    /// An answer from outside: whether it has to wait until its addresses can be reached, and the number by which that will
+    /// be said.
+    fn wait(&mut self, answer: &[u8]) -> Option<u32>;
 }
 
 /// Whether a question goes outside.
@@ -37,6 +40,8 @@ pub(super) enum Outside {
     Asked,
     /// There is no outside for this container: what it does not know is not there.
     None,
+    /// It is not among the names that this container may ask for.
+    Unlisted,
     /// There should be one, and it has no server.
     Missing,
 }
@@ -134,7 +139,7 @@ fn decide<'a>(question: &Question<'_>, known: &mut dyn Known) -> Decision<'a> {
     let plain = matches!(question.qclass, QCLASS::CLASS(CLASS::IN) | QCLASS::ANY);
     let outside = |known: &dyn Known| match known.outside(&name) {
         Outside::Asked => Decision::Forward,
-        Outside::None => Decision::Code(RCODE::NameError),
+        Outside::None | Outside::Unlisted => Decision::Code(RCODE::NameError),
         Outside::Missing => Decision::Code(RCODE::ServerFailure),
     };
     // A zone is handed over to somebody whom nobody here has asked for.
@@ -246,6 +251,29 @@ pub(super) fn failure(message: &[u8], code: RCODE) -> Reply {
     }
     answer.extend_from_slice(asked.unwrap_or_default());
     Reply::Say(answer)
+}
+
+/// Addresses of an answer from outside and seconds that they may be kept; nothing when it has none or is not whole.
+pub(super) fn addresses_of(answer: &[u8]) -> Vec<(IpAddr, u32)> {
+    let counts = [4, 6, 8, 10].map(|at| pair(answer, at).map_or(usize::MAX, usize::from));
+    // A record has 11 bytes at least: a count that does not fit asks for memory and nothing else.
+    let room = answer.len() / 11;
+    if counts.iter().any(|count| *count > room) {
+        return Vec::new();
+    }
+    let Ok(packet) = Packet::parse(answer) else { return Vec::new() };
+    let address = |record: &ResourceRecord<'_>| match &record.rdata {
+        RData::A(a) => Some((Ipv4Addr::from(a.address).into(), record.ttl)),
+        RData::AAAA(a) => Some((Ipv6Addr::from(a.address).into(), record.ttl)),
+        _ => None,
+    };
+    packet.answers.iter().filter_map(address).collect()
+}
+
+/// The name that a question asks for, in small letters.
+pub(super) fn asked_for(message: &[u8]) -> Option<String> {
+    let packet = Packet::parse(message).ok()?;
+    Some(packet.questions.first()?.qname.to_string().to_ascii_lowercase())
 }
 
 /// Addresses of everybody who has the name.

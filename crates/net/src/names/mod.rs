@@ -12,6 +12,7 @@ mod stream;
 mod table;
 mod upstream;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,8 +22,8 @@ use bulkhead_sys::Errno;
 use rustix::event::{Timespec, epoll};
 
 use self::answer::{Known, Outside, Reply};
-pub use self::order::Order;
-pub(crate) use self::order::receive;
+pub use self::order::{Found, Order, hear, ready};
+pub(crate) use self::order::{Word, receive};
 use self::stream::Clients;
 use self::table::Table;
 pub use self::table::{Entry, parse, render};
@@ -126,6 +127,24 @@ impl About {
 struct View {
     tables: Vec<Table>,
     order: Order,
+    /// Whom addresses are told to that the container will reach.
+    word: Option<OwnedFd>,
+    /// How often that was done.
+    number: u32,
+}
+
+/// Addresses of one answer that are told: one that has more is cut.
+const MOST_FOUND: usize = 32;
+/// Answers that wait, and how long each may.
+const MOST_WAITING: usize = 256;
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Whether a name is the one that is listed, or below it.
+fn fits(listed: &str, name: &str) -> bool {
+    match listed.strip_prefix('*') {
+        Some(below) => name.len() > below.len() && name.ends_with(below),
+        None => listed == name,
+    }
 }
 
 impl Known for View {
@@ -151,12 +170,30 @@ impl Known for View {
         all.find(|e| e.addresses.contains(&address)).and_then(|e| e.names.first().cloned())
     }
 
-    fn outside(&self, _: &str) -> Outside {
+    fn outside(&self, name: &str) -> Outside {
         match (self.order.outside, self.order.servers.is_empty()) {
             (false, _) => Outside::None,
+            _ if self.order.only.as_ref().is_some_and(|only| !only.iter().any(|one| fits(one, name))) => {
+                Outside::Unlisted
+            }
             (true, true) => Outside::Missing,
             (true, false) => Outside::Asked,
         }
+    }
+
+    fn wait(&mut self, answer: &[u8]) -> Option<u32> {
+        self.order.only.as_ref()?;
+        let mut addresses = answer::addresses_of(answer);
+        addresses.truncate(MOST_FOUND);
+        let name = answer::asked_for(answer).filter(|_| !addresses.is_empty())?;
+        self.number = self.number.wrapping_add(1);
+        let found = Found { number: self.number, name, addresses };
+        let flags = rustix::net::SendFlags::NOSIGNAL | rustix::net::SendFlags::DONTWAIT;
+        // What cannot be said now waits in vain, and the client asks again.
+        if let Some(word) = &self.word {
+            rustix::net::send(word, found.write().as_bytes(), flags).map(drop).unwrap_or_default();
+        }
+        Some(self.number)
     }
 }
 
@@ -169,17 +206,21 @@ pub(crate) struct Server {
     view: View,
     upstream: Upstream,
     clients: Clients,
+    /// Answers by datagram that wait, by their numbers.
+    waiting: HashMap<u32, (SocketAddr, Vec<u8>, Instant)>,
     buffer: Vec<u8>,
 }
 
 impl Server {
-    /// One that nobody can ask yet.
-    pub(crate) fn new() -> Result<Self, Errno> {
+    /// One that nobody can ask yet. Over `word` it tells what was found.
+    pub(crate) fn new(word: &OwnedFd) -> Result<Self, Errno> {
+        let word = Some(rustix::io::fcntl_dupfd_cloexec(word, 3)?);
         Ok(Self {
             poll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             datagrams: None,
             streams: None,
-            view: View::default(),
+            view: View { word, ..View::default() },
+            waiting: HashMap::new(),
             upstream: Upstream::default(),
             clients: Clients::default(),
             buffer: Vec::new(),
@@ -207,13 +248,24 @@ impl Server {
             (self.datagrams, self.streams) = (Some(datagrams), Some(streams));
         }
         let tables = descriptors.map(|fd| Table::new(File::from(fd))).collect();
-        self.view = View { tables, order };
+        (self.view.tables, self.view.order) = (tables, order);
         Ok(())
+    }
+
+    /// What waits under this number can be reached now.
+    pub(crate) fn reached(&mut self, number: u32) {
+        if let Some((client, said, _)) = self.waiting.remove(&number) {
+            self.say([(client, said)]);
+        } else if let Some(index) = self.clients.waited(number) {
+            let servers = self.view.order.servers.clone();
+            self.clients.ready(&self.poll, (index, false), &servers, &mut self.view);
+        }
     }
 
     /// How long it may be left alone.
     pub(crate) fn patience(&self) -> Option<Duration> {
-        let until = [self.upstream.until(), self.clients.until()].into_iter().flatten().min()?;
+        let waiting = self.waiting.values().map(|(.., until)| *until).min();
+        let until = [self.upstream.until(), self.clients.until(), waiting].into_iter().flatten().min()?;
         Some(until.saturating_duration_since(Instant::now()))
     }
 
@@ -231,8 +283,9 @@ impl Server {
                     }
                 }
                 About::Asked(index) => {
-                    let said = self.upstream.ready(&self.poll, &self.view.order.servers, index);
-                    self.say(said);
+                    if let Some((client, said)) = self.upstream.ready(&self.poll, &self.view.order.servers, index) {
+                        self.found(client, said);
+                    }
                 }
                 About::Client(index) | About::Server(index) => {
                     let (flags, end) = (event.flags, epoll::EventFlags::HUP | epoll::EventFlags::ERR);
@@ -245,6 +298,20 @@ impl Server {
         let late = self.upstream.late(&self.poll, &self.view.order.servers);
         self.say(late);
         self.clients.late();
+        let now = Instant::now();
+        self.waiting.retain(|_, (.., until)| *until > now);
+    }
+
+    /// An answer from outside for a client of datagrams.
+    fn found(&mut self, client: SocketAddr, said: Vec<u8>) {
+        match self.view.wait(&said) {
+            None => self.say([(client, said)]),
+            Some(number) if self.waiting.len() < MOST_WAITING => {
+                self.waiting.insert(number, (client, said, Instant::now() + PATIENCE));
+            }
+            // The client asks again.
+            Some(_) => {}
+        }
     }
 
     fn say(&self, all: impl IntoIterator<Item = (SocketAddr, Vec<u8>)>) {

@@ -40,6 +40,8 @@ struct Client {
     output: Vec<u8>,
     /// The question that is asked outside.
     question: Vec<u8>,
+    /// An answer that has to wait, and the number by which it is said that it has not any more.
+    waits: Option<(u32, Vec<u8>)>,
     asked: Option<Asked>,
     until: Instant,
 }
@@ -92,8 +94,10 @@ impl Client {
     /// Does all that can be done without waiting.
     fn go_on(&mut self, poll: &OwnedFd, index: u32, servers: &[SocketAddr], known: &mut dyn Known) -> Result<(), Gone> {
         loop {
-            if self.asked.is_some() {
-                if !self.ask_on(poll, index, servers)? {
+            if self.waits.is_some() {
+                break;
+            } else if self.asked.is_some() {
+                if !self.ask_on(poll, index, servers, known)? {
                     break;
                 }
             } else if self.output.is_empty() {
@@ -117,6 +121,7 @@ impl Client {
             }
         }
         let wanted = match (&self.asked, self.output.is_empty()) {
+            _ if self.waits.is_some() => epoll::EventFlags::empty(),
             (Some(_), _) => epoll::EventFlags::empty(),
             (None, true) => epoll::EventFlags::IN,
             (None, false) => epoll::EventFlags::OUT,
@@ -142,7 +147,13 @@ impl Client {
     }
 
     /// Whether there is something new to do.
-    fn ask_on(&mut self, poll: &OwnedFd, index: u32, servers: &[SocketAddr]) -> Result<bool, Gone> {
+    fn ask_on(
+        &mut self,
+        poll: &OwnedFd,
+        index: u32,
+        servers: &[SocketAddr],
+        known: &mut dyn Known,
+    ) -> Result<bool, Gone> {
         let Some(asked) = self.asked.as_mut() else { return Ok(true) };
         let rest = asked.question.get(asked.sent..).unwrap_or_default();
         let done = if rest.is_empty() {
@@ -161,7 +172,11 @@ impl Client {
             let number = answer::number(&self.question).unwrap_or_default();
             let (said, tries) = (framed(&answer::with_number(message, number)), asked.tries + 1);
             if right {
-                (self.output, self.asked) = (said, None);
+                match known.wait(message) {
+                    Some(number) => self.waits = Some((number, said)),
+                    None => self.output = said,
+                }
+                self.asked = None;
             } else {
                 self.outside(poll, index, servers, tries)?;
             }
@@ -186,9 +201,9 @@ impl Clients {
             let index = self.next;
             self.next = self.next.wrapping_add(1);
             if epoll::add(poll, socket.as_fd(), About::Client(index).data(), epoll::EventFlags::IN).is_ok() {
-                let (input, output, question) = (Vec::new(), Vec::new(), Vec::new());
+                let (input, output, question, asked, waits) = (Vec::new(), Vec::new(), Vec::new(), None, None);
                 let until = Instant::now() + PATIENCE;
-                self.all.insert(index, Client { socket, input, output, question, asked: None, until });
+                self.all.insert(index, Client { socket, input, output, question, waits, asked, until });
             }
         }
     }
@@ -206,6 +221,14 @@ impl Clients {
         if gone || client.go_on(poll, index, servers, known).is_err() {
             self.all.remove(&index);
         }
+    }
+
+    /// The client whose answer waited under this number.
+    pub(super) fn waited(&mut self, number: u32) -> Option<u32> {
+        let is_it = |client: &Client| client.waits.as_ref().is_some_and(|(own, _)| *own == number);
+        let (index, client) = self.all.iter_mut().find(|(_, client)| is_it(client))?;
+        client.output = client.waits.take()?.1;
+        Some(*index)
     }
 
     /// Whoever was silent too long goes.

@@ -222,3 +222,28 @@ fn a_flood_costs_no_more_than_it_may_and_leaves_the_names() {
     assert_eq!(running.ask("web").1.len(), 1);
     drop(streams);
 }
+
+#[test]
+fn only_what_is_listed_is_asked_and_its_addresses_are_told_before() {
+    let right = Ipv4Addr::new(192, 0, 2, 7);
+    let at = outside(move |question| vec![said(question, RCODE::NoError, right, 1)]);
+    let only = Some(vec!["api.example.org".into(), "*.deep.example.org".into()]);
+    let running = Running::new(Order { outside: true, servers: vec![at], only, ..Order::default() }, &[]);
+    for name in ["example.org", "www.example.org", "deep.example.org", "x.api.example.org", "xdeep.example.org"] {
+        assert_eq!(running.ask(name), (RCODE::NameError, Vec::new()), "{name}");
+    }
+    let word = running.word.as_ref().unwrap().as_fd();
+    for name in ["api.example.org", "A.deep.example.org"] {
+        let client = UdpSocket::bind(ANY).unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        client.send_to(&query(name), running.at).unwrap();
+        let mut bytes = [0; 512];
+        assert!(client.recv(&mut bytes).is_err(), "answered before it was said");
+        let found = hear(word).unwrap().unwrap().unwrap();
+        assert_eq!((found.name, found.addresses), (name.to_ascii_lowercase(), vec![(right.into(), 77)]));
+        ready(word, found.number).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let length = client.recv(&mut bytes).unwrap();
+        assert_eq!(read(&bytes[..length]).1, [right]);
+    }
+}

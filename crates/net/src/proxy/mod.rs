@@ -194,7 +194,10 @@ pub fn serve(forwards: Vec<Forward>, word: &OwnedFd, descriptors: u64) -> Result
             match About::of(event.data) {
                 About::Word => match names::receive(word) {
                     Ok(None) => return Ok(()),
-                    Ok(Some((order, files))) => resolver(&poll, &mut names)?.follow(order, files)?,
+                    Ok(Some(names::Word::Order(order, files))) => {
+                        resolver(&poll, word, &mut names)?.follow(order, files)?;
+                    }
+                    Ok(Some(names::Word::Ready(number))) => names.iter_mut().for_each(|n| n.reached(number)),
                     Err(Errno::AGAIN | Errno::INTR) => {}
                     Err(e) => return Err(e),
                 },
@@ -223,9 +226,13 @@ pub fn serve(forwards: Vec<Forward>, word: &OwnedFd, descriptors: u64) -> Result
 }
 
 /// The resolver, made when it is needed first.
-fn resolver<'a>(poll: &OwnedFd, names: &'a mut Option<names::Server>) -> Result<&'a mut names::Server, Errno> {
+fn resolver<'a>(
+    poll: &OwnedFd,
+    word: &OwnedFd,
+    names: &'a mut Option<names::Server>,
+) -> Result<&'a mut names::Server, Errno> {
     if names.is_none() {
-        let made = names::Server::new()?;
+        let made = names::Server::new(word)?;
         epoll::add(poll, made.ready(), About::Names.data(), epoll::EventFlags::IN)?;
         *names = Some(made);
     }

@@ -22,6 +22,9 @@ impl Known for Test {
     fn outside(&self, _: &str) -> Outside {
         self.outside
     }
+    fn wait(&mut self, _: &[u8]) -> Option<u32> {
+        None
+    }
 }
 
 fn query(name: &str, kind: TYPE) -> Vec<u8> {
@@ -73,7 +76,11 @@ fn who_is_no_member_is_asked_outside_by_a_full_name_only() {
     assert_eq!(ask("3.0.0.10.in-addr.arpa", TYPE::PTR), None);
     assert_eq!(ask("db", TYPE::A), Some((RCODE::NameError, Vec::new())));
     assert_eq!(ask("org", TYPE::NS), None);
-    for (outside, code) in [(Outside::None, RCODE::NameError), (Outside::Missing, RCODE::ServerFailure)] {
+    for (outside, code) in [
+        (Outside::None, RCODE::NameError),
+        (Outside::Unlisted, RCODE::NameError),
+        (Outside::Missing, RCODE::ServerFailure),
+    ] {
         assert_eq!(ask_at(outside, "example.org", TYPE::A), Some((code, Vec::new())));
         assert_eq!(ask_at(outside, "web", TYPE::A), found(&["10.0.0.2"]));
     }
@@ -153,7 +160,7 @@ proptest! {
                 prop_assert!(said[2] & 0x80 != 0);
             }
         }
-        let _ = answers(&bytes, &bytes);
+        let _ = (addresses_of(&bytes), asked_for(&bytes), answers(&bytes, &bytes));
     }
 
     #[test]
@@ -164,5 +171,6 @@ proptest! {
         }
         bytes.truncate(cut.max(4));
         let _ = reply(&bytes, true, &mut Test { outside: Outside::Asked });
+        let _ = addresses_of(&bytes);
     }
 }
