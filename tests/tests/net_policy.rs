@@ -5,7 +5,8 @@ use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use bulkhead_net::{
-    Bridge, Denied, Drift, End, Flow, Member, Protocol, Reach, Traffic, denied, detach, pin, refresh, unpin, verify,
+    Bridge, Denied, Drift, End, Flow, Member, Protocol, Reach, Traffic, denied, detach, pin, refresh, restore, unpin,
+    verify,
 };
 use bulkhead_tests::net::{Space, container, declared, host, member, network, outside, port, run, sysctl, tcp};
 
@@ -315,7 +316,7 @@ fn a_container_reaches_outside_what_its_list_has() {
         // With a set emptied nothing more is open.
         run("nft flush set inet bulkhead free4; nft flush set inet bulkhead egress4").ok();
         assert_eq!(arriving(&[(&free, &other, "tcp 192.0.2.2:81"), (&one, &eighty, "tcp 192.0.2.2:80")]), [""; 0]);
-        refresh(&all).expect("changed");
+        restore(&all).expect("changed");
         assert_eq!(arriving(&[(&free, &other, "tcp 192.0.2.2:81")]).len(), 1);
         assert_eq!(arriving(&[(&one, &eighty, "tcp 192.0.2.2:80")]).len(), 1);
         detach(&[a], &published).expect("detached");

@@ -36,7 +36,7 @@ pub enum Denied {
         from: IpAddr,
         /// To where.
         to: IpAddr,
-        /// Protocol above IP, as `/etc/protocols` has it.
+        /// Protocol above IP, as `/etc/protocols` has it; 0 where it came to no packet, because no neighbour was found.
         protocol: u8,
         /// Destination port; without meaning for a protocol without ports.
         port: u16,
@@ -70,6 +70,12 @@ pub fn denied() -> Result<Vec<Denied>, NetError> {
         for shown in read::elements(socket, family, set)? {
             let packets = shown.counted.map_or(0, |(packets, _)| packets);
             all.extend(flow(&shown.key, packets, family == Family::Bridge));
+        }
+    }
+    for set in [policy::SOUGHT4, policy::SOUGHT6] {
+        for shown in read::elements(socket, Family::Bridge, set)? {
+            let packets = shown.counted.map_or(0, |(packets, _)| packets);
+            all.extend(flow(&[&shown.key[..], &[0; 8]].concat(), packets, true));
         }
     }
     Ok(all)

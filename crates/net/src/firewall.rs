@@ -250,15 +250,17 @@ pub(crate) fn forget_links(socket: &mut Socket, links: &[&str]) -> Result<(), Ne
     remove(socket, &all.into_iter().filter(gone).collect::<Vec<_>>())
 }
 
-/// Removes the flows that members of a network with a policy have a part in, which the others may have been given since.
+/// Removes the flows that members have a part in, which their neighbours may have been given since, and whatever says that
+/// they need none.
 pub(crate) fn forget_flows(socket: &mut Socket, members: &[Member]) -> Result<(), NetError> {
     let links: Vec<&str> = members.iter().map(|m| m.host_link.as_str()).collect();
+    let limited = members.iter().any(|m| m.limited);
     // Who has a flow has a partner: most hosts have no policy, and this is all they are asked.
-    if !kept_of(socket, |set| set == policy::PAIRS)?.iter().any(|p| flows::concerns(p, &links, &[], &[])) {
+    if !limited && !kept_of(socket, |set| set == policy::PAIRS)?.iter().any(|p| flows::concerns(p, &links, &[], &[])) {
         return Ok(());
     }
     let addresses: Vec<IpAddr> = members.iter().flat_map(Member::addresses).collect();
-    let all = kept_of(socket, |set| policy::FLOWS.contains(&set))?;
+    let all = kept_of(socket, |set| policy::FLOWS.contains(&set) || set == policy::UNLIMITED)?;
     let gone = all.into_iter().filter(|p| flows::concerns(p, &links, &[], &addresses));
     remove(socket, &gone.collect::<Vec<_>>())
 }

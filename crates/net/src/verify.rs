@@ -109,28 +109,31 @@ fn put_right(declared: &Declared, drift: &[Drift], alone: bool) -> Result<(), Ne
     bridge::keep_guard(&mut links, socket, &all)
 }
 
-/// Makes the sets right that say what members of these networks may send to each other and outside: what is missing is
-/// added and what is too much is taken away, at once. Where there is no firewall there is nothing to say.
+/// Makes the sets right that say what members of these networks may send to each other: what is missing is
+/// added and what is too much is taken away, at once. Says whether the tables had to be made for it: others that run may
+/// lack something then, and [`restore`] has to tell of all of them.
 ///
 /// # Errors
 /// What the kernel refuses; what is declared and makes no sense.
-pub fn refresh(declared: &Declared) -> Result<(), NetError> {
+pub fn refresh(declared: &Declared) -> Result<bool, NetError> {
     checked(declared)?;
     let mut firewall = Firewall::open()?;
     let socket = firewall.socket()?;
+    let made = !firewall::ensure(socket)?.is_empty();
     let mut done = Ok(());
     // Somebody who ends meanwhile takes his own away.
     for _ in 0..ATTEMPTS {
-        let (missing, mut foreign) = differences(socket, declared)?;
+        let (mut missing, mut foreign) = differences(socket, declared)?;
         let wrong = wrong(declared);
-        foreign.retain(|p| wrong(p));
+        missing.retain(|p| flows::is_of_policy(p));
+        foreign.retain(|p| flows::is_of_policy(p) && wrong(p));
         done = firewall::change(socket, &foreign, &missing);
         match &done {
             Err(NetError::Kernel { source: Errno::NOENT | Errno::EXIST, .. }) => {}
-            _ => return done,
+            _ => break,
         }
     }
-    done
+    done.map(|()| made)
 }
 
 /// What is about members and networks that are declared, and is not declared itself.

@@ -99,6 +99,7 @@ const NETWORK: &[Verb] = &[
     verb("disconnect", &network::ENTRY_DISCONNECT),
     verb("inspect", &network::ENTRY_INSPECT),
     also("ls", &["list"], &network::ENTRY_LS),
+    verb("policy", &network::ENTRY_POLICY),
     verb("prune", &network::ENTRY_PRUNE),
     also("rm", &["remove"], &network::ENTRY_RM),
     verb("verify", &network::ENTRY_VERIFY),

@@ -27,8 +27,9 @@ pub use self::lifecycle::{
     update, wait,
 };
 pub use self::networks::{
-    JoinWish, Net, NetworkRequest, NetworkSummary, Stopped, Verified, connect, create_network, disconnect,
-    inspect_network, networks, prune_networks, remove_network, stopped, verify_networks,
+    FlowRule, JoinWish, Net, NetworkRequest, NetworkSummary, Policy, PolicyChange, Stopped, Verified, change_policy,
+    connect, create_network, disconnect, inspect_network, networks, policy, prune_networks, remove_network, stopped,
+    verify_networks,
 };
 pub use self::observe::{Event, EventKind, Processes, Published, Sample, StatsOf, events, port, stats, top};
 pub use self::system::{

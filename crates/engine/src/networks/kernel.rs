@@ -79,6 +79,14 @@ pub(crate) fn restore(wiring: &Declared) -> Result<Vec<String>, EngineError> {
     Ok(bulkhead_net::restore(&all(wiring))?.iter().map(ToString::to_string).collect())
 }
 
+/// Makes what the members of these networks may send each other right. Returns whether the firewall itself was gone.
+///
+/// # Errors
+/// What the kernel refuses.
+pub(crate) fn refresh(wiring: &Declared) -> Result<bool, EngineError> {
+    Ok(bulkhead_net::refresh(wiring)?)
+}
+
 /// Takes away what a container had that has ended. What is gone already is no error.
 ///
 /// # Errors

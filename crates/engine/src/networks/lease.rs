@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use bulkhead_net::Declared;
 use serde::{Deserialize, Serialize};
 
+use super::calm::{self, Calm};
 use super::kernel;
 use super::ports::expand;
 use super::proxy::Proxy;
@@ -30,6 +31,9 @@ pub(crate) struct NetworkOrder {
     /// firewall had to be made.
     root: PathBuf,
     run: PathBuf,
+    /// Which policies were the last when this was made; nothing where none of the networks can have one.
+    #[serde(default)]
+    policies: Option<String>,
     /// The record goes with the container, and the addresses with the record.
     removed: bool,
     /// The kernel may still have something that leads to the addresses: they are nobody else's until it has not.
@@ -52,6 +56,8 @@ pub(crate) fn take(
     let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
     let start = new_id()?.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok()).unwrap_or(0);
     let wish = LeaseWish { container: &record.id, ports: &ports, start };
+    // Before the store is read: one that changes meanwhile is read again.
+    let policies = calm::stamp(&engine.paths.run);
     let store = engine.store()?;
     let (joined, ports) = match store.take(&wish, &kernel::listener) {
         // It may be held by one whose monitor could not give it back.
@@ -66,6 +72,7 @@ pub(crate) fn take(
         networks: joined.iter().map(|j| (j.network.id.clone(), j.network.name.clone())).collect(),
         root: engine.paths.root.clone(),
         run: engine.paths.run.clone(),
+        policies: joined.iter().any(|j| !j.network.is_default()).then_some(policies),
         removed: record.auto_remove,
         stuck: Cell::new(false),
     };
@@ -88,7 +95,8 @@ impl NetworkOrder {
         drop(std::fs::remove_file(unwired(&self.run, &history.id)));
         // What is taken by somebody else is found before anything is made.
         let proxy = Proxy::start(&self.wiring, binary, user)?;
-        if kernel::attach(pid, &self.wiring)? {
+        let (_calm, fresh) = self.with_policies(&history.id)?;
+        if kernel::attach(pid, fresh.as_ref().unwrap_or(&self.wiring))? {
             // It was gone, or somebody else has changed it: those that run get back what they lack.
             let paths = Paths { root: self.root.clone(), run: self.run.clone() };
             let all = Store::open(&paths).map_err(EngineError::from).and_then(|store| declared_in(&store));
@@ -99,6 +107,21 @@ impl NetworkOrder {
         }
         self.tell(history, "connect");
         Ok(proxy)
+    }
+
+    /// Keeps policies as they are for as long as what is returned is held, and says what the kernel is to have when they
+    /// have changed since this was made.
+    fn with_policies(&self, id: &str) -> Result<(Option<Calm>, Option<Declared>), EngineError> {
+        let Some(known) = &self.policies else { return Ok((None, None)) };
+        let mut calm = calm::shared(&self.run)?;
+        let fresh = match calm.read() == *known {
+            true => None,
+            false => {
+                let store = Store::open(&Paths { root: self.root.clone(), run: self.run.clone() })?;
+                Some(wiring(&store.joined(id)?, &store.ports_of(id)?))
+            }
+        };
+        Ok((Some(calm), fresh))
     }
 
     /// Takes away what [`NetworkOrder::attach`] gave; the addresses stay the container's.

@@ -3,6 +3,7 @@
 //! What is declared is in the store; [`wire::wiring`] makes of it what the kernel is to have, and [`kernel`] is the only
 //! file that asks the kernel for anything.
 
+mod calm;
 mod create;
 mod etc;
 mod kernel;
@@ -10,12 +11,15 @@ mod lease;
 mod mac;
 mod net;
 mod options;
+mod policy;
 mod pools;
 mod ports;
 mod proxy;
 mod routes;
+mod rules;
 mod settle;
 mod show;
+mod traffic;
 mod watch;
 pub mod wire;
 
@@ -28,14 +32,18 @@ pub(crate) use self::lease::{NetworkOrder, collect, forget, forget_all, stray, t
 pub use self::mac::Mac;
 pub(crate) use self::net::next_free;
 pub use self::net::{Family, Net};
+pub(crate) use self::policy::renamed;
+pub use self::policy::{Policy, PolicyChange, change_policy, policy};
 pub use self::pools::Pool;
 pub(crate) use self::pools::{choose, parse_all as parse_pools, unique_local};
 pub use self::ports::{Exposed, HostPort, PortRange, Protocol, PublishRequest, WantedPort};
 pub(crate) use self::ports::{free_numbers, meet, shown};
 pub(crate) use self::proxy::Proxy;
 pub use self::proxy::main as port_proxy;
+pub use self::rules::{EgressRule, FlowRule, Place, egress_list, flow_list};
 pub(crate) use self::settle::settle;
 pub(crate) use self::show::{describe, host_config, lines, names, settings};
+pub use self::traffic::Carried;
 pub use self::watch::{Stopped, Verified, stopped, verify};
 pub(crate) use self::wire::{bridge_link, host_link};
 use crate::engine::Engine;
@@ -169,7 +177,9 @@ pub fn connect(engine: &Engine, container: &str, join: &JoinWish) -> Result<(), 
     ready(engine)?;
     let record = resting(engine, container)?;
     let lock = hold(engine, &record)?;
-    let done = engine.store()?.connect(&record.id, join);
+    // What it reaches outside is not widened by one more network.
+    let join = JoinWish { egress: record.request.net.egress.clone(), ..join.clone() };
+    let done = engine.store()?.connect(&record.id, &join);
     crate::layout::Layout::new(&engine.paths, &record.id).clear_run();
     drop(lock);
     done?;

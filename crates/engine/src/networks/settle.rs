@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use super::ports::{Exposed, Protocol, WantedPort, expand};
-use super::{ROOTLESS, ready};
+use super::{EgressRule, Place, ROOTLESS, ready};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::ImageRef;
-use crate::request::{ContainerRequest, NetMode};
+use crate::request::{ContainerRequest, NetMode, ProfileName};
 use crate::store::{DEFAULT_NETWORK, JoinWish, check_join};
 
 /// Decides what was left open, names every network, and refuses what cannot be; changes nothing but that the default
@@ -32,6 +32,7 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
             (NetMode::Networks, _) => net.joins.first().map(|j| format!("--network {}", j.network)),
             (_, Some(port)) => Some(format!("--publish {port}")),
             (_, None) if net.publish_all => Some("--publish-all".to_owned()),
+            (_, None) if net.egress.as_ref().is_some_and(|list| !list.is_empty()) => Some("--egress".to_owned()),
             (NetMode::Unset, None) if !net.joins.is_empty() => {
                 Some("--ip, --ip6, --mac-address or --network-alias".to_owned())
             }
@@ -64,12 +65,30 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
     if net.mode != NetMode::Networks {
         return without(request);
     }
+    by_address(net.egress.as_deref())?;
+    if net.egress.is_none() && request.profile == ProfileName::Strict {
+        net.egress = Some(Vec::new());
+    }
+    for join in &mut net.joins {
+        join.egress.clone_from(&net.egress);
+    }
     named(engine, &mut net.joins)?;
     let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
     let carried = |port: &&WantedPort| port.addresses.iter().any(IpAddr::is_loopback);
     match ports.iter().filter(carried).find(|port| port.protocol == Protocol::Sctp) {
         Some(port) => Err(EngineError::refused(&port.asked, super::proxy::NO_SCTP)),
         None => Ok(()),
+    }
+}
+
+/// A list whose entries all can be kept to: one by a name needs somebody who says what it means.
+pub(super) fn by_address(list: Option<&[EgressRule]>) -> Result<(), EngineError> {
+    match list.unwrap_or_default().iter().find(|rule| matches!(rule.to, Place::Name(_))) {
+        None => Ok(()),
+        Some(rule) => Err(EngineError::refused(
+            format!("--egress {rule}"),
+            "names are not looked up for containers yet; write the addresses, like 203.0.113.7:443",
+        )),
     }
 }
 
@@ -105,6 +124,9 @@ fn without(request: &ContainerRequest) -> Result<(), EngineError> {
     }
     if net.publish_all {
         return refuse("--publish-all".to_owned());
+    }
+    if let Some(rule) = net.egress.iter().flatten().next() {
+        return refuse(format!("--egress {rule}"));
     }
     let Some(join) = net.joins.first() else { return Ok(()) };
     if let Some(address) = join.v4 {

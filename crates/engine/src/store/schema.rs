@@ -132,6 +132,11 @@ CREATE TABLE ports (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX ports_by_container ON ports(container);
 ",
+    "
+ALTER TABLE networks ADD COLUMN policy TEXT;
+ALTER TABLE networks ADD COLUMN egress TEXT;
+ALTER TABLE leases ADD COLUMN egress TEXT;
+",
 ];
 
 /// Settings of the connection, then the migrations that are missing.

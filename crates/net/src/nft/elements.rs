@@ -96,7 +96,12 @@ pub(crate) fn of_member(member: &Member) -> Vec<Placed> {
         all.push(here(rules::MEMBERS6, &address.octets()));
         all.push(here(rules::MEMBERS6, &link_local(member.mac)));
     }
-    if !member.limited {
+    if member.limited {
+        let own = |address: &[u8]| [&link(&member.host_link)[..], address].concat();
+        let v4 = member.v4.map(|a| placed(Family::Bridge, policy::OWNERS4, own(&a.octets()), Value::Nothing));
+        let v6 = member.v6.map(|a| placed(Family::Bridge, policy::OWNERS6, own(&a.octets()), Value::Nothing));
+        all.extend(v4.into_iter().chain(v6));
+    } else {
         all.push(placed(Family::Bridge, policy::UNLIMITED, link(&member.host_link), Value::Nothing));
     }
     all.extend(flows::of_egress(&member.bridge, member.v4, member.v6, member.egress.as_deref()));

@@ -60,6 +60,8 @@ pub(crate) const ARP_HEADER: Load = Load::Payload(1, 0, 6);
 pub(crate) const ARP_MAC: Load = Load::Payload(1, 8, 6);
 /// Address of the sender in an ARP message.
 pub(crate) const ARP_IP: Load = Load::Payload(1, 14, 4);
+/// Address that an ARP message asks for.
+pub(crate) const ARP_TARGET: Load = Load::Payload(1, 24, 4);
 /// Source of IPv4.
 pub(crate) const IP4_SOURCE: Load = Load::Payload(1, 12, 4);
 /// Destination of IPv4.

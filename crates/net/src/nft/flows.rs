@@ -161,6 +161,12 @@ pub(crate) fn neighbour(placed: &Placed) -> Option<IpAddr> {
     }
 }
 
+/// Whether it depends on what a network's policy is.
+pub(crate) fn is_of_policy(placed: &Placed) -> bool {
+    let set = placed.set;
+    policy::FLOWS.contains(&set) || [policy::UNLIMITED, policy::LIMITED, super::rules::JOINED].contains(&set)
+}
+
 /// Whether an element is about one of these links or addresses: what it says of them is for whoever declares them.
 pub(crate) fn concerns(placed: &Placed, links: &[&str], bridges: &[&str], addresses: &[IpAddr]) -> bool {
     use super::rules::{GATEWAYS4, GATEWAYS6, JOINED, MASQUERADED, MEMBERS4, MEMBERS6, OUTWARD};
@@ -172,7 +178,7 @@ pub(crate) fn concerns(placed: &Placed, links: &[&str], bridges: &[&str], addres
         key.get(at..at + length).is_some_and(|bytes| addresses.iter().any(|a| octets(*a) == bytes))
     };
     match placed.set {
-        MEMBERS4 | MEMBERS6 | policy::UNLIMITED => name(0, links),
+        MEMBERS4 | MEMBERS6 | policy::UNLIMITED | policy::OWNERS4 | policy::OWNERS6 => name(0, links),
         policy::STATED | policy::PAIRS | policy::ABOUT4 | policy::ABOUT6 => name(0, links) || name(16, links),
         JOINED | policy::LIMITED | OUTWARD | MASQUERADED | GATEWAYS4 | GATEWAYS6 => name(0, bridges),
         policy::STATED4 => address(0, 4) || address(4, 4),

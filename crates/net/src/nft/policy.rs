@@ -26,13 +26,19 @@ pub(crate) const PAIRS: &str = "pairs";
 /// Two ports of a bridge, and the addresses in a packet that the first may say it could not take.
 pub(crate) const ABOUT4: &str = "about4";
 pub(crate) const ABOUT6: &str = "about6";
-/// All that flows are in.
-pub(crate) const FLOWS: [&str; 6] = [STATED, STATED4, STATED6, PAIRS, ABOUT4, ABOUT6];
+/// A port of a bridge whose network has a policy, and the address behind it.
+pub(crate) const OWNERS4: &str = "owners4";
+pub(crate) const OWNERS6: &str = "owners6";
+/// All that flows are in, and who has a part in them.
+pub(crate) const FLOWS: [&str; 8] = [STATED, STATED4, STATED6, PAIRS, ABOUT4, ABOUT6, OWNERS4, OWNERS6];
 /// Two ports of a bridge and two of UDP: the answer that is waited for.
 const ASKED: &str = "asked";
 /// Packets that no flow allows: source, destination, protocol, port.
 pub(crate) const UNSTATED4: &str = "unstated4";
 pub(crate) const UNSTATED6: &str = "unstated6";
+/// Who was sought by whom without a flow between them: one who finds no neighbour sends no packet.
+pub(crate) const SOUGHT4: &str = "sought4";
+pub(crate) const SOUGHT6: &str = "sought6";
 /// Counter of these.
 pub(crate) const REASON: &str = "policy";
 
@@ -71,6 +77,10 @@ pub(super) fn frame_sets() -> Vec<Set> {
             leads: Leads::Nowhere,
             filled: Filled::Kernel { size: ASKED_ROOM, timeout: ASKED_FOR },
         },
+        declared(OWNERS4, &[Field::Link, Field::V4]),
+        declared(OWNERS6, &[Field::Link, Field::V6]),
+        Set { name: SOUGHT4, key: &[Field::V4, Field::V4], leads: Leads::Nowhere, filled: REMEMBERED },
+        Set { name: SOUGHT6, key: &[Field::V6, Field::V6], leads: Leads::Nowhere, filled: REMEMBERED },
         Set { name: UNSTATED4, key: FLOW4, leads: Leads::Nowhere, filled: REMEMBERED },
         Set { name: UNSTATED6, key: FLOW6, leads: Leads::Nowhere, filled: REMEMBERED },
     ]
@@ -121,6 +131,9 @@ fn stated() -> Vec<Rule> {
         masked(FRAGMENT6, &[0xff, 0xf8], false, &[0; 2]),
     ]
     .concat();
+    let arp = is(ETHER_TYPE, &ETHER_ARP);
+    let count = vec![Expr::Count(REASON)];
+    let sought = |from, to, set| [key(&[from, to]), vec![Expr::Remember { set }]].concat();
     let about4 = look(&[IN_NAME, OUT_NAME, ABOUT4_SOURCE, ABOUT4_DESTINATION], ABOUT4, Found::Key);
     let about6 = look(&[IN_NAME, OUT_NAME, ABOUT6_SOURCE, ABOUT6_DESTINATION], ABOUT6, Found::Key);
     vec![
@@ -141,11 +154,24 @@ fn stated() -> Vec<Rule> {
         // Of whatever kind: the addresses in it are those of the two.
         rule("errors about a flow", &[&is(L4, &[ICMP4]), &about4, &accept]),
         rule("errors about a flow", &[&is(L4, &[ICMP6]), &about6, &accept]),
-        rule("neighbours", &[&is(ETHER_TYPE, &ETHER_ARP), &pair, &accept]),
+        rule("neighbours", &[&arp, &pair, &accept]),
         rule("neighbours", &[&icmp(ICMP6, 135), &pair, &accept]),
         rule("neighbours", &[&icmp(ICMP6, 136), &pair, &accept]),
-        // Everybody is asked who has an address; that is nobody's attempt at a flow.
-        rule("others' neighbours", &[&is(ETHER_TYPE, &ETHER_ARP), &then(Verdict::Drop)]),
+        // Everybody is asked who has an address; only the one who has it was meant.
+        rule(
+            "sought",
+            &[&arp, &look(&[OUT_NAME, ARP_TARGET], OWNERS4, Found::Key), &count, &sought(ARP_IP, ARP_TARGET, SOUGHT4)],
+        ),
+        rule(
+            "sought",
+            &[
+                &icmp(ICMP6, 135),
+                &look(&[OUT_NAME, ND_TARGET], OWNERS6, Found::Key),
+                &count,
+                &sought(IP6_SOURCE, ND_TARGET, SOUGHT6),
+            ],
+        ),
+        rule("others' neighbours", &[&arp, &then(Verdict::Drop)]),
         rule("others' neighbours", &[&icmp(ICMP6, 135), &then(Verdict::Drop)]),
         rule("what no flow allows", &[&counted(REASON, "drop_policy")]),
     ]

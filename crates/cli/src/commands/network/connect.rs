@@ -88,6 +88,7 @@ fn connect(words: ConnectFlags) -> Result<u8, CliError> {
         v6: flags::optional("--ip6", words.ip6.as_deref(), network::ip6)?,
         mac: None,
         aliases: flags::each("--alias", &words.alias, network::alias)?,
+        egress: None,
     };
     wire::connect(&words.container, &join).map(|()| 0)
 }

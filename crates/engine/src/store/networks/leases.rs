@@ -7,10 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
+use super::policy::Peer;
 use super::ports::{Busy, PortRecord};
-use super::rows::{address_at, blob};
+use super::rows::{address_at, blob, list, listed};
 use super::{Block, LeaseWish, NetworkError, NetworkRecord};
-use crate::networks::{Family, Mac, host_link, next_free};
+use crate::networks::{EgressRule, Family, Mac, host_link, next_free};
 use crate::store::{Store, StoreError, User};
 
 /// A network that a container is to be connected to.
@@ -26,6 +27,9 @@ pub struct JoinWish {
     pub mac: Option<Mac>,
     /// `--network-alias`.
     pub aliases: Vec<String>,
+    /// `--egress` of the container: all that it reaches outside by the network, where that is limited.
+    #[serde(default)]
+    pub egress: Option<Vec<EgressRule>>,
 }
 
 /// A network that a container is connected to.
@@ -37,6 +41,8 @@ pub struct Joined {
     pub wish: JoinWish,
     /// What it has; nothing when the container does not run.
     pub lease: Option<Lease>,
+    /// Who is on the network, this container among them, where a policy says what flows between them.
+    pub peers: Vec<Peer>,
 }
 
 /// Addresses of a running container on one network.
@@ -60,15 +66,17 @@ impl Lease {
 }
 
 /// Columns of a lease, in the order of [`RawJoin::read`].
-const COLUMNS: &str = "l.network, l.want4, l.want6, l.want_mac, l.aliases, l.v4, l.v6, l.mac, l.link";
+pub(super) const COLUMNS: &str =
+    "l.network, l.want4, l.want6, l.want_mac, l.aliases, l.v4, l.v6, l.mac, l.link, l.egress";
 
-struct RawJoin {
+pub(super) struct RawJoin {
     network: String,
-    wish: JoinWish,
+    pub(super) wish: JoinWish,
     v4: Option<Ipv4Addr>,
     v6: Option<Ipv6Addr>,
     mac: Option<Mac>,
     link: Option<String>,
+    egress: Option<String>,
 }
 
 fn four(address: Option<IpAddr>) -> Option<Ipv4Addr> {
@@ -86,7 +94,7 @@ fn six(address: Option<IpAddr>) -> Option<Ipv6Addr> {
 }
 
 impl RawJoin {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let mac = |text: Option<String>| text.and_then(|text| Mac::parse(&text));
         let aliases: String = row.get(4)?;
         Ok(Self {
@@ -97,15 +105,17 @@ impl RawJoin {
                 v6: six(address_at(row, 2)?),
                 mac: mac(row.get(3)?),
                 aliases: aliases.split(' ').filter(|a| !a.is_empty()).map(str::to_owned).collect(),
+                egress: None,
             },
             v4: four(address_at(row, 5)?),
             v6: six(address_at(row, 6)?),
             mac: mac(row.get(7)?),
             link: row.get(8)?,
+            egress: row.get(9)?,
         })
     }
 
-    fn lease(&self) -> Option<Lease> {
+    pub(super) fn lease(&self) -> Option<Lease> {
         Some(Lease { v4: self.v4, v6: self.v6, mac: self.mac?, link: self.link.clone()? })
     }
 }
@@ -142,7 +152,7 @@ impl Store {
             return Err(NetworkError::Connected { container, network: network.name }.into());
         }
         tx.execute(
-            "INSERT INTO leases (container, network, position, want4, want6, want_mac, aliases) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO leases (container, network, position, want4, want6, want_mac, aliases, egress) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 container,
                 network.id,
@@ -150,7 +160,8 @@ impl Store {
                 join.v4.map(|a| blob(a.into())),
                 join.v6.map(|a| blob(a.into())),
                 join.mac.map(|m| m.to_string()),
-                join.aliases.join(" ")
+                join.aliases.join(" "),
+                listed(&network.name, join.egress.as_deref())?
             ],
         )
         .map_err(&wrap)?;
@@ -223,7 +234,10 @@ impl Store {
             .map(|raw| {
                 let network = self.network(tx, &raw.network)?;
                 let lease = raw.lease();
-                Ok(Joined { wish: JoinWish { network: network.name.clone(), ..raw.wish }, network, lease })
+                let egress = list("read the egress list of container", container, raw.egress.as_deref())?;
+                let peers = if network.policy.is_some() { self.peers(tx, container, &network.id)? } else { Vec::new() };
+                let wish = JoinWish { network: network.name.clone(), egress, ..raw.wish };
+                Ok(Joined { wish, network, lease, peers })
             })
             .collect()
     }
@@ -243,7 +257,7 @@ impl Store {
             );
             let mut query = tx.prepare_cached(&sql).map_err(&wrap)?;
             let rows = query.query_map([network], |row| {
-                let user: User = (row.get(9)?, row.get(10)?);
+                let user: User = (row.get(10)?, row.get(11)?);
                 Ok((user, RawJoin::read(row)?.lease()))
             });
             rows.map_err(&wrap)?.collect::<Result<_, _>>().map_err(&wrap)
