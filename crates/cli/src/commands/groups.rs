@@ -97,6 +97,7 @@ const NETWORK: &[Verb] = &[
     verb("create", &network::ENTRY_CREATE),
     verb("denied", &network::ENTRY_DENIED),
     verb("disconnect", &network::ENTRY_DISCONNECT),
+    verb("graph", &network::ENTRY_GRAPH),
     verb("inspect", &network::ENTRY_INSPECT),
     also("ls", &["list"], &network::ENTRY_LS),
     verb("policy", &network::ENTRY_POLICY),

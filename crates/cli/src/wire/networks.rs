@@ -3,7 +3,8 @@
 use bulkhead_engine::networks as engine_networks;
 
 pub use bulkhead_engine::networks::{
-    CreateRequest as NetworkRequest, FlowRule, Net, Policy, PolicyChange, Stopped, Verified,
+    Between, CreateRequest as NetworkRequest, FlowRule, Graph, GraphFlow, GraphMember, GraphNetwork, Net, Out, Policy,
+    PolicyChange, Stopped, Verified,
 };
 pub use bulkhead_engine::store::JoinWish;
 
@@ -129,6 +130,15 @@ pub fn policy(network: &str) -> Result<Policy, CliError> {
 /// What the engine says.
 pub fn change_policy(network: &str, change: &PolicyChange) -> Result<Policy, CliError> {
     engine_networks::change_policy(engine()?, network, change).map_err(failed)
+}
+
+/// Networks, who is on them, and what may flow.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn graph() -> Result<Graph, CliError> {
+    engine_networks::graph(engine()?).map_err(failed)
 }
 
 /// What the walls have stopped.

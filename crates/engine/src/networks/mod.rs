@@ -6,6 +6,7 @@
 mod calm;
 mod create;
 mod etc;
+mod graph;
 mod kernel;
 mod lease;
 mod mac;
@@ -27,6 +28,7 @@ use std::collections::BTreeMap;
 
 pub use self::create::{CreateRequest, create};
 pub(crate) use self::etc::{make as make_etc, write as write_etc};
+pub use self::graph::{Between, Graph, GraphFlow, GraphMember, GraphNetwork, Out, graph};
 pub use self::lease::declared;
 pub(crate) use self::lease::{NetworkOrder, collect, forget, forget_all, stray, take, unwire};
 pub use self::mac::Mac;

@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod create;
 pub mod denied;
+pub mod graph;
 pub mod inspect;
 pub mod ls;
 pub mod policy;
@@ -13,6 +14,7 @@ pub mod verify;
 pub use self::connect::{ENTRY_CONNECT, ENTRY_DISCONNECT};
 pub use self::create::ENTRY_CREATE;
 pub use self::denied::ENTRY_DENIED;
+pub use self::graph::ENTRY_GRAPH;
 pub use self::inspect::ENTRY_INSPECT;
 pub use self::ls::ENTRY_LS;
 pub use self::policy::ENTRY_POLICY;
