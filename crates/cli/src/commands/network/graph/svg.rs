@@ -233,6 +233,8 @@ fn draw_arrow(all: &mut String, arrow: &Arrow, y: usize) {
     head(x2, right);
     if *both {
         head(x1, false);
+    } else {
+        let _written = writeln!(all, "<circle class=\"{class}\" cx=\"{x1}\" cy=\"{y}\" r=\"3.5\"/>");
     }
     let span = from.abs_diff(*to).max(1);
     // Where the arrow begins, so that its owner is seen at once.
