@@ -53,7 +53,7 @@ pub use self::remove::{remove, remove_by_id};
 pub use self::rename::rename;
 pub use self::run::{StartOptions, Started, run, start};
 pub(crate) use self::spawn::engine_program;
-pub use self::stats::{Sample, StatsOf, stats};
+pub use self::stats::{Interface, Sample, StatsOf, Traffic, stats};
 #[cfg(test)]
 pub(crate) use self::stop::STOP_GRACE;
 pub(crate) use self::stop::busy;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use sha2::{Digest, Sha256};
 
 use super::net::{Family, Net};
-use super::{ROOTLESS, emit, options, routes};
+use super::{EgressRule, FlowRule, ROOTLESS, emit, options, routes};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::now;
@@ -35,6 +35,10 @@ pub struct CreateRequest {
     pub labels: BTreeMap<String, String>,
     /// `--opt`.
     pub options: BTreeMap<String, String>,
+    /// `--allow`: all that members may send each other.
+    pub policy: Option<Vec<FlowRule>>,
+    /// `--egress`: what members reach outside that say nothing themselves.
+    pub egress: Option<Vec<EgressRule>>,
 }
 
 /// Addresses that mean something of their own, and what.
@@ -64,6 +68,11 @@ pub fn create(engine: &Engine, request: &CreateRequest) -> Result<String, Engine
         }
         other => return Err(EngineError::invalid("--driver", other, "bridge is the only one")),
     }
+    super::listed::check(request.egress.as_deref())?;
+    if request.internal && request.egress.as_ref().is_some_and(|list| !list.is_empty()) {
+        let why = "an internal network has no way out; leave one of them out";
+        return Err(EngineError::refused("--egress with --internal", why));
+    }
     if !engine.facts()?.privileged {
         return Err(EngineError::refused(format!("network create {}", request.name), ROOTLESS));
     }
@@ -72,6 +81,11 @@ pub fn create(engine: &Engine, request: &CreateRequest) -> Result<String, Engine
     default_network(engine)?;
     let (v4, v6) = blocks(request)?;
     let parsed = options::parse(&request.options, v6 != BlockWish::None)?;
+    if parsed.isolated && request.policy.is_some() {
+        let why =
+            "with com.docker.network.bridge.enable_icc=false members do not reach each other; leave one of them out";
+        return Err(EngineError::refused("--allow", why));
+    }
     let new = NewNetwork {
         id: new_id()?,
         name: request.name.clone(),
@@ -84,6 +98,8 @@ pub fn create(engine: &Engine, request: &CreateRequest) -> Result<String, Engine
         options: request.options.clone(),
         labels: request.labels.clone(),
         created: now(),
+        policy: request.policy.clone(),
+        egress: request.egress.clone(),
     };
     let (pools, routes) = (engine.config.pools(), routes::of_host());
     let record = engine.store()?.create_network(&new, &Ground { pools: &pools, routes: &routes })?;

@@ -1,9 +1,10 @@
 //! The kernel's side: every call that changes or asks the host's network.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bulkhead_net::names::Doors;
-use bulkhead_net::{Bridge, Declared, Drift, Member, NetError, Port, Protocol};
+use bulkhead_net::{Bridge, Declared, Drift, Member, NetError, Port, Protocol, Traffic};
 
 use crate::error::EngineError;
 
@@ -85,6 +86,14 @@ pub(crate) fn restore(wiring: &Declared) -> Result<Vec<String>, EngineError> {
     Ok(bulkhead_net::restore(&all(wiring))?.iter().map(ToString::to_string).collect())
 }
 
+/// Makes what the members of these networks may send each other right. Returns whether the firewall itself was gone.
+///
+/// # Errors
+/// What the kernel refuses.
+pub(crate) fn refresh(wiring: &Declared) -> Result<bool, EngineError> {
+    Ok(bulkhead_net::refresh(wiring)?)
+}
+
 /// Takes away what a container had that has ended. What is gone already is no error.
 ///
 /// # Errors
@@ -113,6 +122,14 @@ pub(crate) fn unplug(wiring: &Declared) -> Result<(), EngineError> {
 /// What the kernel refused.
 pub(crate) fn route(pid: i32, member: &Member, bridge: &Bridge) -> Result<(), EngineError> {
     inside(bulkhead_net::route(pid, member, bridge))
+}
+
+/// Lets a container reach an address outside for so long.
+///
+/// # Errors
+/// What the kernel refused.
+pub(crate) fn pin(own: &[IpAddr], to: IpAddr, traffic: &[Traffic], life: Duration) -> Result<(), EngineError> {
+    Ok(bulkhead_net::pin(own, to, traffic, life)?)
 }
 
 /// Opens the sockets of a container's resolver.

@@ -8,6 +8,7 @@ use bulkhead_net::Declared;
 use bulkhead_net::names::Entry;
 use serde::{Deserialize, Serialize};
 
+use super::calm::{self, Calm};
 use super::names::Names;
 use super::ports::expand;
 use super::wire::wiring;
@@ -33,6 +34,9 @@ pub(crate) struct NetworkOrder {
     /// firewall had to be made.
     root: PathBuf,
     pub(super) run: PathBuf,
+    /// Which policies were the last when this was made; nothing where none of the networks can have one.
+    #[serde(default)]
+    policies: Option<String>,
     /// The record goes with the container, and the addresses with the record.
     removed: bool,
     /// The kernel may still have something that leads to the addresses: they are nobody else's until it has not.
@@ -55,20 +59,22 @@ pub(crate) fn take(
     let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
     let start = new_id()?.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok()).unwrap_or(0);
     let wish = LeaseWish { container: &record.id, ports: &ports, start };
+    // Before the store is read: one that changes meanwhile is read again.
+    let policies = calm::stamp(&engine.paths.run);
     let store = engine.store()?;
     let (joined, ports) = match store.take(&wish, &kernel::listener) {
         // It may be held by one whose monitor could not give it back.
         Err(StoreError::Network(_)) if forget_all(engine)? => store.take(&wish, &kernel::listener)?,
         other => other?,
     };
-    Ok(Some((order(engine, record, &joined, &ports), joined)))
+    Ok(Some((order(engine, record, (&joined, policies), &ports), joined)))
 }
 
-/// What a monitor is told of a container with these networks and ports.
+/// What a monitor is told of a container with these networks and ports, and policies as they were before these were read.
 pub(super) fn order(
     engine: &Engine,
     record: &ContainerRecord,
-    joined: &[Joined],
+    (joined, policies): (&[Joined], String),
     ports: &[PortRecord],
 ) -> NetworkOrder {
     NetworkOrder {
@@ -77,6 +83,7 @@ pub(super) fn order(
         networks: joined.iter().map(|j| (j.network.id.clone(), j.network.name.clone())).collect(),
         root: engine.paths.root.clone(),
         run: engine.paths.run.clone(),
+        policies: joined.iter().any(|j| !j.network.is_default()).then_some(policies),
         removed: record.auto_remove,
         stuck: Rc::default(),
     }
@@ -145,6 +152,23 @@ impl NetworkOrder {
                 member.inner = name;
             }
         }
+    }
+
+    /// Keeps policies as they are for as long as what is returned is held. Where they have changed since this was made, it is
+    /// to be what they say now.
+    pub(super) fn with_policies(&mut self, id: &str) -> Result<Option<Calm>, EngineError> {
+        let Some(known) = &self.policies else { return Ok(None) };
+        let mut calm = calm::shared(&self.run)?;
+        let now = calm.read();
+        if now != *known {
+            let store = Store::open(&Paths { root: self.root.clone(), run: self.run.clone() })?;
+            let joined: Vec<Joined> = store.joined(id)?;
+            let has = |j: &Joined| self.networks.iter().any(|(network, _)| *network == j.network.id);
+            let joined: Vec<Joined> = joined.into_iter().filter(has).collect();
+            self.wiring = wiring(&joined, &store.ports_of(id)?);
+            self.policies = Some(now);
+        }
+        Ok(Some(calm))
     }
 
     /// Takes away what the container got; its addresses stay its own.

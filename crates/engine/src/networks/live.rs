@@ -2,7 +2,8 @@
 
 use std::os::fd::BorrowedFd;
 
-use bulkhead_net::{Declared, Member};
+use bulkhead_net::{Declared, Member, names};
+use bulkhead_sys::Errno;
 
 use super::kernel;
 use super::lease::NetworkOrder;
@@ -32,7 +33,7 @@ impl Live {
     /// # Errors
     /// What the kernel refused; then nothing of it is left.
     pub(crate) fn begin(
-        order: NetworkOrder,
+        mut order: NetworkOrder,
         pid: i32,
         binary: BorrowedFd<'_>,
         user: u32,
@@ -41,6 +42,7 @@ impl Live {
         order.begin(history);
         // What is taken by somebody else is found before anything is made.
         let proxy = Proxy::start(&order.wiring, binary, user, order.names.is_some())?;
+        let _calm = order.with_policies(&history.id)?;
         let mut live = Self { order, pid, user, proxy, revived: 0 };
         if let Err(e) = live.wire(&live.order.wiring).and_then(|()| live.introduce(true)) {
             live.order.undo();
@@ -84,6 +86,7 @@ impl Live {
         binary: BorrowedFd<'_>,
         history: &History,
     ) -> Result<(), EngineError> {
+        let _calm = new.with_policies(&history.id)?;
         new.keep_links_of(&self.order);
         let is_new = |m: &Member| !self.order.wiring.members.iter().any(|old| old.host_link == m.host_link);
         let added = part(&new.wiring, is_new);
@@ -105,14 +108,31 @@ impl Live {
         Ok(())
     }
 
-    /// Can be read when the process that carries and answers has ended.
+    /// Can be read when the process that carries and answers has something to say, or has ended.
     pub(crate) fn word(&self) -> Option<BorrowedFd<'_>> {
         self.proxy.as_ref().and_then(|proxy| proxy.word().ok())
     }
 
+    /// Something came from the process that carries and answers: what it has found is opened, and it is told so. One that has
+    /// ended gets a successor.
+    pub(crate) fn hear(&mut self, binary: BorrowedFd<'_>) {
+        let Some(word) = self.word() else { return };
+        let found = match names::hear(word) {
+            Ok(Some(Some(found))) => found,
+            Ok(Some(None)) | Err(Errno::AGAIN | Errno::INTR) => return,
+            Ok(None) | Err(_) => return self.revive(binary),
+        };
+        // What cannot be opened is not answered.
+        if let Some(own) = &self.order.names
+            && own.open(&found).is_ok()
+        {
+            names::ready(word, found.number).unwrap_or_default();
+        }
+    }
+
     /// The process that carries and answers has ended: another takes its place. Where that fails, there are no names and no
     /// ports of loopback until the container is started again; a comparison says so.
-    pub(crate) fn revive(&mut self, binary: BorrowedFd<'_>) {
+    fn revive(&mut self, binary: BorrowedFd<'_>) {
         drop(self.proxy.take());
         self.revived += 1;
         if self.revived > LIVES {

@@ -7,7 +7,7 @@ use super::{ROOTLESS, ready};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::ImageRef;
-use crate::request::{ContainerRequest, NetMode};
+use crate::request::{ContainerRequest, NetMode, ProfileName};
 use crate::store::{DEFAULT_NETWORK, JoinWish, check_join};
 
 /// Decides what was left open, names every network, and refuses what cannot be; changes nothing but that the default
@@ -32,6 +32,7 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
             (NetMode::Networks, _) => net.joins.first().map(|j| format!("--network {}", j.network)),
             (_, Some(port)) => Some(format!("--publish {port}")),
             (_, None) if net.publish_all => Some("--publish-all".to_owned()),
+            (_, None) if net.egress.as_ref().is_some_and(|list| !list.is_empty()) => Some("--egress".to_owned()),
             (NetMode::Unset, None) if !net.joins.is_empty() => {
                 Some("--ip, --ip6, --mac-address, --network-alias or --link".to_owned())
             }
@@ -63,6 +64,13 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
     }
     if net.mode != NetMode::Networks {
         return without(request);
+    }
+    super::listed::check(net.egress.as_deref())?;
+    if net.egress.is_none() && request.profile == ProfileName::Strict {
+        net.egress = Some(Vec::new());
+    }
+    for join in &mut net.joins {
+        join.egress.clone_from(&net.egress);
     }
     named(engine, &mut net.joins)?;
     let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
@@ -137,6 +145,9 @@ fn without(request: &ContainerRequest) -> Result<(), EngineError> {
     }
     if net.publish_all {
         return refuse("--publish-all".to_owned());
+    }
+    if let Some(rule) = net.egress.iter().flatten().next() {
+        return refuse(format!("--egress {rule}"));
     }
     let Some(join) = net.joins.first() else { return Ok(()) };
     if let Some(address) = join.v4 {
