@@ -17,6 +17,7 @@ mod forget;
 mod holder;
 mod inside;
 mod link;
+pub mod names;
 mod nft;
 mod pin;
 pub mod proxy;
@@ -39,6 +40,7 @@ pub use drift::Drift;
 pub use error::NetError;
 pub use flow::{End, Flow, Reach, Traffic};
 pub use holder::{Holder, holder_of};
+pub use inside::route;
 pub use pin::{pin, unpin};
 pub use verify::{mend, refresh, restore, verify};
 

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use bulkhead_net::{Bridge, Declared, Drift, NetError, Port, Protocol};
+use bulkhead_net::names::Doors;
+use bulkhead_net::{Bridge, Declared, Drift, Member, NetError, Port, Protocol};
 
 use crate::error::EngineError;
 
@@ -36,15 +37,20 @@ pub(crate) fn attach(pid: i32, wiring: &Declared) -> Result<bool, EngineError> {
     }
     wiring.ports.iter().try_for_each(|port| of_this_host(port.address))?;
     let bridges: Vec<&Bridge> = wiring.bridges.iter().collect();
-    match bulkhead_net::attach(pid, &bridges, &wiring.members, &forwarded(wiring)) {
-        Ok(attached) => Ok(!attached.mended.is_empty()),
+    let attached = inside(bulkhead_net::attach(pid, &bridges, &wiring.members, &forwarded(wiring)))?;
+    Ok(!attached.mended.is_empty())
+}
+
+/// What was done inside a container's namespace. Whoever cannot leave it must end.
+fn inside<T>(done: Result<T, NetError>) -> Result<T, EngineError> {
+    match done {
         Err(e @ NetError::NoWayBack(_)) => {
             // In the container's namespace nothing that this process does is the host's any more.
             let own = i32::try_from(std::process::id()).unwrap_or(0);
             bulkhead_sys::signal::kill(own, 9).unwrap_or_default();
             Err(e.into())
         }
-        Err(e) => Err(e.into()),
+        other => Ok(other?),
     }
 }
 
@@ -96,6 +102,33 @@ pub(crate) fn detach(wiring: &Declared) -> Result<(), EngineError> {
         return Ok(());
     }
     Ok(bulkhead_net::detach(&wiring.members, &forwarded(wiring))?)
+}
+
+/// Takes a container that goes on off networks, its links too.
+///
+/// # Errors
+/// What the kernel refused.
+pub(crate) fn unplug(wiring: &Declared) -> Result<(), EngineError> {
+    if wiring.is_empty() {
+        return Ok(());
+    }
+    Ok(bulkhead_net::unplug(&wiring.members, &forwarded(wiring))?)
+}
+
+/// Gives a container that runs a way out through this network.
+///
+/// # Errors
+/// What the kernel refused.
+pub(crate) fn route(pid: i32, member: &Member, bridge: &Bridge) -> Result<(), EngineError> {
+    inside(bulkhead_net::route(pid, member, bridge))
+}
+
+/// Opens the sockets of a container's resolver.
+///
+/// # Errors
+/// What the kernel refused.
+pub(crate) fn open_names(pid: i32) -> Result<Doors, EngineError> {
+    inside(bulkhead_net::names::open(pid))
 }
 
 /// Takes away the bridge of a network that is no more, with what others hold of containers that were on it.

@@ -1,17 +1,19 @@
-//! Ports of the host's loopback addresses: the process that carries them, and its starter.
+//! Ports of the host's loopback addresses and names of containers: the process that carries and answers, and its starter.
 //!
 //! The starter, a container's monitor, binds the sockets; the process gets them and nothing else: no right, no file, a
 //! user of the container's own range, and a filter that knows the calls of sockets only.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::{Child, Command, Stdio};
 
+use bulkhead_net::names::Redirect;
 use bulkhead_net::proxy::{Forward, Listening, serve};
 use bulkhead_net::{Declared, Port, Protocol};
 use bulkhead_seccomp::{Arch, Context, Profile, ProfileText};
 use bulkhead_sys::{Errno, caps, fd, ids, seccomp};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::kernel;
 use crate::error::EngineError;
@@ -19,12 +21,13 @@ use crate::error::EngineError;
 /// The verb of the hidden command.
 const VERB: &str = "port-proxy";
 
-/// All that the process may ask of the kernel.
+/// All that the process may ask of the kernel; `fcntl` for `F_GETFD`, which a build for tests asks before it closes.
 const CALLS: &str = r#"{"defaultAction":"SCMP_ACT_KILL_PROCESS","syscalls":[
     {"action":"SCMP_ACT_ALLOW","names":["epoll_create1","epoll_ctl","epoll_wait","epoll_pwait","epoll_pwait2","accept4",
-        "connect","recvfrom","sendto","shutdown","setsockopt","getsockopt","ioctl","close","read","write","mmap","munmap",
+        "connect","recvfrom","recvmsg","sendto","pread64","shutdown","setsockopt","getsockopt","ioctl","close","read","write","mmap","munmap",
         "mremap","mprotect","brk","madvise","futex","clock_gettime","rt_sigreturn","rt_sigprocmask","sigaltstack","exit","exit_group",
         "getrandom"]},
+    {"action":"SCMP_ACT_ALLOW","names":["fcntl"],"args":[{"index":1,"value":1,"op":"SCMP_CMP_EQ"}]},
     {"action":"SCMP_ACT_ALLOW","names":["socket"],"args":[{"index":0,"value":2,"op":"SCMP_CMP_EQ"}]},
     {"action":"SCMP_ACT_ALLOW","names":["socket"],"args":[{"index":0,"value":10,"op":"SCMP_CMP_EQ"}]}]}"#;
 
@@ -32,16 +35,24 @@ const CALLS: &str = r#"{"defaultAction":"SCMP_ACT_KILL_PROCESS","syscalls":[
 #[derive(Debug)]
 pub(crate) struct Proxy {
     child: Child,
-    /// Its end is the process's.
-    end: Option<OwnedFd>,
+    /// Its end is the process's. Orders go over it.
+    word: Option<OwnedFd>,
+    /// Leads to its sockets inside.
+    redirect: Option<Redirect>,
+}
+
+thread_local! {
+    /// To be closed later: the kernel takes some 10 ms for it, and whoever waits for the container's end would wait for that.
+    static LATER: RefCell<Option<Redirect>> = const { RefCell::new(None) };
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        drop(self.end.take());
+        drop(self.word.take());
         // One that is stopped or hangs is not waited for.
         drop(self.child.kill());
         drop(self.child.wait());
+        LATER.with(|later| later.replace(self.redirect.take()));
     }
 }
 
@@ -77,12 +88,17 @@ pub(super) const NO_SCTP: &str =
     "SCTP is not carried from loopback addresses; write an address of the host before the port";
 
 impl Proxy {
-    /// Starts the process, where there is a port for it. `binary` is the protected copy of this program, `user` an id of
-    /// the container's own.
+    /// Starts the process, where there is a port for it or `names` are to be answered. `binary` is the protected copy of
+    /// this program, `user` an id of the container's own.
     ///
     /// # Errors
     /// A port that somebody has, by the holder; what the kernel says.
-    pub(crate) fn start(wiring: &Declared, binary: BorrowedFd<'_>, user: u32) -> Result<Option<Self>, EngineError> {
+    pub(crate) fn start(
+        wiring: &Declared,
+        binary: BorrowedFd<'_>,
+        user: u32,
+        names: bool,
+    ) -> Result<Option<Self>, EngineError> {
         let failed = |e: Errno| EngineError::refused("the process that carries ports", e.to_string());
         // Each port is a socket of this process for a moment.
         let room = bulkhead_net::proxy::room();
@@ -100,10 +116,11 @@ impl Proxy {
             words.push(format!("{}={}={to}", port.protocol, socket.as_raw_fd()));
             sockets.push(socket);
         }
-        if sockets.is_empty() {
+        if sockets.is_empty() && !names {
             return Ok(None);
         }
-        let (until, end) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+        let (until, word) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(failed)?;
         let binary = rustix::io::dup(binary).map_err(failed)?;
         let mut command = Command::new(format!("/proc/self/fd/{}", binary.as_raw_fd()));
         command.arg(VERB).args(words).env_clear().current_dir("/");
@@ -112,7 +129,21 @@ impl Proxy {
         // The next process that is started must not have them.
         drop((sockets, binary));
         let child = child.map_err(|e| EngineError::refused("the process that carries ports", e.to_string()))?;
-        Ok(Some(Self { child, end: Some(end) }))
+        Ok(Some(Self { child, word: Some(word), redirect: None }))
+    }
+
+    /// Where orders go.
+    ///
+    /// # Errors
+    /// Never, as long as it is held.
+    pub(crate) fn word(&self) -> Result<BorrowedFd<'_>, EngineError> {
+        let gone = || EngineError::refused("the process that carries ports", "it has gone");
+        self.word.as_ref().map(AsFd::as_fd).ok_or_else(gone)
+    }
+
+    /// Keeps what leads to its sockets inside.
+    pub(crate) fn keep(&mut self, redirect: Redirect) {
+        self.redirect = Some(redirect);
     }
 }
 
@@ -127,7 +158,7 @@ fn parse(word: &str) -> Option<(Protocol, RawFd, SocketAddr)> {
     Some((protocol, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Runs the process: gives up everything, then carries until its standard input ends.
+/// Runs the process: gives up everything, then carries and answers until its standard input ends.
 ///
 /// # Errors
 /// What it could not give up; nobody is told, and the ports are closed.

@@ -27,6 +27,9 @@ pub struct JoinWish {
     pub mac: Option<Mac>,
     /// `--network-alias`.
     pub aliases: Vec<String>,
+    /// `--link`: its own names for other containers; in the store, by their ids.
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
     /// `--egress` of the container: all that it reaches outside by the network, where that is limited.
     #[serde(default)]
     pub egress: Option<Vec<EgressRule>>,
@@ -67,7 +70,7 @@ impl Lease {
 
 /// Columns of a lease, in the order of [`RawJoin::read`].
 pub(super) const COLUMNS: &str =
-    "l.network, l.want4, l.want6, l.want_mac, l.aliases, l.v4, l.v6, l.mac, l.link, l.egress";
+    "l.network, l.want4, l.want6, l.want_mac, l.aliases, l.links, l.v4, l.v6, l.mac, l.link, l.egress";
 
 pub(super) struct RawJoin {
     network: String,
@@ -96,7 +99,7 @@ fn six(address: Option<IpAddr>) -> Option<Ipv6Addr> {
 impl RawJoin {
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let mac = |text: Option<String>| text.and_then(|text| Mac::parse(&text));
-        let aliases: String = row.get(4)?;
+        let (aliases, links): (String, String) = (row.get(4)?, row.get(5)?);
         Ok(Self {
             network: row.get(0)?,
             wish: JoinWish {
@@ -105,13 +108,14 @@ impl RawJoin {
                 v6: six(address_at(row, 2)?),
                 mac: mac(row.get(3)?),
                 aliases: aliases.split(' ').filter(|a| !a.is_empty()).map(str::to_owned).collect(),
+                links: links.split(' ').filter_map(|l| l.split_once('=')).map(|(n, c)| (n.into(), c.into())).collect(),
                 egress: None,
             },
-            v4: four(address_at(row, 5)?),
-            v6: six(address_at(row, 6)?),
-            mac: mac(row.get(7)?),
-            link: row.get(8)?,
-            egress: row.get(9)?,
+            v4: four(address_at(row, 6)?),
+            v6: six(address_at(row, 7)?),
+            mac: mac(row.get(8)?),
+            link: row.get(9)?,
+            egress: row.get(10)?,
         })
     }
 
@@ -152,7 +156,8 @@ impl Store {
             return Err(NetworkError::Connected { container, network: network.name }.into());
         }
         tx.execute(
-            "INSERT INTO leases (container, network, position, want4, want6, want_mac, aliases, egress) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO leases (container, network, position, want4, want6, want_mac, aliases, links, egress) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 container,
                 network.id,
@@ -161,6 +166,7 @@ impl Store {
                 join.v6.map(|a| blob(a.into())),
                 join.mac.map(|m| m.to_string()),
                 join.aliases.join(" "),
+                join.links.iter().map(|(name, id)| format!("{name}={id}")).collect::<Vec<_>>().join(" "),
                 listed(&network.name, join.egress.as_deref())?
             ],
         )
@@ -168,22 +174,27 @@ impl Store {
         Ok(network)
     }
 
-    /// Connects a container that does not run to one more network.
+    /// Connects a container to one more network; with `running` it has its addresses at once.
     ///
     /// # Errors
     ///
-    /// A network that is not there, or that it is connected to; an address that no member can have.
-    pub fn connect(&self, container: &str, join: &JoinWish) -> Result<NetworkRecord, StoreError> {
+    /// A network that is not there, or that it is connected to; an address that no member can have, or that is taken.
+    pub fn connect(&self, container: &str, join: &JoinWish, running: bool) -> Result<NetworkRecord, StoreError> {
         let what = "connect the container";
         self.write(what, |tx| {
             let wrap = self.wrap(what);
             let sql = "SELECT COALESCE(MAX(position) + 1, 0) FROM leases WHERE container = ?1";
             let position = tx.query_row(sql, [container], |row| row.get(0)).map_err(&wrap)?;
-            self.insert_join(tx, container, position, join)
+            let network = self.insert_join(tx, container, position, join)?;
+            if running {
+                let joined = Joined { network: network.clone(), wish: join.clone(), lease: None, peers: Vec::new() };
+                self.lease_one(tx, container, &joined)?;
+            }
+            Ok(network)
         })
     }
 
-    /// Disconnects a container that does not run from a network.
+    /// Disconnects a container from a network; what it has there is given back.
     ///
     /// # Errors
     ///
@@ -257,7 +268,7 @@ impl Store {
             );
             let mut query = tx.prepare_cached(&sql).map_err(&wrap)?;
             let rows = query.query_map([network], |row| {
-                let user: User = (row.get(10)?, row.get(11)?);
+                let user: User = (row.get(11)?, row.get(12)?);
                 Ok((user, RawJoin::read(row)?.lease()))
             });
             rows.map_err(&wrap)?.collect::<Result<_, _>>().map_err(&wrap)
@@ -467,7 +478,7 @@ pub(crate) fn check_join(network: &NetworkRecord, join: &JoinWish) -> Result<(),
         let address = address.to_string();
         return Err(NetworkError::BadAddress { flag, address, network: network.name.clone(), reason });
     }
-    if let Some(alias) = join.aliases.first().filter(|_| network.is_default()) {
+    if let Some(alias) = join.aliases.first().filter(|_| network.isolated) {
         return Err(NetworkError::BadAddress {
             flag: "--network-alias",
             address: alias.clone(),

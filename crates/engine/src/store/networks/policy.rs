@@ -64,9 +64,9 @@ impl Store {
         let rows = query.query_map([network, first], |row| {
             let raw = RawJoin::read(row)?;
             let lease = raw.lease();
-            let mut names: Vec<String> = vec![row.get(11)?];
+            let mut names: Vec<String> = vec![row.get(12)?];
             names.extend(raw.wish.aliases);
-            Ok(Peer { container: row.get(10)?, names, lease })
+            Ok(Peer { container: row.get(11)?, names, lease })
         });
         rows.map_err(&wrap)?.collect::<Result<_, _>>().map_err(&wrap)
     }
