@@ -56,10 +56,10 @@ fn server() -> (Receiver<String>, std::thread::JoinHandle<()>, UdpSocket) {
                 at = next;
             }
             let said = address_of(&name, times);
-            times += u8::from(name.starts_with("moves"));
+            let v4 = question[end + 2] == 1;
+            times += u8::from(v4 && name.starts_with("moves"));
             asked.send(name).unwrap_or_default();
             // One address for a question of version 4, none for another.
-            let v4 = question[end + 2] == 1;
             let header = [&bytes[..2], &[0x81, 0x80, 0, 1, 0, u8::from(v4), 0, 0, 0, 0]].concat();
             let record = [&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 77, 0, 4][..], &said].concat();
             let record = if v4 { &record[..] } else { &[] };

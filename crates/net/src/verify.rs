@@ -125,7 +125,7 @@ pub fn refresh(declared: &Declared) -> Result<bool, NetError> {
     for _ in 0..ATTEMPTS {
         let (mut missing, mut foreign) = differences(socket, declared)?;
         let wrong = wrong(declared);
-        missing.retain(|p| flows::is_of_policy(p));
+        missing.retain(flows::is_of_policy);
         foreign.retain(|p| flows::is_of_policy(p) && wrong(p));
         done = firewall::change(socket, &foreign, &missing);
         match &done {
@@ -149,11 +149,14 @@ fn checked(declared: &Declared) -> Result<(), NetError> {
     check::all(&bridges, &declared.members, &declared.ports)
 }
 
+/// Table, set, first and last key of an element.
+type Place<'a> = (Family, &'static str, &'a [u8], Option<&'a [u8]>);
+
 /// What is missing in the sets, and what is too much.
 fn differences(socket: &mut Socket, declared: &Declared) -> Result<(Vec<Placed>, Vec<Placed>), NetError> {
     let have = read::declared(socket, |_| true)?;
     let want = elements::all(declared);
-    let mut shown: BTreeMap<(Family, &'static str, &[u8], Option<&[u8]>), &Shown> = BTreeMap::new();
+    let mut shown: BTreeMap<Place<'_>, &Shown> = BTreeMap::new();
     for (family, name, all) in &have {
         shown.extend(all.iter().map(|s| ((*family, *name, s.key.as_slice(), s.end.as_deref()), s)));
     }

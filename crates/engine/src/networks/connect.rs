@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::fs::FlockOperation;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use super::{calm, lease, ready, settle};
+use super::{lease, ready, settle};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::frame::{Decoder, kind};
@@ -54,9 +54,9 @@ pub fn connect(engine: &Engine, container: &str, join: &JoinWish) -> Result<(), 
     let record = with_own_stack(engine, container)?;
     let layout = Layout::new(&engine.paths, &record.id);
     let _turn = turn(&layout)?;
+    let mut join = settle::linked(engine, join)?;
     // What it reaches outside is not widened by one more network.
-    let egress = record.request.net.egress.clone();
-    let join = JoinWish { egress, ..settle::linked(engine, join)? };
+    join.egress.clone_from(&record.request.net.egress);
     let store = engine.store()?;
     if let Some(lock) = resting(&layout, &record)? {
         let done = store.connect(&record.id, &join, false);
@@ -65,10 +65,9 @@ pub fn connect(engine: &Engine, container: &str, join: &JoinWish) -> Result<(), 
         done?;
         return Ok(());
     }
-    let policies = calm::stamp(&engine.paths.run);
     let network = store.connect(&record.id, &join, true)?;
     let joined = store.joined(&record.id)?;
-    if let Err(e) = tell(engine, &layout, &record, (&joined, policies)) {
+    if let Err(e) = tell(engine, &layout, &record, &joined) {
         store.disconnect(&(record.id.clone(), record.name.clone()), &network.id)?;
         return Err(e);
     }
@@ -93,7 +92,6 @@ pub fn disconnect(engine: &Engine, container: &str, network: &str) -> Result<(),
         done?;
         return Ok(());
     }
-    let policies = calm::stamp(&engine.paths.run);
     let network = store.find_network(network)?;
     let (gone, joined): (Vec<Joined>, Vec<Joined>) =
         store.joined(&record.id)?.into_iter().partition(|j| j.network.id == network.id);
@@ -107,7 +105,7 @@ pub fn disconnect(engine: &Engine, container: &str, network: &str) -> Result<(),
             format!("its published port {}/{} leads there; stop the container first", port.port, port.protocol),
         ));
     }
-    tell(engine, &layout, &record, (&joined, policies))?;
+    tell(engine, &layout, &record, &joined)?;
     store.disconnect(&user, &network.id)?;
     files(&layout, &record, &joined)
 }
@@ -129,13 +127,9 @@ fn resting(layout: &Layout, record: &ContainerRecord) -> Result<Option<OwnedFd>,
 }
 
 /// Tells the monitor of a container which networks it has now. One that has ended meanwhile has none to tell.
-fn tell(
-    engine: &Engine,
-    layout: &Layout,
-    record: &ContainerRecord,
-    (joined, policies): (&[Joined], String),
-) -> Result<(), EngineError> {
-    let order = lease::order(engine, record, (joined, policies), &[]);
+fn tell(engine: &Engine, layout: &Layout, record: &ContainerRecord, joined: &[Joined]) -> Result<(), EngineError> {
+    // The monitor looks which policies are the last: these were read some time ago.
+    let order = lease::order(engine, record, joined, &[], "unknown".to_owned());
     let order = serde_json::to_vec(&order).map_err(|e| EngineError::refused("the networks", e.to_string()))?;
     match reach(layout, kind::NETWORKS, &order).map(|socket| answer(&socket)) {
         Some(Some((kind::DONE, _))) => return Ok(()),
@@ -193,6 +187,5 @@ pub(crate) fn known_as(engine: &Engine, record: &ContainerRecord) -> Result<(), 
         return Ok(());
     }
     let _turn = turn(&layout)?;
-    let policies = calm::stamp(&engine.paths.run);
-    tell(engine, &layout, record, (&engine.store()?.joined(&record.id)?, policies))
+    tell(engine, &layout, record, &engine.store()?.joined(&record.id)?)
 }

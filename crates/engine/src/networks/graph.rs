@@ -68,6 +68,8 @@ pub struct GraphMember {
     pub addresses: Vec<String>,
     /// Further names there.
     pub aliases: Vec<String>,
+    /// Its own names for other containers, and theirs.
+    pub links: Vec<(String, String)>,
     /// Ports of the host that lead to it by this network, and where to: `127.0.0.1:8080`, `80/tcp`.
     pub ports: Vec<(String, String)>,
     /// What it reaches outside by this network.
@@ -104,7 +106,12 @@ pub fn graph(engine: &Engine) -> Result<Graph, EngineError> {
         networks.insert(record.name.clone(), empty(&record));
     }
     let mut graph = Graph::default();
-    for record in store.list_containers()? {
+    let containers = store.list_containers()?;
+    let called = |id: &str| {
+        let short = || id.get(..12).unwrap_or(id).to_owned();
+        containers.iter().find(|c| c.id == id).map_or_else(short, |c| c.name.clone())
+    };
+    for record in &containers {
         let joined = store.joined(&record.id)?;
         let runs = Layout::new(&engine.paths, &record.id).read_state().is_some();
         let ports = if runs { store.ports_of(&record.id)? } else { Vec::new() };
@@ -125,6 +132,7 @@ pub fn graph(engine: &Engine) -> Result<Graph, EngineError> {
                 name: record.name.clone(),
                 addresses: own.iter().map(ToString::to_string).collect(),
                 aliases: one.wish.aliases.clone(),
+                links: one.wish.links.iter().map(|(name, other)| (name.clone(), called(other))).collect(),
                 ports: here.map(|p| (shown(p.address, p.port), format!("{}/{}", p.inner, p.protocol))).collect(),
                 out: out(&one.network, list.map(Vec::as_slice)),
             });
@@ -200,6 +208,7 @@ mod tests {
             name: name.to_owned(),
             addresses: Vec::new(),
             aliases: vec![alias.to_owned()],
+            links: Vec::new(),
             ports: Vec::new(),
             out: Out::Everything,
         }

@@ -34,9 +34,10 @@ pub(crate) struct NetworkOrder {
     /// firewall had to be made.
     root: PathBuf,
     pub(super) run: PathBuf,
-    /// Which policies were the last when this was made; nothing where none of the networks can have one.
+    /// The container's id, and which policies were the last when this was made; nothing where none of the networks can have
+    /// one.
     #[serde(default)]
-    policies: Option<String>,
+    policies: Option<(String, String)>,
     /// The record goes with the container, and the addresses with the record.
     removed: bool,
     /// The kernel may still have something that leads to the addresses: they are nobody else's until it has not.
@@ -67,15 +68,17 @@ pub(crate) fn take(
         Err(StoreError::Network(_)) if forget_all(engine)? => store.take(&wish, &kernel::listener)?,
         other => other?,
     };
-    Ok(Some((order(engine, record, (&joined, policies), &ports), joined)))
+    Ok(Some((order(engine, record, &joined, &ports, policies), joined)))
 }
 
-/// What a monitor is told of a container with these networks and ports, and policies as they were before these were read.
+/// What a monitor is told of a container with these networks and ports. `policies` says which were the last before they were
+/// read.
 pub(super) fn order(
     engine: &Engine,
     record: &ContainerRecord,
-    (joined, policies): (&[Joined], String),
+    joined: &[Joined],
     ports: &[PortRecord],
+    policies: String,
 ) -> NetworkOrder {
     NetworkOrder {
         wiring: wiring(joined, ports),
@@ -83,7 +86,7 @@ pub(super) fn order(
         networks: joined.iter().map(|j| (j.network.id.clone(), j.network.name.clone())).collect(),
         root: engine.paths.root.clone(),
         run: engine.paths.run.clone(),
-        policies: joined.iter().any(|j| !j.network.is_default()).then_some(policies),
+        policies: joined.iter().any(|j| !j.network.is_default()).then(|| (record.id.clone(), policies)),
         removed: record.auto_remove,
         stuck: Rc::default(),
     }
@@ -93,6 +96,19 @@ impl NetworkOrder {
     /// A run begins: what was said of the one before does not hold.
     pub(super) fn begin(&self, history: &History) {
         drop(std::fs::remove_file(unwired(&self.run, &history.id)));
+    }
+
+    /// Keeps policies as they are for as long as what is returned is held, and says what of this the kernel is to have: as
+    /// they are now, and not as they were when this was made.
+    pub(super) fn with_policies(&self, wiring: &Declared) -> Result<(Option<Calm>, Declared), EngineError> {
+        let mut wiring = wiring.clone();
+        let Some((id, known)) = &self.policies else { return Ok((None, wiring)) };
+        let mut calm = calm::shared(&self.run)?;
+        if calm.read() != *known {
+            let store = Store::open(&Paths { root: self.root.clone(), run: self.run.clone() })?;
+            renew(&mut wiring, &super::wire::wiring(&store.joined(id)?, &[]));
+        }
+        Ok((Some(calm), wiring))
     }
 
     /// Everything that containers of this store are to have.
@@ -154,23 +170,6 @@ impl NetworkOrder {
         }
     }
 
-    /// Keeps policies as they are for as long as what is returned is held. Where they have changed since this was made, it is
-    /// to be what they say now.
-    pub(super) fn with_policies(&mut self, id: &str) -> Result<Option<Calm>, EngineError> {
-        let Some(known) = &self.policies else { return Ok(None) };
-        let mut calm = calm::shared(&self.run)?;
-        let now = calm.read();
-        if now != *known {
-            let store = Store::open(&Paths { root: self.root.clone(), run: self.run.clone() })?;
-            let joined: Vec<Joined> = store.joined(id)?;
-            let has = |j: &Joined| self.networks.iter().any(|(network, _)| *network == j.network.id);
-            let joined: Vec<Joined> = joined.into_iter().filter(has).collect();
-            self.wiring = wiring(&joined, &store.ports_of(id)?);
-            self.policies = Some(now);
-        }
-        Ok(Some(calm))
-    }
-
     /// Takes away what the container got; its addresses stay its own.
     pub(super) fn detach(&self, history: &History) {
         self.forget_names();
@@ -216,6 +215,20 @@ impl NetworkOrder {
 fn tell(history: &History, action: &str, (id, name): &(String, String)) {
     let event = Event::new(Kind::Network, action, id).with("name", name).with("type", "bridge");
     history.log.emit(&event.with("container", &history.id));
+}
+
+/// Brings what policies say up to date.
+fn renew(wiring: &mut Declared, now: &Declared) {
+    for bridge in &mut wiring.bridges {
+        if let Some(new) = now.bridges.iter().find(|b| b.link == bridge.link) {
+            bridge.policy.clone_from(&new.policy);
+        }
+    }
+    for member in &mut wiring.members {
+        if let Some(new) = now.members.iter().find(|m| m.host_link == member.host_link) {
+            member.limited = new.limited;
+        }
+    }
 }
 
 /// A file that says that the kernel has nothing of the container any more. One that is removed at its end starts once.

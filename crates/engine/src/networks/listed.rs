@@ -39,9 +39,12 @@ pub(super) fn any(joined: &[Joined]) -> bool {
     joined.iter().filter(|j| j.lease.is_some()).filter_map(of_join).flatten().any(is_name)
 }
 
-/// The only names that a container may ask for outside; nothing where one of its ways out has no list.
+/// The only names that a container may ask for outside; nothing where one of its ways out has no list, or it has none.
 pub(super) fn of(joined: &[Joined]) -> Option<Vec<Listed>> {
     let out = joined.iter().filter(|j| !j.network.internal).filter_map(|j| Some((j, j.lease.as_ref()?)));
+    let mut out = out.peekable();
+    // A question is a way out too, where there is one (CVE-2024-29018).
+    out.peek()?;
     let mut all = Vec::new();
     for (join, lease) in out {
         for rule in of_join(join)? {

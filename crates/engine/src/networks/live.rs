@@ -33,7 +33,7 @@ impl Live {
     /// # Errors
     /// What the kernel refused; then nothing of it is left.
     pub(crate) fn begin(
-        mut order: NetworkOrder,
+        order: NetworkOrder,
         pid: i32,
         binary: BorrowedFd<'_>,
         user: u32,
@@ -42,9 +42,8 @@ impl Live {
         order.begin(history);
         // What is taken by somebody else is found before anything is made.
         let proxy = Proxy::start(&order.wiring, binary, user, order.names.is_some())?;
-        let _calm = order.with_policies(&history.id)?;
         let mut live = Self { order, pid, user, proxy, revived: 0 };
-        if let Err(e) = live.wire(&live.order.wiring).and_then(|()| live.introduce(true)) {
+        if let Err(e) = live.wire(&live.order, &live.order.wiring).and_then(|()| live.introduce(true)) {
             live.order.undo();
             return Err(e);
         }
@@ -53,13 +52,14 @@ impl Live {
     }
 
     /// Makes what the kernel is to have, all or nothing.
-    fn wire(&self, wiring: &Declared) -> Result<(), EngineError> {
-        if !kernel::attach(self.pid, wiring)? {
+    fn wire(&self, order: &NetworkOrder, wiring: &Declared) -> Result<(), EngineError> {
+        let (_calm, wiring) = order.with_policies(wiring)?;
+        if !kernel::attach(self.pid, &wiring)? {
             return Ok(());
         }
         // The firewall was gone, or somebody else has changed it: those that run get back what they lack.
         self.order.everything().and_then(|all| kernel::restore(&all)).map(drop).inspect_err(|_| {
-            kernel::detach(wiring).unwrap_or_default();
+            kernel::detach(&wiring).unwrap_or_default();
         })
     }
 
@@ -86,13 +86,12 @@ impl Live {
         binary: BorrowedFd<'_>,
         history: &History,
     ) -> Result<(), EngineError> {
-        let _calm = new.with_policies(&history.id)?;
         new.keep_links_of(&self.order);
         let is_new = |m: &Member| !self.order.wiring.members.iter().any(|old| old.host_link == m.host_link);
         let added = part(&new.wiring, is_new);
         let is_gone = |m: &Member| !new.wiring.members.iter().any(|kept| kept.host_link == m.host_link);
         let gone = part(&self.order.wiring, is_gone);
-        self.wire(&added)?;
+        self.wire(&new, &added)?;
         let before = std::mem::replace(&mut self.order, new);
         let first = before.names.is_none() || self.proxy.is_none();
         let done = self.helper(binary).and_then(|()| self.introduce(first)).and_then(|()| self.leave(&before, &gone));

@@ -41,7 +41,7 @@ pub(crate) use self::live::Live;
 pub use self::mac::Mac;
 pub(crate) use self::net::next_free;
 pub use self::net::{Family, Net};
-pub(crate) use self::policy::renamed;
+pub(crate) use self::policy::renamed as renamed_in_policies;
 pub use self::policy::{Policy, PolicyChange, change_policy, policy};
 pub use self::pools::Pool;
 pub(crate) use self::pools::{choose, parse_all as parse_pools, unique_local};

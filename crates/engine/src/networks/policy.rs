@@ -8,7 +8,7 @@ use super::wire::wiring;
 use super::{FlowRule, ROOTLESS, calm, declared, emit, kernel, ready};
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::store::{NetworkError, NetworkRecord, Peer, StoreError, new_id};
+use crate::store::{NetworkError, NetworkRecord, Peer, new_id};
 
 /// What is to be done with a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,7 +155,7 @@ pub(crate) fn renamed(engine: &Engine, container: &str) -> Result<(), EngineErro
         return Ok(());
     }
     let mut calm = calm::alone(&engine.paths.run)?;
-    calm.change(&new_id().map_err(StoreError::from)?, &engine.paths.run)?;
+    calm.change(&new_id()?, &engine.paths.run)?;
     limited.iter().try_for_each(|network| tell(engine, network))
 }
 

@@ -82,6 +82,7 @@ pub(super) mod tests {
             name: name.to_owned(),
             addresses: if address.is_empty() { Vec::new() } else { text(&[address]) },
             aliases: Vec::new(),
+            links: Vec::new(),
             ports: Vec::new(),
             out,
         };
@@ -93,6 +94,7 @@ pub(super) mod tests {
         };
         let mut web = member("web", "10.88.1.3", Out::Listed(text(&["203.0.113.7:443/tcp", "[2001:db8::]/32"])));
         web.ports = vec![("127.0.0.1:8080".to_owned(), "80/tcp".to_owned())];
+        web.links = vec![("data".to_owned(), "db".to_owned())];
         let mut db = member("db", "10.88.1.2", Out::Nothing);
         db.aliases = text(&["store"]);
         let shop = GraphNetwork {

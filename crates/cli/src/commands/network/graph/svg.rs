@@ -202,6 +202,12 @@ fn arrows(network: &GraphNetwork, columns: &[(&str, Option<&GraphMember>)]) -> V
         let class = if flow.known { "flow" } else { "none" };
         all.push(Arrow { class, from: at(&flow.from), to: at(&flow.to), label: flow.what.clone(), both: false });
     }
+    for member in &network.members {
+        for (name, other) in member.links.iter().filter(|(_, other)| columns.iter().any(|(known, _)| known == other)) {
+            let label = format!("calls it {name}");
+            all.push(Arrow { class: "none", from: at(&member.name), to: at(other), label, both: false });
+        }
+    }
     let mut out = |member: &GraphMember, label: String| {
         all.push(Arrow { class: "out", from: at(&member.name), to: outside, label, both: false });
     };
@@ -259,7 +265,9 @@ mod tests {
         }
         // What nobody is yet is there, and drawn as such.
         assert!(svg.contains(">worker<") && svg.contains("not there yet") && svg.contains("arrow none"));
-        assert!(svg.contains(">5432/tcp<") && svg.contains(">127.0.0.1:8080 → 80/tcp<"));
+        assert!(
+            svg.contains(">calls it data<") && svg.contains(">5432/tcp<") && svg.contains(">127.0.0.1:8080 → 80/tcp<")
+        );
         // Nothing is loaded from elsewhere and nothing runs.
         assert!(!svg.contains("href") && !svg.contains("<script") && !svg.contains("url("));
     }

@@ -38,6 +38,11 @@ fn network(network: &GraphNetwork) -> String {
         text.push_str(&format!("  {} -> {}  {}{missing}\n", flow.from, flow.to, flow.what));
     }
     for member in &network.members {
+        for (name, other) in &member.links {
+            text.push_str(&format!("  {} calls {other}  {name}\n", member.name));
+        }
+    }
+    for member in &network.members {
         for (at, inner) in &member.ports {
             text.push_str(&format!("  {at} -> {}  {inner}\n", member.name));
         }
@@ -78,6 +83,7 @@ mod tests {
              \x20 web -> cache  6379/tcp\n\
              \x20 web -> db  5432/tcp\n\
              \x20 worker -> db  5432/tcp  (not there yet)\n\
+             \x20 web calls db  data\n\
              \x20 127.0.0.1:8080 -> web  80/tcp\n\
              \x20 cache -> outside  any\n\
              \x20 web -> outside  203.0.113.7:443/tcp\n\
