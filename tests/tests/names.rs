@@ -336,7 +336,7 @@ fn a_list_with_names_opens_what_they_lead_to_and_nothing_else() {
     }
     bench.say(&["rm", "-f", "free", "held", "apart"]).ok();
     bench.say(&["network", "rm", "shop"]).ok();
-    let left = run("nft list table inet bulkhead").ok();
+    let left = run("nft list set inet bulkhead pinned4").ok();
     assert!(!left.contains("192.0.2.7"), "{left}");
     drop(listeners);
     end(server);
