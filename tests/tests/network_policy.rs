@@ -207,8 +207,7 @@ fn a_container_reaches_what_it_was_told_and_its_network_says_the_rest() {
     let _again = machine.listen("0.0.0.0:80");
     assert_eq!((strict(&[]), strict(&["--egress", "192.0.2.2:80"])), (1, 0));
     for (words, code, wanted) in [
-        (&["--egress", "api.example.org:443"][..], 1, &["--egress api.example.org:443", "addresses"][..]),
-        (&["--egress", "169.254.169.254:80"], 125, &["\"169.254.169.254:80\" for --egress", "metadata"]),
+        (&["--egress", "169.254.169.254:80"][..], 125, &["\"169.254.169.254:80\" for --egress", "metadata"][..]),
         (&["--egress", "2001:db8::1"], 125, &["for --egress", "[2001:db8::1]"]),
         (&["--egress", "none", "--egress", "192.0.2.2"], 125, &["\"none\" for --egress"]),
         (&["--network", "none", "--egress", "192.0.2.2"], 1, &["--egress 192.0.2.2 is refused", "none"]),

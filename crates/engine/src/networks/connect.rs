@@ -181,7 +181,7 @@ fn files(layout: &Layout, record: &ContainerRecord, joined: &[Joined]) -> Result
 ///
 /// # Errors
 /// What the monitor says.
-pub(crate) fn renamed(engine: &Engine, record: &ContainerRecord) -> Result<(), EngineError> {
+pub(crate) fn known_as(engine: &Engine, record: &ContainerRecord) -> Result<(), EngineError> {
     let layout = Layout::new(&engine.paths, &record.id);
     if record.request.net.mode != NetMode::Networks || layout.read_state().is_none() || !layout.is_held() {
         return Ok(());

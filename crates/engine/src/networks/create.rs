@@ -68,7 +68,7 @@ pub fn create(engine: &Engine, request: &CreateRequest) -> Result<String, Engine
         }
         other => return Err(EngineError::invalid("--driver", other, "bridge is the only one")),
     }
-    super::settle::by_address(request.egress.as_deref())?;
+    super::listed::check(request.egress.as_deref())?;
     if request.internal && request.egress.as_ref().is_some_and(|list| !list.is_empty()) {
         let why = "an internal network has no way out; leave one of them out";
         return Err(EngineError::refused("--egress with --internal", why));

@@ -1,9 +1,10 @@
 //! The kernel's side: every call that changes or asks the host's network.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use bulkhead_net::names::Doors;
-use bulkhead_net::{Bridge, Declared, Drift, Member, NetError, Port, Protocol};
+use bulkhead_net::{Bridge, Declared, Drift, Member, NetError, Port, Protocol, Traffic};
 
 use crate::error::EngineError;
 
@@ -121,6 +122,14 @@ pub(crate) fn unplug(wiring: &Declared) -> Result<(), EngineError> {
 /// What the kernel refused.
 pub(crate) fn route(pid: i32, member: &Member, bridge: &Bridge) -> Result<(), EngineError> {
     inside(bulkhead_net::route(pid, member, bridge))
+}
+
+/// Lets a container reach an address outside for so long.
+///
+/// # Errors
+/// What the kernel refused.
+pub(crate) fn pin(own: &[IpAddr], to: IpAddr, traffic: &[Traffic], life: Duration) -> Result<(), EngineError> {
+    Ok(bulkhead_net::pin(own, to, traffic, life)?)
 }
 
 /// Opens the sockets of a container's resolver.

@@ -2,7 +2,8 @@
 
 use std::os::fd::BorrowedFd;
 
-use bulkhead_net::{Declared, Member};
+use bulkhead_net::{Declared, Member, names};
+use bulkhead_sys::Errno;
 
 use super::kernel;
 use super::lease::NetworkOrder;
@@ -106,14 +107,31 @@ impl Live {
         Ok(())
     }
 
-    /// Can be read when the process that carries and answers has ended.
+    /// Can be read when the process that carries and answers has something to say, or has ended.
     pub(crate) fn word(&self) -> Option<BorrowedFd<'_>> {
         self.proxy.as_ref().and_then(|proxy| proxy.word().ok())
     }
 
+    /// Something came from the process that carries and answers: what it has found is opened, and it is told so. One that has
+    /// ended gets a successor.
+    pub(crate) fn hear(&mut self, binary: BorrowedFd<'_>) {
+        let Some(word) = self.word() else { return };
+        let found = match names::hear(word) {
+            Ok(Some(Some(found))) => found,
+            Ok(Some(None)) | Err(Errno::AGAIN | Errno::INTR) => return,
+            Ok(None) | Err(_) => return self.revive(binary),
+        };
+        // What cannot be opened is not answered.
+        if let Some(own) = &self.order.names
+            && own.open(&found).is_ok()
+        {
+            names::ready(word, found.number).unwrap_or_default();
+        }
+    }
+
     /// The process that carries and answers has ended: another takes its place. Where that fails, there are no names and no
     /// ports of loopback until the container is started again; a comparison says so.
-    pub(crate) fn revive(&mut self, binary: BorrowedFd<'_>) {
+    fn revive(&mut self, binary: BorrowedFd<'_>) {
         drop(self.proxy.take());
         self.revived += 1;
         if self.revived > LIVES {

@@ -10,6 +10,7 @@ mod etc;
 mod graph;
 mod kernel;
 mod lease;
+mod listed;
 mod live;
 mod mac;
 mod names;
@@ -29,7 +30,7 @@ pub mod wire;
 
 use std::collections::BTreeMap;
 
-pub(crate) use self::connect::renamed;
+pub(crate) use self::connect::known_as;
 pub use self::connect::{connect, disconnect};
 pub use self::create::{CreateRequest, create};
 pub(crate) use self::etc::{make as make_etc, write as write_etc};

@@ -10,12 +10,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use bulkhead_net::names::{Doors, Entry, Order, parse, render};
+use bulkhead_net::names::{Doors, Entry, Found, Order, parse, render};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::etc::resolver_of_host;
-use super::rules::{EgressRule, Place};
+use super::listed::{self, Listed};
 use crate::error::EngineError;
 use crate::request::ContainerRequest;
 use crate::store::{ContainerRecord, Joined, Lease};
@@ -40,14 +40,14 @@ pub(crate) struct Names {
     outside: bool,
     servers: Vec<SocketAddr>,
     links: Vec<(String, String)>,
-    /// The only names that are asked outside.
-    #[serde(default)]
-    only: Option<Vec<String>>,
+    /// The only names that are asked outside, where that is limited.
+    only: Option<Vec<Listed>>,
 }
 
-/// Whether a container on these networks has a resolver: on one of them its members know each other.
+/// Whether a container on these networks has a resolver: on one of them its members know each other, or what it reaches is
+/// listed by names.
 pub(super) fn resolved(joined: &[Joined]) -> bool {
-    joined.iter().any(|j| !j.network.isolated && j.lease.is_some())
+    joined.iter().any(|j| !j.network.isolated && j.lease.is_some()) || listed::any(joined)
 }
 
 /// Names, aliases and links of a container; nothing when nobody knows it by a name.
@@ -74,27 +74,8 @@ pub(super) fn of(record: &ContainerRecord, joined: &[Joined]) -> Option<Names> {
         outside: out || !servers.is_empty(),
         servers,
         links: joined.iter().flat_map(|j| j.wish.links.iter().cloned()).collect(),
-        only: only(joined),
+        only: listed::of(joined),
     })
-}
-
-/// The names that a container may ask outside for: those of its lists, where each of its ways out has one. A question is a
-/// way out too (CVE-2024-29018).
-fn only(joined: &[Joined]) -> Option<Vec<String>> {
-    let outward = joined.iter().filter(|j| !j.network.internal && j.lease.is_some());
-    let lists: Vec<&Vec<EgressRule>> =
-        outward.map(|j| j.wish.egress.as_ref().or(j.network.egress.as_ref())).collect::<Option<_>>()?;
-    if lists.is_empty() {
-        return None;
-    }
-    let name = |rule: &EgressRule| match &rule.to {
-        Place::Name(name) => Some(name.clone()),
-        Place::Block(_) => None,
-    };
-    let mut names: Vec<String> = lists.into_iter().flatten().filter_map(name).collect();
-    names.sort();
-    names.dedup();
-    Some(names)
 }
 
 /// Whether an address is one of these networks' members.
@@ -214,11 +195,16 @@ impl Names {
             outside: self.outside,
             servers: self.servers.clone(),
             links: self.links.clone(),
-            only: self.only.clone(),
+            only: self.only.as_ref().map(|all| all.iter().map(|one| one.name.clone()).collect()),
         };
         let doors = doors.into_iter().flat_map(|d| [d.datagrams.as_fd(), d.streams.as_fd()]);
         let all: Vec<BorrowedFd<'_>> = doors.chain(files.iter().map(File::as_fd)).collect();
         order.send(word, &all).map_err(|e| EngineError::refused("the resolver of the container", e.to_string()))
+    }
+
+    /// Opens the way to what its resolver has found.
+    pub(super) fn open(&self, found: &Found) -> Result<(), EngineError> {
+        listed::open(self.only.as_deref().unwrap_or_default(), found)
     }
 
     /// The networks that know it.

@@ -225,7 +225,9 @@ fn name(text: &str) -> Option<String> {
     };
     let text = text.strip_suffix('.').unwrap_or(text);
     let last = text.rsplit('.').next()?;
-    let good = (1..=253).contains(&text.len()) && text.split('.').all(label);
+    // All names below one.
+    let below = text.strip_prefix("*.").unwrap_or(text);
+    let good = (1..=253).contains(&text.len()) && below.split('.').all(label);
     (good && text != "none" && last.bytes().any(|b| b.is_ascii_alphabetic())).then(|| text.to_ascii_lowercase())
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::ports::{Exposed, Protocol, WantedPort, expand};
-use super::{EgressRule, Place, ROOTLESS, ready};
+use super::{ROOTLESS, ready};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::ImageRef;
@@ -65,7 +65,7 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
     if net.mode != NetMode::Networks {
         return without(request);
     }
-    by_address(net.egress.as_deref())?;
+    super::listed::check(net.egress.as_deref())?;
     if net.egress.is_none() && request.profile == ProfileName::Strict {
         net.egress = Some(Vec::new());
     }
@@ -78,17 +78,6 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
     match ports.iter().filter(carried).find(|port| port.protocol == Protocol::Sctp) {
         Some(port) => Err(EngineError::refused(&port.asked, super::proxy::NO_SCTP)),
         None => Ok(()),
-    }
-}
-
-/// A list whose entries all can be kept to: one by a name needs somebody who says what it means.
-pub(super) fn by_address(list: Option<&[EgressRule]>) -> Result<(), EngineError> {
-    match list.unwrap_or_default().iter().find(|rule| matches!(rule.to, Place::Name(_))) {
-        None => Ok(()),
-        Some(rule) => Err(EngineError::refused(
-            format!("--egress {rule}"),
-            "names are not looked up for containers yet; write the addresses, like 203.0.113.7:443",
-        )),
     }
 }
 

@@ -87,8 +87,8 @@ fn connect(words: ConnectFlags) -> Result<u8, CliError> {
         v6: flags::optional("--ip6", words.ip6.as_deref(), network::ip6)?,
         mac: None,
         aliases: flags::each("--alias", &words.alias, network::alias)?,
-        egress: None,
         links: flags::each("--link", &words.link, network::link)?,
+        egress: None,
     };
     wire::connect(&words.container, &join).map(|()| 0)
 }
