@@ -20,6 +20,7 @@ pub mod oci;
 pub mod plan;
 mod protocol;
 mod share;
+mod shift;
 pub mod spec;
 pub mod step;
 pub mod supervise;

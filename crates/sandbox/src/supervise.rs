@@ -19,6 +19,7 @@ use crate::oci::step::OciStep;
 use crate::plan::{LimitStep, Origin, OwnIds, SandboxKind, SandboxPlan, Tree};
 use crate::protocol::{Channel, Message};
 use crate::share::{self, Entry};
+use crate::shift;
 use crate::spec::{DeviceRule, IdRange, MapWriter, outside};
 use crate::step::Step;
 use crate::verify::verify;
@@ -231,14 +232,20 @@ fn await_ready(
     steps: &[Step],
     channel: &Channel,
     child: &mut Child,
-    hooks: Option<&mut dyn FnMut(i32) -> Result<(), String>>,
+    mut hooks: Option<&mut dyn FnMut(i32) -> Result<(), String>>,
 ) -> Result<Option<OwnedFd>, StartError> {
     let mut fds = Vec::with_capacity(1);
-    let mut heard = channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))?;
-    if let (Some(Message::Hooks), Some(hooks)) = (heard, hooks) {
-        hooks(child.pid).map_err(StartError::Hook)?;
+    let hear =
+        |fds: &mut Vec<OwnedFd>| channel.recv_in_time(fds).map_err(StartError::parent("hear from the new process"));
+    let mut heard = hear(&mut fds)?;
+    while let Some(Message::Hooks | Message::Shift { .. }) = heard {
+        match (heard, &mut hooks) {
+            (Some(Message::Hooks), Some(hooks)) => hooks(child.pid).map_err(StartError::Hook)?,
+            (Some(Message::Shift { step }), _) => shift::shift(steps, step, child.pid, fds.pop())?,
+            _ => break,
+        }
         channel.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to go on"))?;
-        heard = channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))?;
+        heard = hear(&mut fds)?;
     }
     match heard {
         Some(Message::Ready) => Ok(fds.pop()),

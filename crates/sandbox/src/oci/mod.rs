@@ -231,11 +231,16 @@ fn rootfs(b: &mut Builder<'_>, ask: &Ask<'_>, process: &config::Process) -> Resu
             reason: "the root file system would be set up in a mount namespace that others use".to_owned(),
         });
     }
-    if !b.namespaces.has(clone::NEWNS) {
+    let own_mounts = b.namespaces.has(clone::NEWNS);
+    if !own_mounts && b.namespaces.has(clone::NEWUSER) {
         return Err(PlanError::Unsupported {
-            what: "linux.namespaces without mount".to_owned(),
-            reason: "the container's mounts would be made on the host".to_owned(),
+            what: "linux.namespaces with user and without mount".to_owned(),
+            reason: "a user namespace has no right to mount anything in the caller's mount namespace".to_owned(),
         });
+    }
+    if !own_mounts && !b.linux.rootfs_propagation.is_empty() {
+        let accepted = "it needs a mount namespace of its own; it would change the host";
+        return Err(PlanError::invalid("linux.rootfsPropagation", &b.linux.rootfs_propagation, accepted));
     }
     mounts::root(b, ask)?;
     mounts::mounts(b, ask)?;
@@ -266,7 +271,11 @@ fn rootfs(b: &mut Builder<'_>, ask: &Ask<'_>, process: &config::Process) -> Resu
     if b.config.root.as_ref().is_some_and(|r| r.readonly) {
         b.steps.push(Step::ReadOnlyRoot);
     }
-    b.steps.push(if ask.no_pivot { move_root(b, ask)? } else { Step::Pivot });
+    b.steps.push(match (own_mounts, ask.no_pivot) {
+        (false, _) => OciStep::Chroot.into(),
+        (true, true) => move_root(b, ask)?,
+        (true, false) => Step::Pivot,
+    });
     Ok(())
 }
 

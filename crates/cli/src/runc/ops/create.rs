@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::console::Socket;
 use super::hooks;
-use super::{SOCKET, address, console, listener, pid_file, protect, streams};
+use super::{SOCKET, address, console, listener, mounted, pid_file, protect, streams};
 use crate::runc::args::{CreateArgs, Global, limited};
 use crate::runc::error::{During, RuncError};
 use crate::runc::show::state::State;
@@ -39,6 +39,7 @@ impl Drop for Made {
         if !self.kept {
             // First the process and its group.
             self.prepared = None;
+            mounted::take_off(&self.record).unwrap_or_default();
             // What cannot be removed is found by the next `delete --force`.
             self.place.remove().unwrap_or_default();
         }
@@ -76,7 +77,7 @@ impl Made {
 ///
 /// What is wrong with the config, by field; the step that failed. Nothing is left of the container then.
 pub fn create(global: &Global, args: CreateArgs) -> Result<u8, RuncError> {
-    make(global, &args, true)?.keep()?;
+    make(global, &args, true).map_err(|e| streams::failed(e, "create"))?.keep()?;
     Ok(0)
 }
 
@@ -102,6 +103,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     protect::before(protected, &config.linux())?;
     // Once: before that line this program may begin anew.
     global.log.debug(|| format!("{args:?}"));
+    protect::tell(global, protected);
     let mountinfo = bulkhead_sys::fd::text("/proc/self/mountinfo").during("read /proc/self/mountinfo")?;
     let facts = HostFacts::gather_with(&mountinfo).during("look at this host")?;
     if let Some(process) = &config.process {
@@ -140,12 +142,11 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
         preserve,
     };
     let plan = plan(&made.config, &ask, &facts).during("invalid configuration")?;
-    for step in &plan.steps {
-        if let Step::Bundle(OciStep::Filter { flags, .. }) = step {
-            global.log.debug(|| format!("seccomp filter flags: {flags}"));
-        }
-    }
+    tell(global, &plan);
     describe(&mut made, args, &plan);
+    if plan.entered() & bulkhead_sys::clone::NEWNS == 0 {
+        made.record.mounted = Some(mounted::before(&made.record.rootfs)?);
+    }
     made.place.write_config(&bytes)?;
     if cgroup::processes(&made.record.cgroups).is_empty() {
         // From now on `delete --force` finds what is made, even if this process is killed. A group in which somebody
@@ -155,7 +156,30 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     let done = carry_out(&mut made, args, &plan, &facts, mask);
     rustix::process::umask(mask);
     done?;
+    // Everything but the program: what it says from here on is by the start.
+    global
+        .log
+        .debug(|| format!("child process in init(): {} waits for its start", made.record.pid.unwrap_or_default()));
     Ok(made)
+}
+
+/// What is going to be done, in words that readers of other runtimes' logs look for.
+fn tell(global: &Global, plan: &SandboxPlan) {
+    global.log.debug(|| {
+        let names = |bits: u64| streams::namespaces(bits);
+        let entered = plan.enter.iter().fold(0, |bits, e| bits | e.kind);
+        format!(
+            "nsexec container setup: makes the namespaces [{}], enters [{}]",
+            names(plan.namespaces),
+            names(entered)
+        )
+    });
+    for step in &plan.steps {
+        if let Step::Bundle(OciStep::Filter { flags, listener }) = step {
+            let all = if *listener { flags | bulkhead_sys::seccomp::NEW_LISTENER } else { *flags };
+            global.log.debug(|| format!("seccomp filter flags: {all}"));
+        }
+    }
 }
 
 fn describe(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan) {
@@ -207,6 +231,7 @@ fn carry_out(
     let pid = prepared.pid();
     made.record.pid = Some(pid);
     made.record.start_time = start_time(pid);
+    mounted::note(&mut made.record);
     made.prepared = Some(prepared);
     hand_out(made, args, &process)?;
     made.record.write(&made.place)

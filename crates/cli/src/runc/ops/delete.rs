@@ -7,7 +7,7 @@ use bulkhead_sandbox::oci::config::Config;
 use bulkhead_sandbox::systemd::{self, Bus};
 
 use super::hooks::{self, Moment};
-use super::kill;
+use super::{kill, mounted};
 use crate::runc::args::{DeleteArgs, Global};
 use crate::runc::error::{During, RuncError};
 use crate::runc::group;
@@ -65,6 +65,7 @@ pub(super) fn remove(
         cgroup::kill_all(&record.cgroups, 9);
     }
     gone(record)?;
+    mounted::take_off(record)?;
     if let Some(unit) = &record.unit {
         Bus::open(unit.user).and_then(|mut bus| systemd::stop(&mut bus, &unit.name)).during("remove the unit")?;
     }

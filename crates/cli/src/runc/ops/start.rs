@@ -64,6 +64,7 @@ pub(super) fn begin(global: &Global, place: &Place, record: &mut Record, config:
         }
         streams::program_error(&e, "")
     })?;
+    global.log.debug(|| "init: closing the pipe to signal completion: the program runs".to_owned());
     record.started = true;
     record.write(place)?;
     rustix::fs::unlinkat(place, SOCKET, rustix::fs::AtFlags::empty()).unwrap_or_default();
