@@ -23,6 +23,7 @@ use crate::shift;
 use crate::spec::{DeviceRule, IdRange, MapWriter, outside};
 use crate::step::Step;
 use crate::verify::verify;
+use crate::{netdev, rdt};
 
 /// A child between clone and program. Dropped, it is killed and collected.
 #[derive(Debug)]
@@ -187,6 +188,9 @@ fn launch(
         child.over = true;
         child = Child { pid, pidfd, over: false };
     }
+    // Given back where the start fails.
+    let devices = netdev::attach(&plan.net_devices, &proc, child.pid)?;
+    let class = plan.rdt.as_ref().map(|rdt| rdt::enter(rdt, child.pid)).transpose()?;
     send_trees(plan, &proc, &child, &ours, entry.as_ref())?;
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
     let terminal = await_ready(&plan.steps, &ours, &mut child, extras.hooks)?;
@@ -194,6 +198,12 @@ fn launch(
     if plan.kind == SandboxKind::Bundle {
         // A bundle's mounts may need more descriptors than its program may have.
         set_limits(&plan.limits, child.pid)?;
+    }
+    if let Some(devices) = devices {
+        devices.keep();
+    }
+    if let Some(class) = class {
+        class.keep();
     }
     let program = plan.program.name();
     Ok(Prepared { child, channel: ours, terminal, cgroup, steps: plan.steps.clone(), program })

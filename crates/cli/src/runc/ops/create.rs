@@ -9,6 +9,7 @@ use bulkhead_sandbox::oci::config::{Config, Process};
 use bulkhead_sandbox::oci::step::OciStep;
 use bulkhead_sandbox::oci::{Ask, plan};
 use bulkhead_sandbox::plan::SandboxPlan;
+use bulkhead_sandbox::rdt;
 use bulkhead_sandbox::step::Step;
 use bulkhead_sandbox::supervise::{Extras, Prepared, prepare_bundle, start_time};
 use bulkhead_sys::ids;
@@ -40,6 +41,7 @@ impl Drop for Made {
             // First the process and its group.
             self.prepared = None;
             mounted::take_off(&self.record).unwrap_or_default();
+            rdt::remove(&self.record.rdt_own);
             // What cannot be removed is found by the next `delete --force`.
             self.place.remove().unwrap_or_default();
         }
@@ -123,6 +125,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
         place,
     };
     let linux = made.config.linux().into_owned();
+    let resctrl = linux.intel_rdt.as_ref().and_then(|_| rdt::mounted(&mountinfo));
     let rootless = global.rootless.unwrap_or(!facts.privileged);
     let ask = cgroup::Ask {
         id: &args.id,
@@ -140,6 +143,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve,
+        resctrl: resctrl.as_deref(),
     };
     let plan = plan(&made.config, &ask, &facts).during("invalid configuration")?;
     tell(global, &plan);
@@ -192,6 +196,10 @@ fn describe(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan) {
     record.annotations.clone_from(&config.annotations);
     record.oci_version.clone_from(&config.oci_version);
     let unit = plan.cgroup.bundle().and_then(|group| group.unit.as_ref());
+    if let Some(class) = &plan.rdt {
+        record.rdt = rdt::joined(class);
+        record.rdt_own = rdt::own_directories(class);
+    }
     record.unit = unit.map(|u| ScopeName { name: u.name.clone(), user: u.user, unified: u.unified });
     record.grants.clone_from(&plan.grants);
     let waits = |s: &Step| *s == Step::Bundle(OciStep::AwaitStart);

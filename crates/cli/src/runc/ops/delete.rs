@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bulkhead_sandbox::cgroup::{CgroupHandle, oci as cgroup};
 use bulkhead_sandbox::oci::config::Config;
+use bulkhead_sandbox::rdt;
 use bulkhead_sandbox::systemd::{self, Bus};
 
 use super::hooks::{self, Moment};
@@ -66,6 +67,7 @@ pub(super) fn remove(
     }
     gone(record)?;
     mounted::take_off(record)?;
+    rdt::remove(&record.rdt_own);
     if let Some(unit) = &record.unit {
         Bus::open(unit.user).and_then(|mut bus| systemd::stop(&mut bus, &unit.name)).during("remove the unit")?;
     }

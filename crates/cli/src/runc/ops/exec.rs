@@ -7,6 +7,7 @@ use bulkhead_sandbox::join::{Target, join};
 use bulkhead_sandbox::oci::config::{Config, Process};
 use bulkhead_sandbox::oci::step::OciStep;
 use bulkhead_sandbox::oci::{Entered, KINDS, plan_exec};
+use bulkhead_sandbox::rdt;
 use bulkhead_sandbox::step::Step;
 use bulkhead_sys::ids;
 
@@ -69,6 +70,7 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     if facts.privileged || facts.nested {
         ids::set_dumpable(false).during("forbid being traced")?;
     }
+    rdt::join(&record.rdt).during("enter the class of linux.intelRdt")?;
     let mut prepared = join(&plan, stdio).map_err(|e| streams::program_error(&e, first))?;
     global.log.debug(|| format!("child process in init(): {} is in the container", prepared.pid()));
     let terminal = console::hand_over(prepared.take_terminal(), &process, console.as_ref())?;
