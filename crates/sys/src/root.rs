@@ -84,6 +84,11 @@ impl Root {
     /// # Errors
     /// `EISDIR` when a directory is there; else as [`Root::open`].
     pub fn file(&self, path: &CStr) -> Result<OwnedFd> {
+        self.file_or(path, Ok(()))
+    }
+
+    /// As [`Root::file`]; `link` is what a link that leads nowhere is.
+    fn file_or(&self, path: &CStr, link: Result<()>) -> Result<OwnedFd> {
         match self.handle(path) {
             Err(Errno::NOENT) => {}
             Ok(fd) => {
@@ -95,7 +100,7 @@ impl Root {
         // A link that leads nowhere, as many images have for resolv.conf: the link itself is the place.
         match self.open(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty()) {
             Err(Errno::NOENT) => {}
-            other => return other,
+            other => return link.and(other),
         }
         let bytes = path.to_bytes();
         let parent = bytes.iter().rposition(|b| *b == b'/').map_or(0, |at| at);
@@ -115,17 +120,12 @@ impl Root {
         place.get_mut(..length).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(path.to_bytes());
         for _ in 0..LINKS {
             let path = cstr(&place, length)?;
-            match self.handle(path) {
+            // What is missing here is made at once; only a link that leads nowhere is in the way of that.
+            match if directory { self.directory(path, mode) } else { self.file_or(path, Err(Errno::NOENT)) } {
                 Err(Errno::NOENT) => {}
-                Err(e) => return Err(e),
-                Ok(_) if directory => return self.directory(path, mode),
-                Ok(_) => return self.file(path),
+                other => return other,
             }
-            match self.follow(&mut place, length)? {
-                Some(longer) => length = longer,
-                None if directory => return self.directory(cstr(&place, length)?, mode),
-                None => return self.file(cstr(&place, length)?),
-            }
+            length = self.follow(&mut place, length)?.ok_or(Errno::NOENT)?;
         }
         Err(Errno::LOOP)
     }

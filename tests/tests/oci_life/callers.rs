@@ -217,3 +217,20 @@ fn network_devices_are_moved_and_given_back() {
     let said = runtime.sh("", |config| config["linux"]["intelRdt"] = json!({"closID": "a/b"}));
     assert!(said.code == 1 && said.err.contains("linux.intelRdt"), "{said:?}");
 }
+
+#[test]
+fn a_start_that_nobody_wrote_down_is_seen() {
+    let runtime = Runtime::new();
+    runtime.bundle("web", "exec sleep 300", |_| {});
+    runtime.create("web", &[]).ok();
+    let file = runtime.path("state").join(runtime.id("web")).join("record.json");
+    let before = std::fs::read(&file).unwrap();
+    runtime.on("start", "web", &[]).ok();
+    // As it is when whoever starts is killed at the wrong moment.
+    std::fs::write(&file, before).unwrap();
+    assert_eq!(runtime.status("web"), "created");
+    // The socket is gone by then, or nobody listens on it.
+    assert!(runtime.on("start", "web", &[]).fails(1).contains("already running"));
+    assert_eq!(runtime.status("web"), "running");
+    runtime.on("delete", "web", &["--force"]).ok();
+}

@@ -139,7 +139,8 @@ fn directories(place: &Place, group: &OciGroup, unified: bool, made: &mut Made) 
             if cpuset && !last {
                 inherit(directory)?;
             }
-            if unified {
+            // What is made below the top is whole.
+            if controlled || unified && directory.parent() != Some(&place.mount) {
                 whole(directory)?;
             }
         }
