@@ -19,9 +19,11 @@ use crate::oci::step::OciStep;
 use crate::plan::{LimitStep, Origin, OwnIds, SandboxKind, SandboxPlan, Tree};
 use crate::protocol::{Channel, Message};
 use crate::share::{self, Entry};
+use crate::shift;
 use crate::spec::{DeviceRule, IdRange, MapWriter, outside};
 use crate::step::Step;
 use crate::verify::verify;
+use crate::{netdev, rdt};
 
 /// A child between clone and program. Dropped, it is killed and collected.
 #[derive(Debug)]
@@ -186,6 +188,9 @@ fn launch(
         child.over = true;
         child = Child { pid, pidfd, over: false };
     }
+    // Given back where the start fails.
+    let devices = netdev::attach(&plan.net_devices, &proc, child.pid)?;
+    let class = plan.rdt.as_ref().map(|rdt| rdt::enter(rdt, child.pid)).transpose()?;
     send_trees(plan, &proc, &child, &ours, entry.as_ref())?;
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
     let terminal = await_ready(&plan.steps, &ours, &mut child, extras.hooks)?;
@@ -193,6 +198,12 @@ fn launch(
     if plan.kind == SandboxKind::Bundle {
         // A bundle's mounts may need more descriptors than its program may have.
         set_limits(&plan.limits, child.pid)?;
+    }
+    if let Some(devices) = devices {
+        devices.keep();
+    }
+    if let Some(class) = class {
+        class.keep();
     }
     let program = plan.program.name();
     Ok(Prepared { child, channel: ours, terminal, cgroup, steps: plan.steps.clone(), program })
@@ -231,14 +242,20 @@ fn await_ready(
     steps: &[Step],
     channel: &Channel,
     child: &mut Child,
-    hooks: Option<&mut dyn FnMut(i32) -> Result<(), String>>,
+    mut hooks: Option<&mut dyn FnMut(i32) -> Result<(), String>>,
 ) -> Result<Option<OwnedFd>, StartError> {
     let mut fds = Vec::with_capacity(1);
-    let mut heard = channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))?;
-    if let (Some(Message::Hooks), Some(hooks)) = (heard, hooks) {
-        hooks(child.pid).map_err(StartError::Hook)?;
+    let hear =
+        |fds: &mut Vec<OwnedFd>| channel.recv_in_time(fds).map_err(StartError::parent("hear from the new process"));
+    let mut heard = hear(&mut fds)?;
+    while let Some(Message::Hooks | Message::Shift { .. }) = heard {
+        match (heard, &mut hooks) {
+            (Some(Message::Hooks), Some(hooks)) => hooks(child.pid).map_err(StartError::Hook)?,
+            (Some(Message::Shift { step }), _) => shift::shift(steps, step, child.pid, fds.pop())?,
+            _ => break,
+        }
         channel.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to go on"))?;
-        heard = channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))?;
+        heard = hear(&mut fds)?;
     }
     match heard {
         Some(Message::Ready) => Ok(fds.pop()),

@@ -20,6 +20,7 @@ pub mod net;
 pub mod proc;
 pub mod quota;
 pub mod root;
+pub mod rtnetlink;
 pub mod seccomp;
 pub mod signal;
 pub mod stdio;

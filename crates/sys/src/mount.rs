@@ -135,6 +135,27 @@ pub fn move_over_root(root: BorrowedFd<'_>) -> Result<()> {
     rustix::process::chdir(c"/")
 }
 
+/// Makes `root` the root of this process and nothing else (`chroot(2)`). Child-safe.
+///
+/// Whoever has `CAP_SYS_CHROOT` can leave it again.
+///
+/// # Errors
+/// What the kernel says.
+pub fn change_root(root: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::fchdir(root)?;
+    rustix::process::chroot(c".")?;
+    rustix::process::chdir(c"/")
+}
+
+/// Takes a mount off, with what is mounted in it, from the place where `there`, a handle on its root, is (`umount2(2)`,
+/// `MNT_DETACH`).
+///
+/// # Errors
+/// `EINVAL` when nothing is mounted there.
+pub fn detach(there: BorrowedFd<'_>) -> Result<()> {
+    rustix::mount::unmount(format!("/proc/self/fd/{}", there.as_raw_fd()), UnmountFlags::DETACH)
+}
+
 /// A new file system of type `name`, mounted nowhere yet. An option without a value is a flag. Child-safe.
 ///
 /// # Errors

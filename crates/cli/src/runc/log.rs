@@ -86,6 +86,8 @@ impl Log {
             self.line("error", &error.message);
             // Paths and names come from configs; they must not drive a terminal, nor make two lines of one.
             standard_error(&format!("{}\n", escape::cell(&error.message)));
+        } else if error.plain {
+            standard_error(&format!("{}\n", escape::cell(&error.message)));
         } else {
             self.line("error", &error.message);
         }

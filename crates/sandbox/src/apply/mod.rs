@@ -26,6 +26,8 @@ const FAILED: i32 = 125;
 /// What the steps so far have opened.
 #[derive(Default)]
 struct State {
+    /// Which step it is.
+    index: u32,
     root: Option<Root>,
     scratch: Option<OwnedFd>,
     proc: Option<Proc>,
@@ -79,6 +81,7 @@ pub(crate) fn run(armed: &mut Armed<'_>, channel: &Channel) -> ! {
     }
     let mut state = State::default();
     for (step, index) in armed.steps.iter().zip(0..) {
+        state.index = index;
         if let Err(errno) = apply(step, armed, &mut state, channel) {
             let channel = state.starter.as_ref().unwrap_or(channel);
             // If even this cannot be said, the exit code says that something failed.

@@ -21,7 +21,7 @@ pub struct CgroupError {
 }
 
 impl CgroupError {
-    pub(super) fn new(what: impl Into<String>, path: &Path, source: impl Into<std::io::Error>) -> Self {
+    pub(crate) fn new(what: impl Into<String>, path: &Path, source: impl Into<std::io::Error>) -> Self {
         Self { what: what.into(), path: path.to_path_buf(), source: source.into() }
     }
 

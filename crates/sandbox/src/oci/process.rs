@@ -196,10 +196,10 @@ pub(super) fn late(
 }
 
 /// The kernel takes not every flag with every filter: without a listener nothing waits to be received, and with one it
-/// takes no `TSYNC`, which does nothing in a process of one thread.
+/// takes no `TSYNC`. That one does nothing in a process of one thread, and is left out.
 fn flags(wanted: &[FilterFlag], listener: bool) -> u64 {
     let taken = |flag: &&FilterFlag| match flag {
-        FilterFlag::Tsync => !listener,
+        FilterFlag::Tsync => false,
         FilterFlag::WaitKillableRecv => listener,
         FilterFlag::Log | FilterFlag::SpecAllow => true,
     };

@@ -9,6 +9,7 @@ use bulkhead_sandbox::oci::config::{Config, Process};
 use bulkhead_sandbox::oci::step::OciStep;
 use bulkhead_sandbox::oci::{Ask, plan};
 use bulkhead_sandbox::plan::SandboxPlan;
+use bulkhead_sandbox::rdt;
 use bulkhead_sandbox::step::Step;
 use bulkhead_sandbox::supervise::{Extras, Prepared, prepare_bundle, start_time};
 use bulkhead_sys::ids;
@@ -16,7 +17,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::console::Socket;
 use super::hooks;
-use super::{SOCKET, address, console, listener, pid_file, protect, streams};
+use super::{SOCKET, address, console, listener, mounted, pid_file, protect, streams};
 use crate::runc::args::{CreateArgs, Global, limited};
 use crate::runc::error::{During, RuncError};
 use crate::runc::show::state::State;
@@ -39,6 +40,8 @@ impl Drop for Made {
         if !self.kept {
             // First the process and its group.
             self.prepared = None;
+            mounted::take_off(&self.record).unwrap_or_default();
+            rdt::remove(&self.record.rdt_own);
             // What cannot be removed is found by the next `delete --force`.
             self.place.remove().unwrap_or_default();
         }
@@ -76,7 +79,7 @@ impl Made {
 ///
 /// What is wrong with the config, by field; the step that failed. Nothing is left of the container then.
 pub fn create(global: &Global, args: CreateArgs) -> Result<u8, RuncError> {
-    make(global, &args, true)?.keep()?;
+    make(global, &args, true).map_err(|e| streams::failed(e, "create"))?.keep()?;
     Ok(0)
 }
 
@@ -102,6 +105,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     protect::before(protected, &config.linux())?;
     // Once: before that line this program may begin anew.
     global.log.debug(|| format!("{args:?}"));
+    protect::tell(global, protected);
     let mountinfo = bulkhead_sys::fd::text("/proc/self/mountinfo").during("read /proc/self/mountinfo")?;
     let facts = HostFacts::gather_with(&mountinfo).during("look at this host")?;
     if let Some(process) = &config.process {
@@ -121,6 +125,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
         place,
     };
     let linux = made.config.linux().into_owned();
+    let resctrl = linux.intel_rdt.as_ref().and_then(|_| rdt::mounted(&mountinfo));
     let rootless = global.rootless.unwrap_or(!facts.privileged);
     let ask = cgroup::Ask {
         id: &args.id,
@@ -138,14 +143,14 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve,
+        resctrl: resctrl.as_deref(),
     };
     let plan = plan(&made.config, &ask, &facts).during("invalid configuration")?;
-    for step in &plan.steps {
-        if let Step::Bundle(OciStep::Filter { flags, .. }) = step {
-            global.log.debug(|| format!("seccomp filter flags: {flags}"));
-        }
-    }
+    tell(global, &plan);
     describe(&mut made, args, &plan);
+    if plan.entered() & bulkhead_sys::clone::NEWNS == 0 {
+        made.record.mounted = Some(mounted::before(&made.record.rootfs)?);
+    }
     made.place.write_config(&bytes)?;
     if cgroup::processes(&made.record.cgroups).is_empty() {
         // From now on `delete --force` finds what is made, even if this process is killed. A group in which somebody
@@ -155,7 +160,30 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
     let done = carry_out(&mut made, args, &plan, &facts, mask);
     rustix::process::umask(mask);
     done?;
+    // Everything but the program: what it says from here on is by the start.
+    global
+        .log
+        .debug(|| format!("child process in init(): {} waits for its start", made.record.pid.unwrap_or_default()));
     Ok(made)
+}
+
+/// What is going to be done, in words that readers of other runtimes' logs look for.
+fn tell(global: &Global, plan: &SandboxPlan) {
+    global.log.debug(|| {
+        let names = |bits: u64| streams::namespaces(bits);
+        let entered = plan.enter.iter().fold(0, |bits, e| bits | e.kind);
+        format!(
+            "nsexec container setup: makes the namespaces [{}], enters [{}]",
+            names(plan.namespaces),
+            names(entered)
+        )
+    });
+    for step in &plan.steps {
+        if let Step::Bundle(OciStep::Filter { flags, listener }) = step {
+            let all = if *listener { flags | bulkhead_sys::seccomp::NEW_LISTENER } else { *flags };
+            global.log.debug(|| format!("seccomp filter flags: {all}"));
+        }
+    }
 }
 
 fn describe(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan) {
@@ -168,6 +196,10 @@ fn describe(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan) {
     record.annotations.clone_from(&config.annotations);
     record.oci_version.clone_from(&config.oci_version);
     let unit = plan.cgroup.bundle().and_then(|group| group.unit.as_ref());
+    if let Some(class) = &plan.rdt {
+        record.rdt = rdt::joined(class);
+        record.rdt_own = rdt::own_directories(class);
+    }
     record.unit = unit.map(|u| ScopeName { name: u.name.clone(), user: u.user, unified: u.unified });
     record.grants.clone_from(&plan.grants);
     let waits = |s: &Step| *s == Step::Bundle(OciStep::AwaitStart);
@@ -207,6 +239,7 @@ fn carry_out(
     let pid = prepared.pid();
     made.record.pid = Some(pid);
     made.record.start_time = start_time(pid);
+    mounted::note(&mut made.record);
     made.prepared = Some(prepared);
     hand_out(made, args, &process)?;
     made.record.write(&made.place)

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use bulkhead_sandbox::cgroup::{CgroupHandle, oci as cgroup};
 use bulkhead_sandbox::oci::config::Config;
+use bulkhead_sandbox::rdt;
 use bulkhead_sandbox::systemd::{self, Bus};
 
 use super::hooks::{self, Moment};
-use super::kill;
+use super::{kill, mounted};
 use crate::runc::args::{DeleteArgs, Global};
 use crate::runc::error::{During, RuncError};
 use crate::runc::group;
@@ -65,6 +66,8 @@ pub(super) fn remove(
         cgroup::kill_all(&record.cgroups, 9);
     }
     gone(record)?;
+    mounted::take_off(record)?;
+    rdt::remove(&record.rdt_own);
     if let Some(unit) = &record.unit {
         Bus::open(unit.user).and_then(|mut bus| systemd::stop(&mut bus, &unit.name)).during("remove the unit")?;
     }

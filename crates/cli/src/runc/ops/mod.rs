@@ -8,6 +8,7 @@ mod foreground;
 mod hooks;
 mod kill;
 mod listener;
+mod mounted;
 mod pid_file;
 mod protect;
 mod run;

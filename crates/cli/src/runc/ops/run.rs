@@ -1,6 +1,6 @@
 //! `run`: create, start, wait and delete.
 
-use super::{create, delete, foreground, start};
+use super::{create, delete, foreground, start, streams};
 use crate::runc::args::{Global, RunArgs};
 use crate::runc::error::{During, RuncError};
 
@@ -10,7 +10,7 @@ use crate::runc::error::{During, RuncError};
 ///
 /// As `create` and `start`; nothing is left of the container then.
 pub fn run(global: &Global, args: RunArgs) -> Result<u8, RuncError> {
-    let mut made = create::make(global, &args.create, args.detach)?;
+    let mut made = create::make(global, &args.create, args.detach).map_err(|e| streams::failed(e, "run"))?;
     if !args.no_subreaper && !args.detach {
         // What the program leaves behind is collected here when it has no first process of its own.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).during("adopt orphans")?;

@@ -3,6 +3,7 @@
 use bulkhead_sandbox::StartError;
 use bulkhead_sandbox::oci::config::Config;
 use bulkhead_sandbox::oci::{self, Rest};
+use bulkhead_sys::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::hooks::{self, Moment};
@@ -42,7 +43,15 @@ pub(super) fn begin(global: &Global, place: &Place, record: &mut Record, config:
     let what = || format!("reach container {}", record.id);
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .during(what())?;
-    rustix::net::connect(&socket, &address(place)?).during(what())?;
+    match rustix::net::connect(&socket, &address(place)?) {
+        // Nobody waits there: whoever started the program was killed before he wrote it down.
+        Err(Errno::CONNREFUSED | Errno::NOENT) => {
+            record.started = true;
+            record.write(place)?;
+            return Err(RuncError::new("cannot start an already running container"));
+        }
+        connected => connected.during(what())?,
+    }
     let first = record.first_step;
     let rest = || {
         let facts = bulkhead_sandbox::facts::HostFacts::gather().map_err(|e| {
@@ -64,6 +73,7 @@ pub(super) fn begin(global: &Global, place: &Place, record: &mut Record, config:
         }
         streams::program_error(&e, "")
     })?;
+    global.log.debug(|| "init: closing the pipe to signal completion: the program runs".to_owned());
     record.started = true;
     record.write(place)?;
     rustix::fs::unlinkat(place, SOCKET, rustix::fs::AtFlags::empty()).unwrap_or_default();

@@ -52,6 +52,12 @@ pub(super) fn preserved(wanted: u32, with_listeners: bool) -> Result<u32, RuncEr
     Ok(all)
 }
 
+/// Names of namespaces for people.
+pub(super) fn namespaces(bits: u64) -> String {
+    let named = bulkhead_sandbox::oci::KINDS.iter().filter(|(_, _, bit)| bits & bit != 0);
+    named.map(|(name, _, _)| *name).collect::<Vec<_>>().join(" ")
+}
+
 /// Tells the program of the sockets it gets: it is the first process of its pid namespace.
 pub(super) fn pass_listeners(process: Option<&mut Process>) {
     if let (Some(process), count @ 1..) = (process, listeners()) {
@@ -105,8 +111,7 @@ pub(super) fn program_error(error: &StartError, name: &str) -> RuncError {
             other => other.to_string(),
         };
         let program = description.trim_start_matches("start ").trim_matches('"');
-        let hint = error.hint().map_or(String::new(), |hint| format!(" ({hint})"));
-        return RuncError::new(format!("exec {program}: {words}{hint}"));
+        return RuncError { plain: true, ..RuncError::new(format!("exec {program}: {words}")) };
     }
     match words {
         Some(words) if name.contains('/') => {
@@ -116,10 +121,31 @@ pub(super) fn program_error(error: &StartError, name: &str) -> RuncError {
         Some(words) => RuncError::new(format!("exec: {name:?}: {words}")),
         None => {
             let plain = RuncError::chain(error);
-            match error.hint() {
+            let plain = match error.hint() {
                 Some(hint) => RuncError::new(format!("{plain} ({hint})")),
                 None => plain,
+            };
+            match error {
+                StartError::Step { description, .. } => plain.during(in_init(description)),
+                _ => plain,
             }
         }
     }
+}
+
+/// What every step of the new process is a part of, in the words that callers show and look for.
+fn in_init(step: &str) -> &'static str {
+    if step.starts_with("bind ") || step.starts_with("mount ") {
+        "unable to start container process: error during container init: error mounting"
+    } else {
+        "unable to start container process: error during container init"
+    }
+}
+
+/// Puts the command before a failure of the new process.
+pub(super) fn failed(error: RuncError, command: &str) -> RuncError {
+    if error.message.starts_with("unable to start") {
+        return error.during(format!("{} {command} failed", crate::runc::NAME));
+    }
+    error
 }

@@ -54,6 +54,24 @@ pub struct Record {
     pub first_step: usize,
     /// Its program was started.
     pub started: bool,
+    /// Directories of its class of cache and memory bandwidth, which others of its processes enter.
+    #[serde(default)]
+    pub rdt: Vec<PathBuf>,
+    /// Those of them that end with it.
+    #[serde(default)]
+    pub rdt_own: Vec<PathBuf>,
+    /// Where its root file system is mounted in the caller's own mount namespace, it is taken off at the end.
+    #[serde(default)]
+    pub mounted: Option<Mounted>,
+}
+
+/// Mounts by their ids (`statx(2)`) at the path of a root file system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounted {
+    /// What was there before.
+    pub before: u64,
+    /// What the container has put there, as soon as that is known.
+    pub own: Option<u64>,
 }
 
 /// A unit of systemd.

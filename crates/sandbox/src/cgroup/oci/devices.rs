@@ -130,6 +130,8 @@ fn rule_of(index: usize, rule: &DeviceCgroup) -> Result<Access, LimitError> {
             'r' => READ,
             'w' => WRITE,
             'm' => MKNOD,
+            // As in `type`: all of them. Nothing is ever allowed by it.
+            'a' if !rule.allow => ALL,
             other => return refuse("access", format!("{other:?} is none of r, w and m")),
         };
     }

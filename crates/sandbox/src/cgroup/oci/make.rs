@@ -58,8 +58,9 @@ pub(in crate::cgroup) struct Doors {
 /// Makes the group and writes its limits.
 pub(in crate::cgroup) fn make(group: &OciGroup, made: &mut Made) -> Result<Doors, CgroupError> {
     let mut found = Vec::new();
-    for place in &group.places {
-        if !directories(place, group, made)? && group.unit.is_none() {
+    for place in group.places.iter().chain(&group.beside) {
+        let unified = group.unified || group.beside.as_ref() == Some(place);
+        if !directories(place, group, unified, made)? && group.unit.is_none() {
             found.push(place.directory.clone());
         }
     }
@@ -88,15 +89,16 @@ pub(in crate::cgroup) fn make(group: &OciGroup, made: &mut Made) -> Result<Doors
 
 fn doors(group: &OciGroup) -> Result<Doors, CgroupError> {
     let mut doors = Doors::default();
-    for Place { directory, .. } in &group.places {
-        let (path, flags) = if group.unified {
+    let beside = group.beside.iter().map(|place| (place, true));
+    for (Place { directory, .. }, unified) in group.places.iter().map(|place| (place, group.unified)).chain(beside) {
+        let (path, flags) = if unified {
             (directory.clone(), OFlags::PATH | OFlags::DIRECTORY)
         } else {
             (directory.join("tasks"), OFlags::WRONLY)
         };
         let fd = rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| CgroupError::new("open", &path, e))?;
-        if group.unified {
+        if unified {
             doors.into = Some(fd);
         } else {
             doors.tasks.push(fd);
@@ -107,9 +109,10 @@ fn doors(group: &OciGroup) -> Result<Doors, CgroupError> {
 
 /// Makes what is missing between the mount point and the group. Another container may be made or deleted on the same
 /// way at the same moment. Whether the group's own directory is new.
-fn directories(place: &Place, group: &OciGroup, made: &mut Made) -> Result<bool, CgroupError> {
+fn directories(place: &Place, group: &OciGroup, unified: bool, made: &mut Made) -> Result<bool, CgroupError> {
     const ATTEMPTS: usize = 16;
-    let unified = group.unified;
+    // Beside version 1 there is nothing to pass on.
+    let controlled = unified && group.unified;
     let mut way: Vec<&Path> = place.directory.ancestors().take_while(|d| *d != place.mount).collect();
     way.reverse();
     let cpuset = !unified && place.controllers.iter().any(|c| c == "cpuset");
@@ -117,7 +120,7 @@ fn directories(place: &Place, group: &OciGroup, made: &mut Made) -> Result<bool,
     'again: loop {
         attempt += 1;
         for (index, directory) in way.iter().enumerate() {
-            if unified {
+            if controlled {
                 pass_down(directory.parent().unwrap_or(&place.mount));
             }
             let last = index + 1 == way.len();
@@ -136,7 +139,8 @@ fn directories(place: &Place, group: &OciGroup, made: &mut Made) -> Result<bool,
             if cpuset && !last {
                 inherit(directory)?;
             }
-            if unified {
+            // What is made below the top is whole.
+            if controlled || unified && directory.parent() != Some(&place.mount) {
                 whole(directory)?;
             }
         }

@@ -45,7 +45,11 @@ impl Own {
     #[must_use]
     pub fn read_with(mountinfo: &str) -> Self {
         let mut own = Self::of(mountinfo, &bulkhead_sys::fd::text("/proc/self/cgroup").unwrap_or_default());
-        for hierarchy in own.hierarchies.iter_mut().filter(|h| h.unified) {
+        if own.hierarchies.iter().any(|h| !h.unified) {
+            // Those of version 1 have them all.
+            return own;
+        }
+        for hierarchy in &mut own.hierarchies {
             let controllers = bulkhead_sys::fd::text(hierarchy.mount.join("cgroup.controllers")).unwrap_or_default();
             hierarchy.controllers = controllers.split_whitespace().map(str::to_owned).collect();
         }
