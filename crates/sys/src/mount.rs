@@ -39,11 +39,17 @@ pub const UNBINDABLE: u64 = 1 << 17;
 const IDMAP: u64 = 0x0010_0000;
 
 #[repr(C)]
-struct MountAttr {
+pub(crate) struct MountAttr {
     set: u64,
     clear: u64,
     propagation: u64,
     userns_fd: u64,
+}
+
+impl MountAttr {
+    /// A place to execute from and nothing else.
+    pub(crate) const EXECUTABLE: Self =
+        Self { set: RDONLY | NOSUID | NODEV, clear: NOEXEC, propagation: 0, userns_fd: 0 };
 }
 
 fn setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result<()> {
@@ -85,7 +91,7 @@ pub fn change(mount: BorrowedFd<'_>, set: u64, clear: u64, propagation: u64, rec
 /// # Errors
 /// `EPERM` when the flag is locked by a more privileged namespace.
 pub fn set_executable(mount: BorrowedFd<'_>) -> Result<()> {
-    setattr(mount, false, &MountAttr { set: RDONLY | NOSUID | NODEV, clear: NOEXEC, propagation: 0, userns_fd: 0 })
+    setattr(mount, false, &MountAttr::EXECUTABLE)
 }
 
 /// Shifts the ids of a detached mount by the map of a user namespace (id-mapped mount, Linux 5.12).
