@@ -52,6 +52,8 @@ pub struct Ask<'a> {
     pub no_new_keyring: bool,
     /// How many descriptors beyond the standard streams the program gets.
     pub preserve: u32,
+    /// It waits for a start by another process; else it is started by whoever made it.
+    pub waits: bool,
 }
 
 /// What steps are made from.
@@ -113,7 +115,7 @@ pub fn plan(config: &Config, ask: &Ask<'_>, facts: &HostFacts) -> Result<Sandbox
     tune::container_steps(process, &linux, &mut b.steps)?;
     b.steps.push(OciStep::FindProgram.into());
     b.steps.push(Step::Ready);
-    process::late(process, &rights, true, &mut b.steps)?;
+    process::late(process, &rights, ask.waits, &mut b.steps)?;
     let mut grants = process::grants(process, filter.is_some())?;
     grants.extend(loosened(&b));
     let Builder { trees, steps, .. } = b;

@@ -38,9 +38,9 @@ fn resize(master: BorrowedFd<'_>, process: &Process) -> Result<(), RuncError> {
 fn connect(path: &Path) -> Result<OwnedFd, RuncError> {
     let what = || format!("connect to {}", path.display());
     let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).during(what())?;
-    let address = SocketAddrUnix::new(path).during(what())?;
-    rustix::net::connect(&socket, &address).during(what())?;
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).during_with(what)?;
+    let address = SocketAddrUnix::new(path).during_with(what)?;
+    rustix::net::connect(&socket, &address).during_with(what)?;
     Ok(socket)
 }
 

@@ -104,7 +104,7 @@ impl Record {
         let Some(bytes) = place.read(RECORD, MAX_RECORD_BYTES)? else {
             return Err(RuncError::unknown());
         };
-        Self::parse(&bytes, place.id()).map_err(|e| e.during(format!("read {}", place.path().join(RECORD).display())))
+        Self::parse(&bytes, place.id()).map_err(|e| e.during(format_args!("read {}", place.path().join(RECORD).display())))
     }
 
     /// Reads the bytes of a record, of the container `id`.
@@ -149,7 +149,7 @@ impl Place {
     ///
     /// What the kernel says.
     pub fn write_config(&self, bytes: &[u8]) -> Result<(), RuncError> {
-        self.write(CONFIG, bytes)
+        self.write_first(CONFIG, bytes)
     }
 
     /// The config that the container was made from.
@@ -161,7 +161,7 @@ impl Place {
         let path = self.path().join(CONFIG);
         let bytes = self.read(CONFIG, MAX_CONFIG_BYTES)?;
         let bytes = bytes.ok_or_else(|| RuncError::new(format!("{} is missing", path.display())))?;
-        Config::read(&bytes).during(format!("read {}", path.display()))
+        Config::read(&bytes).during(format_args!("read {}", path.display()))
     }
 }
 
