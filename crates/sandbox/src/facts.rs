@@ -7,6 +7,8 @@ use bulkhead_sys::{Errno, caps, landlock, proc::Proc};
 use rustix::fs::{AtFlags, OFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::mountinfo;
+
 /// How control groups are laid out (`cgroups(7)`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -257,30 +259,25 @@ fn possible_cpus(list: &str) -> u32 {
 
 /// Mount points of procfs and sysfs from `mountinfo`; the one on top is the last.
 fn kernel_mounts(mountinfo: &str) -> Vec<String> {
-    let kernel = |line: &&str| line.contains(" - proc ") || line.contains(" - sysfs ");
-    let points = mountinfo.lines().filter(kernel).filter_map(|line| line.split(' ').nth(4));
-    points.map(crate::cgroup::oci::unescape).collect()
+    mountinfo::of(mountinfo, &["proc", "sysfs"]).map(|line| crate::cgroup::oci::unescape(line.point)).collect()
 }
 
 /// Finds the hierarchies from `mountinfo`. A user who is not root can use only what was delegated to him on v2.
 fn cgroup_layout(mountinfo: &str, root: bool) -> CgroupLayout {
     let mut v1 = BTreeMap::new();
     let mut v2 = None;
-    for line in mountinfo.lines() {
-        let Some((left, right)) = line.split_once(" - ") else { continue };
-        let Some(point) = left.split(' ').nth(4) else { continue };
-        let mut right = right.split(' ');
-        let kind = right.next();
-        let options = right.nth(1).unwrap_or_default();
-        match kind {
+    for line in mountinfo::of(mountinfo, &["cgroup", "cgroup2"]) {
+        let point = line.point;
+        match line.kind {
             // The first is the host's; later ones can be those of containers whose mounts are seen here.
-            Some("cgroup2") => drop(v2.get_or_insert_with(|| PathBuf::from(point))),
-            Some("cgroup") => {
-                for option in options.split(',').filter(|o| !matches!(*o, "rw" | "ro" | "xattr") && !o.contains('=')) {
+            "cgroup2" => drop(v2.get_or_insert_with(|| PathBuf::from(point))),
+            _ => {
+                for option in
+                    line.options.split(',').filter(|o| !matches!(*o, "rw" | "ro" | "xattr") && !o.contains('='))
+                {
                     v1.entry(option.to_owned()).or_insert_with(|| PathBuf::from(point));
                 }
             }
-            _ => {}
         }
     }
     if !v1.is_empty() {

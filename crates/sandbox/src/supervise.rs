@@ -478,8 +478,10 @@ fn send_trees(
         let borrowed: Vec<BorrowedFd<'_>> = opened.iter().map(AsFd::as_fd).collect();
         return channel.send(Message::Trees, &borrowed).map_err(StartError::parent("send mount trees"));
     }
-    let userns =
-        proc.get()?.namespace(child.pid, c"user").map_err(StartError::parent("open the user namespace of the new process"))?;
+    let userns = proc
+        .get()?
+        .namespace(child.pid, c"user")
+        .map_err(StartError::parent("open the user namespace of the new process"))?;
     let mut opened = Vec::with_capacity(plan.trees.len());
     // Many mounts have the same ids.
     let mut made: Vec<(&OwnIds, OwnedFd)> = Vec::new();

@@ -259,7 +259,7 @@ fn rootfs(b: &mut Builder<'_>, ask: &Ask<'_>, process: &config::Process) -> Resu
         b.steps.push(OciStep::Seal { target: path_text("linux.readonlyPaths", &mounts::clean(path))? }.into());
     }
     let mut masked: Vec<String> = b.linux.masked_paths.iter().map(|path| mounts::clean(path)).collect();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = std::collections::BTreeSet::new();
     masked.retain(|path| seen.insert(path.clone()));
     for path in masked {
         b.steps.push(OciStep::Cover { target: path_text("linux.maskedPaths", &path)? }.into());

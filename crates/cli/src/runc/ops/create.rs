@@ -12,6 +12,7 @@ use bulkhead_sandbox::plan::SandboxPlan;
 use bulkhead_sandbox::step::Step;
 use bulkhead_sandbox::supervise::{Extras, Prepared, prepare_bundle, start_time_in};
 use bulkhead_sys::{ids, proc::Proc};
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::console::Socket;
@@ -100,8 +101,8 @@ pub fn create(global: &Global, args: CreateArgs) -> Result<u8, RuncError> {
 pub(super) fn read(bundle: &Path) -> Result<(Config, Vec<u8>), RuncError> {
     let path = bundle.join("config.json");
     let what = || format!("read {}", path.display());
-    let file = std::fs::File::open(&path).during_with(what)?;
-    let bytes = limited(file).during_with(what)?;
+    let file = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during_with(what)?;
+    let bytes = limited(std::fs::File::from(file)).during_with(what)?;
     let config = Config::read(&bytes).during_with(what)?;
     Ok((config, bytes))
 }
@@ -135,7 +136,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, how: How) -> Result<Made,
         streams::warn_of_capabilities(global, process);
     }
     // Modes are given whole: what the caller has cut from new files must not be cut from the container's.
-    let mask = rustix::process::umask(rustix::fs::Mode::empty());
+    let mask = rustix::process::umask(Mode::empty());
     let own = cgroup::Own::read_with(&mountinfo);
     let place = Place::make(global, &args.id)?;
     let mut made = Made {
@@ -209,7 +210,7 @@ fn carry_out(
     args: &CreateArgs,
     plan: &SandboxPlan,
     (facts, proc): (&HostFacts, &Proc),
-    mask: rustix::fs::Mode,
+    mask: Mode,
 ) -> Result<(), RuncError> {
     let process = made.config.process.clone().unwrap_or_default();
     let stdio = streams::own(process.terminal);

@@ -104,7 +104,8 @@ impl Record {
         let Some(bytes) = place.read(RECORD, MAX_RECORD_BYTES)? else {
             return Err(RuncError::unknown());
         };
-        Self::parse(&bytes, place.id()).map_err(|e| e.during(format_args!("read {}", place.path().join(RECORD).display())))
+        Self::parse(&bytes, place.id())
+            .map_err(|e| e.during(format_args!("read {}", place.path().join(RECORD).display())))
     }
 
     /// Reads the bytes of a record, of the container `id`.

@@ -38,6 +38,9 @@ impl Global {
     /// As [`Global::root`]; a directory that cannot be made.
     pub(super) fn make_root(&self) -> Result<PathBuf, RuncError> {
         let root = self.root()?;
+        if rustix::fs::access(&root, rustix::fs::Access::EXISTS).is_ok() {
+            return Ok(root);
+        }
         // Others may look up ids below root's directory, as with other runtimes, and open none of them. The sticky bit
         // keeps what is below `XDG_RUNTIME_DIR` from those who tidy up there (XDG base directories).
         let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o1700 };
