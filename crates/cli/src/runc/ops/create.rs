@@ -178,15 +178,26 @@ pub(super) fn make(global: &Global, args: &CreateArgs, how: How) -> Result<Made,
     }
     describe(&mut made, args, &plan);
     made.place.write_config(&bytes)?;
-    if cgroup::processes(&made.record.cgroups).is_empty() {
-        // From now on `delete --force` finds what is made, even if this process is killed. A group in which somebody
-        // is must not be found by it: that one is refused below.
-        made.record.write(&made.place)?;
-    }
+    write_early(&mut made)?;
     let done = carry_out(&mut made, args, &plan, (&facts, &proc), mask);
     rustix::process::umask(mask);
     done?;
     Ok(made)
+}
+
+/// From now on `delete --force` finds what is made, even if this process is killed. A group in which somebody is must
+/// not be ended by it: that one is refused when the groups are made. Hooks are told of a container whose group is known,
+/// so for them it is looked at twice.
+fn write_early(made: &mut Made) -> Result<(), RuncError> {
+    let record = &mut made.record;
+    if made.config.hooks.is_some() {
+        let free = cgroup::processes(&record.cgroups).is_empty();
+        return if free { record.write(&made.place) } else { Ok(()) };
+    }
+    record.pending = std::mem::take(&mut record.cgroups);
+    let written = record.write(&made.place);
+    record.cgroups = std::mem::take(&mut record.pending);
+    written
 }
 
 fn describe(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan) {

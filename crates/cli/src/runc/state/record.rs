@@ -41,6 +41,9 @@ pub struct Record {
     pub namespaces: u64,
     /// Directories of its control group, one for each hierarchy.
     pub cgroups: Vec<PathBuf>,
+    /// Directories that are about to be made for it: nobody in them is known to be its process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<PathBuf>,
     /// Annotations of its config.
     pub annotations: BTreeMap<String, String>,
     /// Version of the specification that its config names.
