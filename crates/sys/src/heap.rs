@@ -14,7 +14,7 @@ use dlmalloc::{Allocator, Dlmalloc};
 
 const PAGE: usize = 4096;
 /// What a start of a container takes in small blocks, and a little more.
-const SMALL: usize = 20 * PAGE;
+const SMALL: usize = 8 * PAGE;
 /// The same in others.
 const LARGE: usize = 16 * PAGE;
 /// Small blocks have sizes and places that are multiples of this.
