@@ -96,6 +96,7 @@ pub fn config_to_plan(bytes: &[u8]) {
             cgroup: group,
             no_pivot: bytes.len().is_multiple_of(5),
             no_new_keyring: bytes.len().is_multiple_of(2),
+            waits: !bytes.len().is_multiple_of(3),
             preserve: 0,
             resctrl: bytes.len().is_multiple_of(3).then_some(Path::new("/sys/fs/resctrl")),
         };

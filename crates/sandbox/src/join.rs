@@ -160,7 +160,7 @@ pub fn join(plan: &JoinPlan, stdio: Stdio) -> Result<Prepared, StartError> {
     drop(armed);
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
     let terminal = await_ready_of(&plan.steps, &ours, &mut child)?;
-    child.into_prepared(ours, terminal, plan.steps.clone(), plan.program.name())
+    child.into_prepared(ours, terminal, crate::supervise::Left::of(&plan.steps), plan.program.name())
 }
 
 /// What a container that ends this moment answers is that it has ended.

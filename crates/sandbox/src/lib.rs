@@ -16,6 +16,7 @@ pub mod files;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod join;
+mod mountinfo;
 pub mod netdev;
 pub mod oci;
 pub mod plan;

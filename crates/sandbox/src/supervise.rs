@@ -65,8 +65,33 @@ pub struct Prepared {
     channel: Channel,
     terminal: Option<OwnedFd>,
     cgroup: CgroupHandle,
-    steps: Vec<Step>,
+    left: Left,
     program: String,
+}
+
+/// The steps that a child has left which has said that it is ready: of the others nothing is to be told any more.
+#[derive(Debug)]
+pub(crate) struct Left {
+    first: usize,
+    steps: Vec<Step>,
+}
+
+impl Left {
+    pub(crate) fn of(steps: &[Step]) -> Self {
+        let first = steps.iter().position(|step| *step == Step::Ready).unwrap_or(0);
+        Self { first, steps: steps.get(first..).unwrap_or_default().to_vec() }
+    }
+
+    fn failed(&self, program: &str, step: u32, errno: i32) -> StartError {
+        let known = usize::try_from(step).ok().and_then(|step| step.checked_sub(self.first));
+        let index = known.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX);
+        match StartError::step(&self.steps, program, index, errno) {
+            StartError::Step { index, description, exec, source } => {
+                StartError::Step { index: index.saturating_add(self.first), description, exec, source }
+            }
+            other => other,
+        }
+    }
 }
 
 /// A sandbox whose program runs.
@@ -128,6 +153,22 @@ pub(crate) fn deliver_from(fds: &mut Vec<OwnedFd>, deliver: &mut Deliver<'_>) ->
     deliver(listener).map_err(StartError::Listener)
 }
 
+/// The host's `/proc`, opened when it is needed first.
+#[derive(Debug, Default)]
+pub(crate) struct HostProc(std::cell::OnceCell<Proc>);
+
+impl HostProc {
+    pub(crate) fn get(&self) -> Result<&Proc, StartError> {
+        match self.0.get() {
+            Some(proc) => Ok(proc),
+            None => {
+                let proc = Proc::host().map_err(StartError::parent("open /proc as a procfs"))?;
+                Ok(self.0.get_or_init(|| proc))
+            }
+        }
+    }
+}
+
 /// As [`prepare`], of a bundle.
 ///
 /// # Errors
@@ -146,7 +187,7 @@ fn launch(
     verify(plan)?;
     let entry = Entry::of(plan, other)?;
     let mut cgroup = CgroupHandle::create(&plan.cgroup)?;
-    let proc = Proc::host().map_err(StartError::parent("open /proc as a procfs"))?;
+    let proc = HostProc::default();
     let (ours, theirs) = Channel::pair().map_err(StartError::parent("make a channel"))?;
     let mut child = {
         let init = if plan.program.init { init } else { None };
@@ -177,19 +218,24 @@ fn launch(
     };
     drop(theirs);
     if plan.namespaces & clone::NEWUSER != 0 {
-        write_maps(plan, &proc, child.pid)?;
+        write_maps(plan, proc.get()?, child.pid)?;
     }
     if plan.kind != SandboxKind::Bundle {
         set_limits(&plan.limits, child.pid)?;
     }
-    set_oom_score(&proc, child.pid, plan.oom_score_adj)?;
+    if plan.oom_score_adj.is_some() {
+        set_oom_score(proc.get()?, child.pid, plan.oom_score_adj)?;
+    }
     if entry.is_some() {
         let (pid, pidfd) = share::await_birth(&ours, child.pidfd.as_fd())?;
         child.over = true;
         child = Child { pid, pidfd, over: false };
     }
     // Given back where the start fails.
-    let devices = netdev::attach(&plan.net_devices, &proc, child.pid)?;
+    let devices = match plan.net_devices.is_empty() {
+        true => None,
+        false => netdev::attach(&plan.net_devices, proc.get()?, child.pid)?,
+    };
     let class = plan.rdt.as_ref().map(|rdt| rdt::enter(rdt, child.pid)).transpose()?;
     send_trees(plan, &proc, &child, &ours, entry.as_ref())?;
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
@@ -206,7 +252,7 @@ fn launch(
         class.keep();
     }
     let program = plan.program.name();
-    Ok(Prepared { child, channel: ours, terminal, cgroup, steps: plan.steps.clone(), program })
+    Ok(Prepared { child, channel: ours, terminal, cgroup, left: Left::of(&plan.steps), program })
 }
 
 pub(crate) fn await_ready_of(
@@ -230,11 +276,11 @@ impl JoinChild {
         self,
         channel: Channel,
         terminal: Option<OwnedFd>,
-        steps: Vec<Step>,
+        left: Left,
         program: String,
     ) -> Result<Prepared, StartError> {
         let cgroup = CgroupHandle::create(&crate::cgroup::CgroupPlan::None)?;
-        Ok(Prepared { child: self.0, channel, terminal, cgroup, steps, program })
+        Ok(Prepared { child: self.0, channel, terminal, cgroup, left, program })
     }
 }
 
@@ -305,13 +351,13 @@ impl Prepared {
     pub fn leave(mut self, deliver: &mut Deliver<'_>) -> Result<OwnedFd, StartError> {
         self.channel.send(Message::Exec, &[]).map_err(StartError::parent("tell the new process to wait"))?;
         let asks = |step: &&Step| matches!(step, Step::Bundle(OciStep::Filter { listener: true, .. }));
-        let waits = self.steps.iter().position(|step| *step == OciStep::AwaitStart.into()).unwrap_or(0);
-        if self.steps.iter().take(waits).any(|step| asks(&step)) {
+        let waits = self.left.steps.iter().position(|step| *step == OciStep::AwaitStart.into()).unwrap_or(0);
+        if self.left.steps.iter().take(waits).any(|step| asks(&step)) {
             let mut fds = Vec::with_capacity(1);
             match self.channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))? {
                 Some(Message::Listener) => deliver_from(&mut fds, deliver)?,
                 Some(Message::Failed { step, errno }) => {
-                    return Err(StartError::step(&self.steps, &self.program, step, errno));
+                    return Err(self.left.failed(&self.program, step, errno));
                 }
                 _ => return Err(StartError::Vanished("no listener came from it".to_owned())),
             }
@@ -342,7 +388,7 @@ impl Prepared {
                 None => break,
                 Some(Message::Listener) => deliver_from(&mut fds, deliver)?,
                 Some(Message::Failed { step, errno }) => {
-                    return Err(StartError::step(&self.steps, &self.program, step, errno));
+                    return Err(self.left.failed(&self.program, step, errno));
                 }
                 Some(_) => return Err(StartError::Vanished("it broke the protocol".to_owned())),
             }
@@ -352,6 +398,15 @@ impl Prepared {
         child.over = true;
         let pidfd = child.copy()?;
         Ok(Running { pid: child.pid, pidfd, terminal, cgroup })
+    }
+}
+
+impl Running {
+    /// Lets it go on without this process; its group stays.
+    #[must_use]
+    pub fn into_kept(mut self) -> OwnedFd {
+        self.cgroup.keep();
+        self.pidfd
     }
 }
 
@@ -429,7 +484,7 @@ pub(crate) fn set_oom_score(proc: &Proc, pid: i32, score: Option<i32>) -> Result
 /// Opens what the child has no right to, shifts its owners by the child's own map, and sends it.
 fn send_trees(
     plan: &SandboxPlan,
-    proc: &Proc,
+    proc: &HostProc,
     child: &Child,
     channel: &Channel,
     entry: Option<&Entry>,
@@ -443,8 +498,10 @@ fn send_trees(
         let borrowed: Vec<BorrowedFd<'_>> = opened.iter().map(AsFd::as_fd).collect();
         return channel.send(Message::Trees, &borrowed).map_err(StartError::parent("send mount trees"));
     }
-    let userns =
-        proc.namespace(child.pid, c"user").map_err(StartError::parent("open the user namespace of the new process"))?;
+    let userns = proc
+        .get()?
+        .namespace(child.pid, c"user")
+        .map_err(StartError::parent("open the user namespace of the new process"))?;
     let mut opened = Vec::with_capacity(plan.trees.len());
     // Many mounts have the same ids.
     let mut made: Vec<(&OwnIds, OwnedFd)> = Vec::new();
@@ -521,7 +578,12 @@ fn open_tree(plan: &SandboxPlan, tree: &Tree, userns: BorrowedFd<'_>) -> Result<
 /// Reads a pid's start time in clock ticks since boot: with the pid it names one process for ever.
 #[must_use]
 pub fn start_time(pid: i32) -> Option<u64> {
-    let proc = Proc::host().ok()?;
+    start_time_in(&Proc::host().ok()?, pid)
+}
+
+/// As [`start_time`], by a caller who has `/proc` open.
+#[must_use]
+pub fn start_time_in(proc: &Proc, pid: i32) -> Option<u64> {
     let path = std::ffi::CString::new(format!("{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&proc.read(&path).ok()?).into_owned();
     // The second field is the name, in parentheses, and may hold anything.

@@ -10,8 +10,10 @@
 pub mod bpf;
 pub mod caps;
 pub mod clone;
+pub mod entry;
 pub mod exec;
 pub mod fd;
+pub mod heap;
 pub mod ids;
 pub mod keyring;
 pub mod landlock;

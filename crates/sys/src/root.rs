@@ -75,7 +75,7 @@ impl Root {
             Err(Errno::NOENT) => {}
             other => return other,
         }
-        self.make_parents(path.to_bytes(), mode)
+        self.make_parents(path.to_bytes(), mode, true)
     }
 
     /// A handle on the file `path`, or on a link of this name that leads nowhere; an empty file is made, with its parent
@@ -104,7 +104,7 @@ impl Root {
         }
         let bytes = path.to_bytes();
         let parent = bytes.iter().rposition(|b| *b == b'/').map_or(0, |at| at);
-        drop(self.make_parents(bytes.get(..parent).unwrap_or_default(), 0o755)?);
+        drop(self.make_parents(bytes.get(..parent).unwrap_or_default(), 0o755, false)?);
         drop(self.open(path, OFlags::CREATE | OFlags::RDONLY | OFlags::NOFOLLOW, Mode::from_raw_mode(0o644))?);
         self.handle(path)
     }
@@ -157,8 +157,8 @@ impl Root {
     }
 
     /// Makes each missing directory on the way, every one relative to a fresh handle of the one before
-    /// (CVE-2024-45310 was doing this by joined strings). A handle on the last.
-    fn make_parents(&self, path: &[u8], mode: u32) -> Result<OwnedFd> {
+    /// (CVE-2024-45310 was doing this by joined strings). A handle on the last, which with `last` is known to be missing.
+    fn make_parents(&self, path: &[u8], mode: u32, last: bool) -> Result<OwnedFd> {
         if path.len() >= PATH_MAX {
             return Err(Errno::NAMETOOLONG);
         }
@@ -186,7 +186,12 @@ impl Root {
             }
             prefix.get_mut(start + 1..end).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(component);
             let so_far = cstr(&prefix, end)?;
-            match self.open(so_far, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()) {
+            // Whoever calls has seen that the last one is missing.
+            let there = match last && end == path.len() {
+                true => Err(Errno::NOENT),
+                false => self.open(so_far, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()),
+            };
+            match there {
                 Ok(fd) => parent = fd,
                 Err(Errno::NOENT) => {
                     let mut name = [0_u8; 256];

@@ -100,11 +100,22 @@ pub trait During<T> {
     ///
     /// The error, where there is one.
     fn during(self, what: impl Display) -> Result<T, RuncError>;
+
+    /// As [`During::during`]; `what` is asked only when there is one.
+    ///
+    /// # Errors
+    ///
+    /// The error, where there is one.
+    fn during_with<D: Display>(self, what: impl FnOnce() -> D) -> Result<T, RuncError>;
 }
 
 impl<T, E: std::error::Error + 'static> During<T> for Result<T, E> {
     fn during(self, what: impl Display) -> Result<T, RuncError> {
         self.map_err(|error| RuncError::chain(&error).during(what))
+    }
+
+    fn during_with<D: Display>(self, what: impl FnOnce() -> D) -> Result<T, RuncError> {
+        self.map_err(|error| RuncError::chain(&error).during(what()))
     }
 }
 

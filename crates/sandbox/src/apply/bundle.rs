@@ -152,14 +152,18 @@ fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, 
             let root = state.root()?;
             let there = *keep_mode && root.handle(target).is_ok();
             let of_kernel = matches!(target.to_bytes(), b"/proc" | b"/sys" | b"/dev");
-            let found = if of_kernel { root.directory(target, 0o755) } else { root.target(target, true, 0o755) };
+            let found = match mounts::made_directory(root, target) {
+                Ok(Some(place)) => Ok(place),
+                Ok(None) if of_kernel => root.directory(target, 0o755),
+                Ok(None) => root.target(target, true, 0o755),
+                Err(e) => Err(e),
+            };
             let place = match found {
                 Ok(place) => place,
                 // A link that leads nowhere, or to a file, is a link all the same.
                 Err(Errno::NOENT | Errno::NOTDIR) => return Err(Errno::LOOP),
                 Err(e) => return Err(e),
             };
-            mounts::refuse_link_target(root, target, &place)?;
             refuse_proc(target, place.as_fd(), filesystem.c() == c"proc")?;
             let words = source.iter().map(|s| (c"source", Some(s.c())));
             let words = words.chain(options.iter().map(|(k, v)| (k.c(), v.as_ref().map(crate::spec::Text::c))));

@@ -214,7 +214,7 @@ impl CgroupHandle {
 
     /// Lets go of the descriptors that were only needed to enter.
     pub fn entered(&mut self) {
-        self.tasks.clear();
+        bulkhead_sys::fd::close_all(std::mem::take(&mut self.tasks));
         self.into = None;
         if let Some(scope) = &mut self.scope {
             scope.entered();

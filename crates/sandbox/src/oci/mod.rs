@@ -56,6 +56,8 @@ pub struct Ask<'a> {
     pub preserve: u32,
     /// Where resctrl is mounted; asked for only where the config has `linux.intelRdt`.
     pub resctrl: Option<&'a Path>,
+    /// It waits for a start by another process; else it is started by whoever made it.
+    pub waits: bool,
 }
 
 /// What steps are made from.
@@ -117,7 +119,7 @@ pub fn plan(config: &Config, ask: &Ask<'_>, facts: &HostFacts) -> Result<Sandbox
     tune::container_steps(process, &linux, &mut b.steps)?;
     b.steps.push(OciStep::FindProgram.into());
     b.steps.push(Step::Ready);
-    process::late(process, &rights, true, &mut b.steps)?;
+    process::late(process, &rights, ask.waits, &mut b.steps)?;
     let mut grants = process::grants(process, filter.is_some())?;
     grants.extend(loosened(&b));
     let Builder { trees, steps, .. } = b;
@@ -290,7 +292,7 @@ fn rootfs(b: &mut Builder<'_>, ask: &Ask<'_>, process: &config::Process) -> Resu
         b.steps.push(OciStep::Seal { target: path_text("linux.readonlyPaths", &mounts::clean(path))? }.into());
     }
     let mut masked: Vec<String> = b.linux.masked_paths.iter().map(|path| mounts::clean(path)).collect();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = std::collections::BTreeSet::new();
     masked.retain(|path| seen.insert(path.clone()));
     for path in masked {
         b.steps.push(OciStep::Cover { target: path_text("linux.maskedPaths", &path)? }.into());

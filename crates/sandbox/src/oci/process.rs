@@ -284,7 +284,7 @@ pub(super) fn what(process: &Process) -> Result<Program, PlanError> {
 /// A name that is there twice has its last value: programs would see whichever they look for first.
 fn last_of_each(env: &[String]) -> Vec<String> {
     let name = |entry: &String| entry.split('=').next().unwrap_or_default().to_owned();
-    let mut last = std::collections::HashMap::with_capacity(env.len());
+    let mut last = std::collections::BTreeMap::new();
     for (index, entry) in env.iter().enumerate() {
         last.insert(name(entry), index);
     }

@@ -11,8 +11,9 @@ use bulkhead_sandbox::oci::{Ask, plan};
 use bulkhead_sandbox::plan::SandboxPlan;
 use bulkhead_sandbox::rdt;
 use bulkhead_sandbox::step::Step;
-use bulkhead_sandbox::supervise::{Extras, Prepared, prepare_bundle, start_time};
-use bulkhead_sys::ids;
+use bulkhead_sandbox::supervise::{Extras, Prepared, prepare_bundle, start_time_in};
+use bulkhead_sys::{ids, proc::Proc};
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::console::Socket;
@@ -32,6 +33,8 @@ pub(super) struct Made {
     /// Master side of a terminal that no socket was given for.
     pub(super) terminal: Option<OwnedFd>,
     lock: Option<Lock>,
+    /// Its process waits for its start by another call.
+    pub(super) waits: bool,
     kept: bool,
 }
 
@@ -56,15 +59,21 @@ impl Made {
     pub(super) fn keep(&mut self) -> Result<OwnedFd, RuncError> {
         let prepared = self.prepared.take().ok_or_else(|| RuncError::new("the container has ended"))?;
         let (config, record) = (&self.config, &self.record);
-        let mut deliver = |asking| {
-            let to = listener::socket(config).map_err(|e| e.to_string())?;
-            let to = to.ok_or_else(|| "listenerPath is missing".to_owned())?;
-            let message = listener::message(config, record, Status::Creating).map_err(|e| e.to_string())?;
-            listener::send(&to, message, record.pid.unwrap_or_default(), &asking).map_err(|e| e.to_string())
-        };
+        let mut deliver = |asking| deliver(config, record, Status::Creating, &asking);
         let pidfd = prepared.leave(&mut deliver).map_err(|e| streams::program_error(&e, ""))?;
         self.kept = true;
         Ok(pidfd)
+    }
+
+    /// Starts the program of one that does not wait, which then goes on without this process.
+    ///
+    /// # Errors
+    /// When it cannot be started; nothing is left of the container when this is dropped.
+    pub(super) fn exec(&mut self) -> Result<OwnedFd, RuncError> {
+        let prepared = self.prepared.take().ok_or_else(|| RuncError::new("the container has ended"))?;
+        let running = prepared.exec().map_err(|e| streams::program_error(&e, ""))?;
+        self.kept = true;
+        Ok(running.into_kept())
     }
 
     /// Others may change it from here on.
@@ -73,13 +82,22 @@ impl Made {
     }
 }
 
+/// Gives the descriptor of a system call filter that asks to whoever answers.
+pub(super) fn deliver(config: &Config, record: &Record, status: Status, asking: &OwnedFd) -> Result<(), String> {
+    let to = listener::socket(config).map_err(|e| e.to_string())?;
+    let to = to.ok_or_else(|| "listenerPath is missing".to_owned())?;
+    let message = listener::message(config, record, status).map_err(|e| e.to_string())?;
+    listener::send(&to, message, record.pid.unwrap_or_default(), asking).map_err(|e| e.to_string())
+}
+
 /// Makes a container up to its program.
 ///
 /// # Errors
 ///
 /// What is wrong with the config, by field; the step that failed. Nothing is left of the container then.
 pub fn create(global: &Global, args: CreateArgs) -> Result<u8, RuncError> {
-    make(global, &args, true).map_err(|e| streams::failed(e, "create"))?.keep()?;
+    let how = How { detached: true, waits: true };
+    make(global, &args, how).map_err(|e| streams::failed(e, "create"))?.keep()?;
     Ok(0)
 }
 
@@ -87,32 +105,43 @@ pub fn create(global: &Global, args: CreateArgs) -> Result<u8, RuncError> {
 pub(super) fn read(bundle: &Path) -> Result<(Config, Vec<u8>), RuncError> {
     let path = bundle.join("config.json");
     let what = || format!("read {}", path.display());
-    let file = std::fs::File::open(&path).during(what())?;
-    let bytes = limited(file).during(what())?;
-    let config = Config::read(&bytes).during(what())?;
+    let file = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during_with(what)?;
+    let bytes = limited(std::fs::File::from(file)).during_with(what)?;
+    let config = Config::read(&bytes).during_with(what)?;
     Ok((config, bytes))
 }
 
-/// Makes it; `detached` when nobody stays to hold its terminal.
-pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result<Made, RuncError> {
+/// How a container is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct How {
+    /// Nobody stays to hold its terminal.
+    pub(super) detached: bool,
+    /// It waits for its start by another call.
+    pub(super) waits: bool,
+}
+
+/// Makes it. One with hooks, or with a filter that asks, waits in any case: they are told of a container that is there
+/// and does not run.
+pub(super) fn make(global: &Global, args: &CreateArgs, how: How) -> Result<Made, RuncError> {
     let preserve = streams::preserved(args.preserve_fds, true)?;
     let protected = protect::early()?;
     let (mut config, bytes) = read(&args.bundle)?;
     streams::pass_listeners(config.process.as_mut());
     hooks::check(&config)?;
     let terminal = config.process.as_ref().is_some_and(|p| p.terminal);
-    console::check(terminal, detached, args.console_socket.as_deref())?;
+    console::check(terminal, how.detached, args.console_socket.as_deref())?;
     protect::before(protected, &config.linux())?;
     // Once: before that line this program may begin anew.
     global.log.debug(|| format!("{args:?}"));
     protect::tell(global, protected);
+    let proc = Proc::host().during("open /proc as a procfs")?;
     let mountinfo = bulkhead_sys::fd::text("/proc/self/mountinfo").during("read /proc/self/mountinfo")?;
-    let facts = HostFacts::gather_with(&mountinfo).during("look at this host")?;
+    let facts = HostFacts::gather_for_bundle(&proc, &mountinfo).during("look at this host")?;
     if let Some(process) = &config.process {
         streams::warn_of_capabilities(global, process);
     }
     // Modes are given whole: what the caller has cut from new files must not be cut from the container's.
-    let mask = rustix::process::umask(rustix::fs::Mode::empty());
+    let mask = rustix::process::umask(Mode::empty());
     let own = cgroup::Own::read_with(&mountinfo);
     let place = Place::make(global, &args.id)?;
     let mut made = Made {
@@ -121,9 +150,11 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
         config,
         prepared: None,
         terminal: None,
+        waits: how.waits,
         kept: false,
         place,
     };
+    made.waits |= made.config.hooks.is_some() || listener::is_asked(&made.config);
     let linux = made.config.linux().into_owned();
     let resctrl = linux.intel_rdt.as_ref().and_then(|_| rdt::mounted(&mountinfo));
     let rootless = global.rootless.unwrap_or(!facts.privileged);
@@ -144,6 +175,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
         no_new_keyring: args.no_new_keyring,
         preserve,
         resctrl: resctrl.as_deref(),
+        waits: made.waits,
     };
     let plan = plan(&made.config, &ask, &facts).during("invalid configuration")?;
     tell(global, &plan);
@@ -152,12 +184,8 @@ pub(super) fn make(global: &Global, args: &CreateArgs, detached: bool) -> Result
         made.record.mounted = Some(mounted::before(&made.record.rootfs)?);
     }
     made.place.write_config(&bytes)?;
-    if cgroup::processes(&made.record.cgroups).is_empty() {
-        // From now on `delete --force` finds what is made, even if this process is killed. A group in which somebody
-        // is must not be found by it: that one is refused below.
-        made.record.write(&made.place)?;
-    }
-    let done = carry_out(&mut made, args, &plan, &facts, mask);
+    write_early(&mut made)?;
+    let done = carry_out(&mut made, args, &plan, (&facts, &proc), mask);
     rustix::process::umask(mask);
     done?;
     // Everything but the program: what it says from here on is by the start.
@@ -186,6 +214,21 @@ fn tell(global: &Global, plan: &SandboxPlan) {
     }
 }
 
+/// From now on `delete --force` finds what is made, even if this process is killed. A group in which somebody is must
+/// not be ended by it: that one is refused when the groups are made. Hooks are told of a container whose group is known,
+/// so for them it is looked at twice.
+fn write_early(made: &mut Made) -> Result<(), RuncError> {
+    let record = &mut made.record;
+    if made.config.hooks.is_some() {
+        let free = cgroup::processes(&record.cgroups).is_empty();
+        return if free { record.write(&made.place) } else { Ok(()) };
+    }
+    record.pending = std::mem::take(&mut record.cgroups);
+    let written = record.write(&made.place);
+    record.cgroups = std::mem::take(&mut record.pending);
+    written
+}
+
 fn describe(made: &mut Made, args: &CreateArgs, plan: &SandboxPlan) {
     let config = &made.config;
     let record = &mut made.record;
@@ -210,13 +253,13 @@ fn carry_out(
     made: &mut Made,
     args: &CreateArgs,
     plan: &SandboxPlan,
-    facts: &HostFacts,
-    mask: rustix::fs::Mode,
+    (facts, proc): (&HostFacts, &Proc),
+    mask: Mode,
 ) -> Result<(), RuncError> {
     let process = made.config.process.clone().unwrap_or_default();
-    let stdio = streams::own(process.terminal)?;
+    let stdio = streams::own(process.terminal);
     let first = process.args.first().map_or("", String::as_str);
-    let listener = listen(&made.place)?;
+    let listener = if made.waits { Some(listen(&made.place)?) } else { None };
     if facts.privileged || facts.nested {
         // Processes of the container must not look into this one, nor into the child before it is theirs.
         ids::set_dumpable(false).during("forbid being traced")?;
@@ -233,15 +276,17 @@ fn carry_out(
         let state = State::new(record, Status::Creating).to_json().map_err(|e| e.to_string())?;
         hooks::creating(config, bundle, &state, pid, bits).map_err(|e| e.to_string())
     };
-    let extras = Extras { listener: Some(listener), hooks: Some(&mut run_hooks) };
+    let extras = Extras { listener, hooks: Some(&mut run_hooks) };
     let mut prepared = prepare_bundle(plan, stdio, extras).map_err(|e| streams::program_error(&e, first))?;
     made.terminal = prepared.take_terminal();
     let pid = prepared.pid();
     made.record.pid = Some(pid);
-    made.record.start_time = start_time(pid);
+    made.record.start_time = start_time_in(proc, pid);
     mounted::note(&mut made.record);
     made.prepared = Some(prepared);
     hand_out(made, args, &process)?;
+    // One that does not wait is started next, by this process and nobody else, and is not written down twice.
+    made.record.started = !made.waits;
     made.record.write(&made.place)
 }
 
@@ -268,10 +313,10 @@ fn hand_out(made: &mut Made, args: &CreateArgs, process: &Process) -> Result<(),
 fn listen(place: &Place) -> Result<OwnedFd, RuncError> {
     let what = || format!("make the socket {}", place.path().join(SOCKET).display());
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .during(what())?;
+        .during_with(what)?;
     let address = address(place)?;
-    rustix::net::bind(&socket, &address).during(what())?;
-    rustix::net::listen(&socket, 1).during(what())?;
+    rustix::net::bind(&socket, &address).during_with(what)?;
+    rustix::net::listen(&socket, 1).during_with(what)?;
     Ok(socket)
 }
 

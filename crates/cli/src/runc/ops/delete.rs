@@ -74,6 +74,7 @@ pub(super) fn remove(
     if !removed {
         CgroupHandle::remove_all(&record.cgroups).during("remove the control group")?;
     }
+    settle(&record.pending);
     let last = match config {
         Some(config) => config.hooks.as_ref().map(|hooks| hooks.poststop.clone()),
         None => place.read_config().ok().and_then(|config| config.hooks).map(|hooks| hooks.poststop),
@@ -91,6 +92,15 @@ pub(super) fn remove(
         }
     }
     Ok(())
+}
+
+/// Removes the groups of a create that was killed before it had written down that it had made them. A process of it that
+/// is in there has lost the other end of its channel, and ends; anybody else is none of ours, and keeps the group.
+fn settle(pending: &[std::path::PathBuf]) {
+    let end = Instant::now() + PATIENCE / 5;
+    while !cgroup::remove_empty(pending) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn gone(record: &Record) -> Result<(), RuncError> {

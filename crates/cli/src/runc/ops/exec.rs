@@ -65,7 +65,7 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     let asks = plan.steps.iter().any(|s| matches!(s, Step::Bundle(OciStep::Filter { listener: true, .. })));
     let answers = if asks { listener::socket(&config)? } else { None };
     let message = if asks { listener::message(&config, &record, Status::Running)? } else { serde_json::Value::Null };
-    let stdio = streams::own(process.terminal)?;
+    let stdio = streams::own(process.terminal);
     let first = process.args.first().map_or("", String::as_str);
     if facts.privileged || facts.nested {
         ids::set_dumpable(false).during("forbid being traced")?;
@@ -112,8 +112,8 @@ fn tell(global: &Global, process: &Process, target: &Target) {
 fn wanted(config: &Config, args: &ExecArgs) -> Result<Process, RuncError> {
     if let Some(path) = &args.process {
         let what = || format!("read {}", path.display());
-        let bytes = std::fs::File::open(path).and_then(limited).during(what())?;
-        return serde_json::from_slice(&bytes).during(what());
+        let bytes = std::fs::File::open(path).and_then(limited).during_with(what)?;
+        return serde_json::from_slice(&bytes).during_with(what);
     }
     let mut process = config.process.clone().unwrap_or_default();
     process.args.clone_from(&args.args);
@@ -159,7 +159,7 @@ fn differing(pid: i32) -> Result<u64, RuncError> {
     for (_, name, bit) in KINDS {
         let look = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/{name}"));
         let Ok(own) = look("self") else { continue };
-        let theirs = look(&pid.to_string()).during(format!("look at the {name} namespace of the container"))?;
+        let theirs = look(&pid.to_string()).during(format_args!("look at the {name} namespace of the container"))?;
         if own != theirs {
             bits |= bit;
         }

@@ -25,17 +25,25 @@ const SELF: &str = "/proc/self/exe";
 ///
 /// When this program cannot be looked at.
 pub(super) fn early() -> Result<bool, RuncError> {
+    // Usually the first instructions have done it.
+    if bulkhead_sys::entry::began_read_only() {
+        return Ok(named());
+    }
     let own = rustix::fs::open(SELF, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during("open this program")?;
     if is_protected(&own)? {
-        // It has the name of a number by now.
-        rustix::thread::set_name(c"bulkhead-runc").unwrap_or_default();
-        return Ok(true);
+        return Ok(named());
     }
     // An ordinary user makes no mounts here, and a security module may let none be executed that is nowhere.
     if let Ok(copy) = mounted(&own) {
         drop(go_on(&copy));
     }
     Ok(false)
+}
+
+/// It has the name of a number by now.
+fn named() -> bool {
+    rustix::thread::set_name(c"bulkhead-runc").unwrap_or_default();
+    true
 }
 
 /// The same for whom [`early`] left unprotected, where the container could reach this program.

@@ -1,7 +1,5 @@
 //! What a program gets from its caller: standard streams and further descriptors.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
 use bulkhead_sandbox::StartError;
 use bulkhead_sandbox::Stdio;
 use bulkhead_sandbox::oci::config::Process;
@@ -9,22 +7,11 @@ use bulkhead_sandbox::oci::{idle_ambient, unknown_capabilities};
 use bulkhead_sys::Errno;
 
 use crate::runc::args::Global;
-use crate::runc::error::{During, RuncError};
+use crate::runc::error::RuncError;
 
 /// The caller's own standard streams, or a terminal to be made.
-pub(super) fn own(terminal: bool) -> Result<Stdio, RuncError> {
-    if terminal {
-        return Ok(Stdio::Terminal);
-    }
-    let copy = |number: i32| -> Result<OwnedFd, RuncError> {
-        let stream: BorrowedFd<'_> = match number {
-            0 => rustix::stdio::stdin(),
-            1 => rustix::stdio::stdout(),
-            _ => rustix::stdio::stderr(),
-        };
-        rustix::io::fcntl_dupfd_cloexec(stream.as_fd(), 3).during(format!("use descriptor {number}"))
-    };
-    Ok(Stdio::Files([copy(0)?, copy(1)?, copy(2)?]))
+pub(super) fn own(terminal: bool) -> Stdio {
+    if terminal { Stdio::Terminal } else { Stdio::Own }
 }
 
 /// How many sockets systemd has passed (`sd_listen_fds(3)`).

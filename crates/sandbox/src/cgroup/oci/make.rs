@@ -67,7 +67,8 @@ pub(in crate::cgroup) fn make(group: &OciGroup, made: &mut Made) -> Result<Doors
     setting::write_all(&group.settings)?;
     for place in group.places.iter().filter(|p| p.controllers.iter().any(|c| c == "cpuset") && !group.unified) {
         // A group takes no member before both lists are written; what was not asked for is the parent's.
-        inherit(&place.directory)?;
+        let new = made.group.contains(&place.directory);
+        inherit(&place.directory, |file| new && !group.settings.iter().any(|s| s.file == file))?;
     }
     if let Some(list) = &group.devices {
         let result = if group.unified {
@@ -119,6 +120,15 @@ fn directories(place: &Place, group: &OciGroup, unified: bool, made: &mut Made) 
     let (mut attempt, mut new) = (0, false);
     'again: loop {
         attempt += 1;
+        // Mostly only the last is missing. What version 2 and a cpuset need on the way is seen to step by step.
+        if attempt == 1
+            && !unified
+            && !cpuset
+            && rustix::fs::mkdir(&place.directory, Mode::from_raw_mode(0o755)).is_ok()
+        {
+            made.group.push(place.directory.clone());
+            return Ok(true);
+        }
         for (index, directory) in way.iter().enumerate() {
             if controlled {
                 pass_down(directory.parent().unwrap_or(&place.mount));
@@ -137,7 +147,7 @@ fn directories(place: &Place, group: &OciGroup, unified: bool, made: &mut Made) 
                 Err(e) => return Err(CgroupError::new("make the control group", directory, e)),
             }
             if cpuset && !last {
-                inherit(directory)?;
+                inherit(directory, |_| false)?;
             }
             // What is made below the top is whole.
             if controlled || unified && directory.parent() != Some(&place.mount) {
@@ -198,15 +208,14 @@ fn unused(directory: &Path) -> Result<(), CgroupError> {
     Ok(())
 }
 
-/// Takes over the parent's lists where a v1 cpuset has none of its own.
-fn inherit(directory: &Path) -> Result<(), CgroupError> {
+/// Takes over the parent's lists where a v1 cpuset has none of its own; which it has not is known of some.
+fn inherit(directory: &Path, is_empty: impl Fn(&Path) -> bool) -> Result<(), CgroupError> {
+    let read = |file: &Path| bulkhead_sys::fd::text(file).map_err(|e| CgroupError::new("read", file, e));
     for name in ["cpuset.cpus", "cpuset.mems"] {
         let file = directory.join(name);
-        let own = bulkhead_sys::fd::text(&file).map_err(|e| CgroupError::new("read", &file, e))?;
-        if own.trim().is_empty() {
-            let above = directory.parent().unwrap_or(directory).join(name);
-            let value = bulkhead_sys::fd::text(&above).map_err(|e| CgroupError::new("read", &above, e))?;
-            std::fs::write(&file, value.trim())
+        if is_empty(&file) || read(&file)?.trim().is_empty() {
+            let value = read(&directory.parent().unwrap_or(directory).join(name))?;
+            bulkhead_sys::fd::put(&file, value.trim().as_bytes())
                 .map_err(|e| CgroupError::new(format!("write {:?} to", value.trim()), &file, e))?;
         }
     }
