@@ -17,7 +17,12 @@ if [ "${ORDER_OWN_MOUNTS:-}" = "" ] || [ "${ORDER_OWN_MOUNTS:-}" = "$(readlink /
 fi
 mount -t tmpfs -o mode=755 order /run
 work=$(mktemp -d /var/tmp/bulkhead-order.XXXXXX)
-trap 'rm -rf "$work"' EXIT
+id=order-$$
+clean_up() {
+    "$work/bulkhead-runc" delete --force "$id" >/dev/null 2>&1 || true
+    rm -rf "$work"
+}
+trap clean_up EXIT
 mkdir -p "$work/rootfs"/{bin,dev,etc,proc,run,sys,tmp,usr} "$work/bundle"
 gcc -O2 -o "$work/steps" benches/steps.c
 if have musl-gcc; then cc=musl-gcc; else cc=gcc; fi
@@ -30,7 +35,6 @@ sed -i -e 's|"terminal": true|"terminal": false|' -e 's|"sh"|"/bin/true"|' -e "s
 
 # What each runs is behind what those before it run.
 step() { "$work/steps" "$work/$1" "$work/bulkhead-runc" "${@:2}" </dev/null >/dev/null; }
-id=order-$$
 step 1 run -b "$work/bundle" "$id"
 step 2 create -b "$work/bundle" "$id"
 step 3 start "$id"
