@@ -142,7 +142,7 @@ fn the_callers_mount_namespace_is_left_as_it_was() {
     let root = runtime.path("rootfs");
     let script = format!(
         "readlink /proc/self/ns/mnt; mounts() {{ grep -c {root} /proc/self/mountinfo || :; }}; mount --bind {root} {root}; mounts
-         RT run -d --bundle {bundle} {id} >{out}; RT exec {id} cat /bin/data; mounts
+         RT run -d --bundle {bundle} {id} >{out}; timeout 20 sh -c 'until grep -q data {out}; do sleep 0.1; done'; RT exec {id} cat /bin/data; mounts
          RT delete --force {id}; mounts; cat {out}
          ! RT run --bundle {failing} {id} 2>/dev/null; mounts",
         root = root.display(),

@@ -20,7 +20,10 @@ pub fn run(global: &Global, args: RunArgs) -> Result<u8, RuncError> {
     let terminal = made.terminal.take();
     let started = match made.waits {
         true => start::begin(global, &made.place, &mut made.record, &made.config),
-        false => Ok(()),
+        false => {
+            start::tell(global);
+            Ok(())
+        }
     };
     made.unlock();
     if args.detach {

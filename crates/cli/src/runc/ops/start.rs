@@ -32,6 +32,11 @@ pub fn start(global: &Global, id: String) -> Result<u8, RuncError> {
     Ok(0)
 }
 
+/// Says that the program runs, in words that readers of other runtimes' logs look for.
+pub(super) fn tell(global: &Global) {
+    global.log.debug(|| "init: closing the pipe to signal completion: the program runs".to_owned());
+}
+
 /// Starts one that is created; the caller has the right to change it.
 pub(super) fn begin(global: &Global, place: &Place, record: &mut Record, config: &Config) -> Result<(), RuncError> {
     let hooks = config.hooks.clone().unwrap_or_default();
@@ -67,7 +72,7 @@ pub(super) fn begin(global: &Global, place: &Place, record: &mut Record, config:
         }
         streams::program_error(&e, "")
     })?;
-    global.log.debug(|| "init: closing the pipe to signal completion: the program runs".to_owned());
+    tell(global);
     record.started = true;
     record.write(place)?;
     rustix::fs::unlinkat(place, SOCKET, rustix::fs::AtFlags::empty()).unwrap_or_default();
