@@ -19,6 +19,7 @@ mod nft;
 pub mod proxy;
 mod socket;
 mod sysctl;
+pub mod user;
 mod verify;
 mod wire;
 

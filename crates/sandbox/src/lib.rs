@@ -16,6 +16,7 @@ pub mod files;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod join;
+pub mod nest;
 pub mod oci;
 pub mod plan;
 mod protocol;

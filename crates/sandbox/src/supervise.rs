@@ -15,11 +15,12 @@ use crate::error::StartError;
 use crate::excursion::Excursion;
 use crate::facts::rlimit_named;
 use crate::join::Target;
+use crate::nest::Parent;
 use crate::oci::step::OciStep;
 use crate::plan::{LimitStep, Origin, OwnIds, SandboxKind, SandboxPlan, Tree};
 use crate::protocol::{Channel, Message};
 use crate::share::{self, Entry};
-use crate::spec::{DeviceRule, IdRange, MapWriter, outside};
+use crate::spec::{DeviceRule, IdMaps, IdRange, MapWriter, outside};
 use crate::step::Step;
 use crate::verify::verify;
 
@@ -100,7 +101,21 @@ pub fn prepare_beside(
     init: Option<OwnedFd>,
     other: Option<&Target>,
 ) -> Result<Prepared, StartError> {
-    launch(plan, stdio, init, other, Extras::default())
+    launch(plan, stdio, init, other, Extras::default(), None)
+}
+
+/// As [`prepare_beside`]; the user namespace of the sandbox is made in `parent`, if it has one of its own.
+///
+/// # Errors
+/// As [`prepare_beside`]; ids that `parent` has not.
+pub fn prepare_below(
+    plan: &SandboxPlan,
+    stdio: Stdio,
+    init: Option<OwnedFd>,
+    other: Option<&Target>,
+    parent: &Parent,
+) -> Result<Prepared, StartError> {
+    launch(plan, stdio, init, other, Extras::default(), Some(parent))
 }
 
 /// What a bundle has beside its plan.
@@ -131,7 +146,7 @@ pub(crate) fn deliver_from(fds: &mut Vec<OwnedFd>, deliver: &mut Deliver<'_>) ->
 /// # Errors
 /// As [`prepare`]; a hook that fails.
 pub fn prepare_bundle(plan: &SandboxPlan, stdio: Stdio, extras: Extras<'_>) -> Result<Prepared, StartError> {
-    launch(plan, stdio, None, None, extras)
+    launch(plan, stdio, None, None, extras, None)
 }
 
 fn launch(
@@ -140,9 +155,14 @@ fn launch(
     init: Option<OwnedFd>,
     other: Option<&Target>,
     mut extras: Extras<'_>,
+    parent: Option<&Parent>,
 ) -> Result<Prepared, StartError> {
     verify(plan)?;
-    let entry = Entry::of(plan, other)?;
+    let entry = match (Entry::of(plan, other)?, parent) {
+        (None, Some(parent)) => Some(Entry::below(plan, parent)?),
+        (entry, _) => entry,
+    };
+    let below = entry.as_ref().is_some_and(Entry::is_below);
     let mut cgroup = CgroupHandle::create(&plan.cgroup)?;
     let proc = Proc::host().map_err(StartError::parent("open /proc as a procfs"))?;
     let (ours, theirs) = Channel::pair().map_err(StartError::parent("make a channel"))?;
@@ -174,17 +194,23 @@ fn launch(
         }
     };
     drop(theirs);
-    if plan.namespaces & clone::NEWUSER != 0 {
-        write_maps(plan, &proc, child.pid)?;
+    if plan.namespaces & clone::NEWUSER != 0 && !below {
+        write_maps(&plan.ids, &proc, child.pid)?;
     }
-    if plan.kind != SandboxKind::Bundle {
+    // The limit on processes that a namespace is made with holds for all that are above it together (Linux 5.14): that of one
+    // sandbox must not become the limit of all.
+    let limited = plan.kind != SandboxKind::Bundle;
+    if limited && !below {
         set_limits(&plan.limits, child.pid)?;
     }
     set_oom_score(&proc, child.pid, plan.oom_score_adj)?;
-    if entry.is_some() {
-        let (pid, pidfd) = share::await_birth(&ours, child.pidfd.as_fd())?;
+    if let Some(entry) = &entry {
+        let (pid, pidfd) = share::await_birth(entry, &ours, child.pidfd.as_fd())?;
         child.over = true;
         child = Child { pid, pidfd, over: false };
+    }
+    if limited && below {
+        set_limits(&plan.limits, child.pid)?;
     }
     send_trees(plan, &proc, &child, &ours, entry.as_ref())?;
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
@@ -350,27 +376,35 @@ pub(crate) fn map_text(ranges: &[IdRange]) -> String {
     ranges.iter().map(|r| format!("{} {} {}\n", r.inside, r.outside, r.count)).collect()
 }
 
-fn write_maps(plan: &SandboxPlan, proc: &Proc, pid: i32) -> Result<(), StartError> {
+/// Writes the id maps of a process in a user namespace that is new.
+///
+/// # Errors
+/// What the kernel or a helper says.
+pub fn map_ids(ids: &IdMaps, pid: i32) -> Result<(), StartError> {
+    write_maps(ids, &Proc::host().map_err(StartError::parent("open /proc as a procfs"))?, pid)
+}
+
+fn write_maps(ids: &IdMaps, proc: &Proc, pid: i32) -> Result<(), StartError> {
     let write = |file: &str, value: &str| {
         let path = std::ffi::CString::new(format!("{pid}/{file}")).unwrap_or_default();
         let shown: String = value.trim_end().chars().take(80).collect();
         proc.write(&path, value.as_bytes())
             .map_err(StartError::parent(format!("write {shown:?} to /proc/{pid}/{file}")))
     };
-    match plan.ids.writer {
+    match ids.writer {
         MapWriter::Direct => {
-            write("uid_map", &map_text(&plan.ids.uids))?;
-            write("gid_map", &map_text(&plan.ids.gids))
+            write("uid_map", &map_text(&ids.uids))?;
+            write("gid_map", &map_text(&ids.gids))
         }
         MapWriter::Single => {
             // Without this the kernel takes no gid map from an ordinary user (CVE-2014-8989).
             write("setgroups", "deny")?;
-            write("uid_map", &map_text(&plan.ids.uids))?;
-            write("gid_map", &map_text(&plan.ids.gids))
+            write("uid_map", &map_text(&ids.uids))?;
+            write("gid_map", &map_text(&ids.gids))
         }
         MapWriter::Helpers => {
-            helper("newuidmap", pid, &plan.ids.uids)?;
-            helper("newgidmap", pid, &plan.ids.gids)
+            helper("newuidmap", pid, &ids.uids)?;
+            helper("newgidmap", pid, &ids.gids)
         }
     }
 }

@@ -5,9 +5,11 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use bulkhead_net::Declared;
+use bulkhead_sandbox::spec::IdMaps;
 use serde::{Deserialize, Serialize};
 
 use super::kernel;
+use super::place::Place;
 use super::ports::expand;
 use super::proxy::Proxy;
 use super::wire::wiring;
@@ -30,6 +32,8 @@ pub(crate) struct NetworkOrder {
     /// firewall had to be made.
     root: PathBuf,
     run: PathBuf,
+    /// Ids of the user namespace that an ordinary user's networks are in: that of the container is made there.
+    pub(crate) ids: Option<IdMaps>,
     /// The record goes with the container, and the addresses with the record.
     removed: bool,
     /// The kernel may still have something that leads to the addresses: they are nobody else's until it has not.
@@ -37,18 +41,24 @@ pub(crate) struct NetworkOrder {
     stuck: Cell<bool>,
 }
 
+/// What a container has until its end.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) order: NetworkOrder,
+    pub(crate) joined: Vec<Joined>,
+    pub(crate) place: Place,
+}
+
 /// Takes the addresses and ports of a container that is about to start. The caller holds its lock.
 ///
 /// # Errors
 /// What cannot be had, and who has it; then nothing is taken.
-pub(crate) fn take(
-    engine: &Engine,
-    record: &ContainerRecord,
-) -> Result<Option<(NetworkOrder, Vec<Joined>)>, EngineError> {
+pub(crate) fn take(engine: &Engine, record: &ContainerRecord) -> Result<Option<Taken>, EngineError> {
     let net = &record.request.net;
     if net.mode != NetMode::Networks {
         return Ok(None);
     }
+    let (place, ids) = super::rootless::ensure(engine)?;
     let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
     let start = new_id()?.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok()).unwrap_or(0);
     let wish = LeaseWish { container: &record.id, ports: &ports, start };
@@ -66,20 +76,23 @@ pub(crate) fn take(
         networks: joined.iter().map(|j| (j.network.id.clone(), j.network.name.clone())).collect(),
         root: engine.paths.root.clone(),
         run: engine.paths.run.clone(),
+        ids,
         removed: record.auto_remove,
         stuck: Cell::new(false),
     };
-    Ok(Some((order, joined)))
+    Ok(Some(Taken { order, joined, place }))
 }
 
 impl NetworkOrder {
     /// Connects the program with this process id, which does not run yet. What is returned carries ports of loopback
-    /// addresses until it is dropped, with the rights of `user`, from the protected copy of this program.
+    /// addresses, and all of an ordinary user, until it is dropped, with the rights of `user`, from the protected copy of
+    /// this program.
     ///
     /// # Errors
     /// What the kernel refused; then nothing of it is left.
     pub(crate) fn attach(
         &self,
+        place: &Place,
         pid: i32,
         binary: BorrowedFd<'_>,
         user: u32,
@@ -87,13 +100,13 @@ impl NetworkOrder {
     ) -> Result<Option<Proxy>, EngineError> {
         drop(std::fs::remove_file(unwired(&self.run, &history.id)));
         // What is taken by somebody else is found before anything is made.
-        let proxy = Proxy::start(&self.wiring, binary, user)?;
-        if kernel::attach(pid, &self.wiring)? {
+        let proxy = Proxy::start(place, &self.wiring, binary, user)?;
+        if kernel::attach(place, pid, &self.wiring)? {
             // It was gone, or somebody else has changed it: those that run get back what they lack.
             let paths = Paths { root: self.root.clone(), run: self.run.clone() };
             let all = Store::open(&paths).map_err(EngineError::from).and_then(|store| declared_in(&store));
-            if let Err(e) = all.and_then(|all| kernel::restore(&all)) {
-                kernel::detach(&self.wiring)?;
+            if let Err(e) = all.and_then(|all| kernel::restore(place, &all)) {
+                kernel::detach(place, &self.wiring)?;
                 return Err(e);
             }
         }
@@ -102,9 +115,9 @@ impl NetworkOrder {
     }
 
     /// Takes away what [`NetworkOrder::attach`] gave; the addresses stay the container's.
-    pub(crate) fn detach(&self, history: &History) {
+    pub(crate) fn detach(&self, place: &Place, history: &History) {
         // What stays is taken away by the next command that needs it: the addresses are not given back before.
-        match kernel::detach(&self.wiring) {
+        match kernel::detach(place, &self.wiring) {
             Ok(()) => {
                 if self.removed {
                     // Whoever removes it need not look again, which costs the kernel tens of milliseconds.
@@ -173,15 +186,16 @@ pub(crate) fn unwire(engine: &Engine, id: &str) -> Result<(), EngineError> {
     if unwired(&engine.paths.run, id).exists() {
         return Ok(());
     }
-    take_away(engine.store()?, id).map(drop)
+    take_away(engine, id).map(drop)
 }
 
 /// Whether the container had an address.
-fn take_away(store: &Store, id: &str) -> Result<bool, EngineError> {
+fn take_away(engine: &Engine, id: &str) -> Result<bool, EngineError> {
+    let store = engine.store()?;
     let joined = store.joined(id)?;
     let had = joined.iter().any(|j| j.lease.is_some());
     if had {
-        kernel::detach(&wiring(&joined, &store.ports_of(id)?))?;
+        kernel::detach(&super::rootless::place(engine)?, &wiring(&joined, &store.ports_of(id)?))?;
     }
     Ok(had)
 }
@@ -191,9 +205,8 @@ fn take_away(store: &Store, id: &str) -> Result<bool, EngineError> {
 /// # Errors
 /// What the kernel or the store says.
 pub(crate) fn forget(engine: &Engine, id: &str) -> Result<(), EngineError> {
-    let store = engine.store()?;
-    if take_away(store, id)? {
-        store.give_back(id)?;
+    if take_away(engine, id)? {
+        engine.store()?.give_back(id)?;
     }
     Ok(())
 }

@@ -10,9 +10,11 @@ mod lease;
 mod mac;
 mod net;
 mod options;
+pub(crate) mod place;
 mod pools;
 mod ports;
 mod proxy;
+mod rootless;
 mod routes;
 mod settle;
 mod show;
@@ -24,7 +26,7 @@ use std::collections::BTreeMap;
 pub use self::create::{CreateRequest, create};
 pub(crate) use self::etc::{make as make_etc, write as write_etc};
 pub use self::lease::declared;
-pub(crate) use self::lease::{NetworkOrder, collect, forget, forget_all, stray, take, unwire};
+pub(crate) use self::lease::{NetworkOrder, Taken, collect, forget, forget_all, stray, take, unwire};
 pub use self::mac::Mac;
 pub(crate) use self::net::next_free;
 pub use self::net::{Family, Net};
@@ -34,6 +36,8 @@ pub use self::ports::{Exposed, HostPort, PortRange, Protocol, PublishRequest, Wa
 pub(crate) use self::ports::{free_numbers, meet, shown};
 pub(crate) use self::proxy::Proxy;
 pub use self::proxy::main as port_proxy;
+pub(crate) use self::rootless::closed;
+pub use self::rootless::keeper;
 pub(crate) use self::settle::settle;
 pub(crate) use self::show::{describe, host_config, lines, names, settings};
 pub use self::watch::{Stopped, Verified, stopped, verify};
@@ -42,10 +46,6 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{Event, Kind};
 use crate::store::{JoinWish, NetworkError, NetworkRecord, StoreError, User};
-
-/// Why an ordinary user is refused.
-const ROOTLESS: &str = "rootless networks are not there yet: a container of an ordinary user has loopback only; leave it \
-                        out, or run the container as root";
 
 /// A network and the containers that are connected to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,12 +61,9 @@ fn emit(engine: &Engine, action: &str, record: &NetworkRecord, attributes: &[(&s
     engine.events().emit(&attributes.iter().fold(event, |event, (key, value)| event.with(key, *value)));
 }
 
-/// Makes sure of the default network, which root always has.
+/// Makes sure of the default network, which is always there.
 fn ready(engine: &Engine) -> Result<(), EngineError> {
-    if engine.facts()?.privileged {
-        create::default_network(engine)?;
-    }
-    Ok(())
+    create::default_network(engine).map(drop)
 }
 
 /// Every network, the oldest first.
@@ -111,7 +108,7 @@ pub fn remove(engine: &Engine, query: &str) -> Result<String, EngineError> {
 
 /// A network that is no more.
 fn gone(engine: &Engine, record: &NetworkRecord) -> Result<(), EngineError> {
-    kernel::remove_network(&wire::bridge(record))?;
+    kernel::remove_network(&rootless::place(engine)?, &wire::bridge(record))?;
     emit(engine, "destroy", record, &[]);
     Ok(())
 }

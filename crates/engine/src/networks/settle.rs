@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::ports::{Exposed, Protocol, WantedPort, expand};
-use super::{ROOTLESS, ready};
+use super::ready;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::ImageRef;
@@ -27,22 +27,8 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
         }
     }
     net.expose.sort_unstable();
-    if !privileged {
-        let asked = match (&net.mode, net.publish.first()) {
-            (NetMode::Networks, _) => net.joins.first().map(|j| format!("--network {}", j.network)),
-            (_, Some(port)) => Some(format!("--publish {port}")),
-            (_, None) if net.publish_all => Some("--publish-all".to_owned()),
-            (NetMode::Unset, None) if !net.joins.is_empty() => {
-                Some("--ip, --ip6, --mac-address or --network-alias".to_owned())
-            }
-            _ => None,
-        };
-        if let Some(asked) = asked {
-            return Err(EngineError::refused(asked, ROOTLESS));
-        }
-    }
     match &net.mode {
-        NetMode::Unset if privileged => {
+        NetMode::Unset => {
             net.mode = NetMode::Networks;
             // What was asked for the first network belongs to the default one.
             match net.joins.first_mut() {
@@ -52,7 +38,6 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
                 }
             }
         }
-        NetMode::Unset => net.mode = NetMode::None,
         NetMode::Host => {
             return Err(EngineError::refused(
                 "--network host",
@@ -66,9 +51,10 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
     }
     named(engine, &mut net.joins)?;
     let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
-    let carried = |port: &&WantedPort| port.addresses.iter().any(IpAddr::is_loopback);
+    let carried = |port: &&WantedPort| !privileged || port.addresses.iter().any(IpAddr::is_loopback);
     match ports.iter().filter(carried).find(|port| port.protocol == Protocol::Sctp) {
-        Some(port) => Err(EngineError::refused(&port.asked, super::proxy::NO_SCTP)),
+        Some(port) if privileged => Err(EngineError::refused(&port.asked, super::proxy::NO_SCTP)),
+        Some(port) => Err(EngineError::refused(&port.asked, super::proxy::NO_SCTP_OF_USERS)),
         None => Ok(()),
     }
 }
