@@ -123,11 +123,11 @@ pub(crate) fn ours(socket: &mut Socket) -> Result<Vec<Link>, NetError> {
         .map_err(NetError::refused("list the links"))
 }
 
-/// Makes a bridge, down and without addresses.
+/// Makes a bridge, down and without addresses. Its MTU is set afterwards where it is not the usual one: what a bridge is born
+/// with follows its ports, and is forgotten with the last of them.
 pub(crate) fn make_bridge(socket: &mut Socket, bridge: &Bridge) -> Result<(), Refusal> {
     socket.ask(NEW_LINK, CREATE | EXCL, &header(0, 0, 0), |w| {
         w.text(NAME, &bridge.link);
-        w.number(MTU, bridge.mtu);
         w.attribute(ADDRESS, &bridge_mac(&bridge.link));
         w.number(GROUP, rules::BRIDGES);
         w.nest(LINK_INFO, |w| {

@@ -149,6 +149,41 @@ pub fn prepare_bundle(plan: &SandboxPlan, stdio: Stdio, extras: Extras<'_>) -> R
     launch(plan, stdio, None, None, extras, None)
 }
 
+/// Makes the child, which goes its own way; in the caller: what refers to it, and the channel to it.
+fn make(
+    plan: &SandboxPlan,
+    proc: &Proc,
+    cgroup: &CgroupHandle,
+    (stdio, init, listener): (Stdio, Option<OwnedFd>, Option<OwnedFd>),
+    entry: Option<&Entry>,
+) -> Result<(Child, Channel), StartError> {
+    let (ours, theirs) = Channel::pair().map_err(StartError::parent("make a channel"))?;
+    let init = if plan.program.init { init } else { None };
+    let mut armed = Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, plan.trees.len(), cgroup.tasks(), init);
+    armed.hidden = plan.entered() & !plan.namespaces & clone::NEWPID != 0;
+    armed.preserve = plan.preserve;
+    armed.survives = plan.kind == SandboxKind::Bundle;
+    armed.listener = listener;
+    let single = SingleThreaded::check().map_err(StartError::parent("clone a process that has one thread"))?;
+    // What is shared is entered by a go-between, which makes the rest.
+    let first = if entry.is_some() { 0 } else { plan.namespaces };
+    let away = Excursion::begin(plan, proc)?;
+    let made = clone::clone3(&single, first, cgroup.into_fd());
+    if !matches!(made, Ok(Fork::Child)) {
+        away.end()?;
+    }
+    match made.map_err(StartError::parent("make the namespaces"))? {
+        Fork::Child => {
+            drop(ours);
+            if let Some(entry) = entry {
+                entry.pass(&single, &theirs);
+            }
+            apply::run(&mut armed, &theirs)
+        }
+        Fork::Parent { pid, pidfd } => Ok((Child { pid, pidfd, over: false }, ours)),
+    }
+}
+
 fn launch(
     plan: &SandboxPlan,
     stdio: Stdio,
@@ -165,35 +200,8 @@ fn launch(
     let below = entry.as_ref().is_some_and(Entry::is_below);
     let mut cgroup = CgroupHandle::create(&plan.cgroup)?;
     let proc = Proc::host().map_err(StartError::parent("open /proc as a procfs"))?;
-    let (ours, theirs) = Channel::pair().map_err(StartError::parent("make a channel"))?;
-    let mut child = {
-        let init = if plan.program.init { init } else { None };
-        let mut armed =
-            Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, plan.trees.len(), cgroup.tasks(), init);
-        armed.hidden = plan.entered() & !plan.namespaces & clone::NEWPID != 0;
-        armed.preserve = plan.preserve;
-        armed.survives = plan.kind == SandboxKind::Bundle;
-        armed.listener = extras.listener.take();
-        let single = SingleThreaded::check().map_err(StartError::parent("clone a process that has one thread"))?;
-        // What is shared is entered by a go-between, which makes the rest.
-        let first = if entry.is_some() { 0 } else { plan.namespaces };
-        let away = Excursion::begin(plan, &proc)?;
-        let made = clone::clone3(&single, first, cgroup.into_fd());
-        if !matches!(made, Ok(Fork::Child)) {
-            away.end()?;
-        }
-        match made.map_err(StartError::parent("make the namespaces"))? {
-            Fork::Child => {
-                drop(ours);
-                if let Some(entry) = &entry {
-                    entry.pass(&single, &theirs);
-                }
-                apply::run(&mut armed, &theirs)
-            }
-            Fork::Parent { pid, pidfd } => Child { pid, pidfd, over: false },
-        }
-    };
-    drop(theirs);
+    let listener = extras.listener.take();
+    let (mut child, ours) = make(plan, &proc, &cgroup, (stdio, init, listener), entry.as_ref())?;
     if plan.namespaces & clone::NEWUSER != 0 && !below {
         write_maps(&plan.ids, &proc, child.pid)?;
     }

@@ -3,12 +3,14 @@
 //! An ordinary user has no right over the host's. His is made for him, with a user namespace in which he has every right;
 //! whoever acts there is a process that goes in and does not come back.
 
+use std::cell::RefCell;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 
 use bulkhead_sandbox::StartError;
 use bulkhead_sys::clone::{self, Fork, SingleThreaded};
 use bulkhead_sys::{Errno, ids, signal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,6 +42,29 @@ pub(crate) struct UserNetwork {
 
 pub(super) fn failed(what: &str) -> impl Fn(Errno) -> EngineError {
     move |source| EngineError::Start(StartError::Parent { what: what.to_owned(), source })
+}
+
+thread_local! {
+    /// Processes that had given their answer and were not gone yet.
+    static ENDING: RefCell<Vec<OwnedFd>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Collects processes that have given their answer. The end of one that has removed rules waits some 10 ms for the kernel:
+/// nobody waits with it.
+fn collect(child: OwnedFd) {
+    ENDING.with(|ending| {
+        let Ok(mut ending) = ending.try_borrow_mut() else { return };
+        ending.push(child);
+        ending.retain(|child| {
+            let moment = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+            let ended = poll(&mut [PollFd::new(child, PollFlags::IN)], Some(&moment)).is_ok_and(|ready| ready > 0);
+            if ended {
+                // It is a child of this process, and nobody else's to collect.
+                signal::wait(child.as_fd()).map(drop).unwrap_or_default();
+            }
+            !ended
+        });
+    });
 }
 
 impl UserNetwork {
@@ -83,7 +108,7 @@ impl UserNetwork {
         drop(theirs);
         let mut text = Vec::new();
         let read = std::fs::File::from(answer).read_to_end(&mut text);
-        signal::wait(child.as_fd()).map_err(failed("wait for the process in the user's network"))?;
+        collect(child);
         let lost = |e: String| EngineError::refused("the process in the user's network", e);
         read.map_err(|e| lost(e.to_string()))?;
         let answer: Result<T, Failure> =
