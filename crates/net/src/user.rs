@@ -11,7 +11,9 @@ use bulkhead_sys::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, netlink};
 
 use crate::error::NetError;
-use crate::{Subnet, link, procfs, sysctl};
+use crate::link::{self, Address};
+use crate::socket::Socket;
+use crate::{Bridge, Subnet, bridge, check, procfs, sysctl};
 
 /// Name of the link that leads out.
 pub const WAY_OUT: &str = "out0";
@@ -56,15 +58,25 @@ pub fn prepare() -> Result<(), NetError> {
     Ok(())
 }
 
-/// Gives the namespace these addresses on loopback, and takes away others that it had there.
+/// Addresses that the namespace holds so.
+fn held(all: &[Address]) -> impl Iterator<Item = IpAddr> {
+    let alone = |a: &&Address| a.link == LOOPBACK && a.prefix == width(a.address) && is_of_a_host(&a.address);
+    all.iter().filter(alone).map(|a| a.address)
+}
+
+/// Gives the namespace these addresses on loopback, and takes away others that it had there. Those of its own networks are
+/// left out: what is sent to one gets to the network, and no further.
 ///
 /// # Errors
 /// What the kernel refuses.
 pub fn hold(wanted: &[IpAddr]) -> Result<(), NetError> {
     let mut socket = link::socket()?;
     let all = link::all_addresses(&mut socket)?;
-    let have: Vec<IpAddr> =
-        all.into_iter().filter(|a| a.link == LOOPBACK).map(|a| a.address).filter(is_of_a_host).collect();
+    let bridges: Vec<u32> = link::ours(&mut socket)?.into_iter().map(|l| l.index).collect();
+    let own: Vec<&Address> = all.iter().filter(|a| bridges.contains(&a.link)).collect();
+    let elsewhere = |a: &&IpAddr| !own.iter().any(|o| check::overlap((**a, width(**a)), (o.address, o.prefix)));
+    let wanted: Vec<IpAddr> = wanted.iter().filter(elsewhere).copied().collect();
+    let have: Vec<IpAddr> = held(&all).collect();
     for address in wanted.iter().filter(|a| !have.contains(a)) {
         let alone = Subnet { address: *address, prefix: width(*address), gateway: *address };
         match link::add_address(&mut socket, LOOPBACK, *address, &alone) {
@@ -74,15 +86,32 @@ pub fn hold(wanted: &[IpAddr]) -> Result<(), NetError> {
             _ => {}
         }
     }
-    for address in have.iter().filter(|a| !wanted.contains(a)) {
-        match link::remove_address(&mut socket, LOOPBACK, *address, width(*address)) {
-            Err(no) if no.errno != Errno::ADDRNOTAVAIL => {
-                return Err(NetError::refused(format!("let go of the address {address}"))(no));
-            }
-            _ => {}
+    have.iter().filter(|a| !wanted.contains(a)).try_for_each(|a| let_go(&mut socket, *a))
+}
+
+fn let_go(socket: &mut Socket, address: IpAddr) -> Result<(), NetError> {
+    match link::remove_address(socket, LOOPBACK, address, width(address)) {
+        Err(no) if no.errno != Errno::ADDRNOTAVAIL => {
+            Err(NetError::refused(format!("let go of the address {address}"))(no))
         }
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// In a user's network: lets go of addresses that a network there is to have. On the host nothing is anybody's to take.
+pub(crate) fn make_room(socket: &mut Socket, bridge: &Bridge) -> Result<(), NetError> {
+    if is_of_the_host() {
+        return Ok(());
+    }
+    let all = link::all_addresses(socket)?;
+    let mine = |a: &IpAddr| bridge::subnets(bridge).any(|s| check::overlap((*a, width(*a)), (s.address, s.prefix)));
+    held(&all).filter(mine).try_for_each(|a| let_go(socket, a))
+}
+
+/// Whether the caller is in the first user namespace, where every id is mapped.
+fn is_of_the_host() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().nth(2) == Some("4294967295")
 }
 
 /// Whether the caller's network namespace has a default route by the link [`WAY_OUT`].
