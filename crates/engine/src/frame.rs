@@ -35,6 +35,10 @@ pub mod kind {
     pub const WAIT: u8 = 11;
     /// The container is to stay stopped when its program ends, or when it is between two runs.
     pub const STOP: u8 = 12;
+    /// First frame to a monitor that runs: the container's networks are others, JSON.
+    pub const NETWORKS: u8 = 13;
+    /// What was asked for is done; else it is [`ERROR`].
+    pub const DONE: u8 = 14;
 }
 
 /// Flags of [`kind::ATTACH`].

@@ -68,13 +68,33 @@ fn one(proc: &Proc, socket: &mut Socket, member: &Member, bridge: &Bridge) -> Re
         link::add_address(socket, index, address, subnet).map_err(refused)?;
     }
     link::up(socket, index).map_err(NetError::refused(what("bring up the link")))?;
-    if member.default_route && !bridge.internal {
-        for (_, subnet) in with_subnets() {
-            let refused = NetError::refused(what(&format!("route through {} by the link", subnet.gateway)));
-            link::add_default_route(socket, index, subnet.gateway).map_err(refused)?;
-        }
+    if member.default_route { ways_out(socket, index, member, bridge) } else { Ok(()) }
+}
+
+/// Default routes of the families that the member has addresses of.
+fn ways_out(socket: &mut Socket, index: u32, member: &Member, bridge: &Bridge) -> Result<(), NetError> {
+    let (v4, v6) = (member.v4.map(IpAddr::V4), member.v6.map(IpAddr::V6));
+    let subnets = [(v4, &bridge.v4), (v6, &bridge.v6)].into_iter().filter_map(|(a, s)| a.and(s.as_ref()));
+    for subnet in subnets.filter(|_| !bridge.internal) {
+        let what = format!("route through {} by the link {:?} in the container", subnet.gateway, member.inner);
+        link::add_default_route(socket, index, subnet.gateway).map_err(NetError::refused(what))?;
     }
     Ok(())
+}
+
+/// Gives a process that runs a default route through one of its networks. The calling process should have one thread.
+///
+/// # Errors
+/// [`NetError::NoWayBack`] leaves the caller inside: it should end. What the kernel refuses.
+pub fn route(pid: i32, member: &Member, bridge: &Bridge) -> Result<(), NetError> {
+    let proc = crate::procfs()?;
+    let theirs = of_process(&proc, pid)?;
+    Namespace::new(&proc, theirs.as_fd())?.visit(|| {
+        let mut socket = link::socket()?;
+        let what = || format!("find the link {:?} in the container", member.inner);
+        let index = socket.index_of(&member.inner).map_err(NetError::kernel(what()))?;
+        ways_out(&mut socket, index, member, bridge)
+    })
 }
 
 /// The network namespace of a process.

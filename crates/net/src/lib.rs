@@ -15,6 +15,7 @@ mod forget;
 mod holder;
 mod inside;
 mod link;
+pub mod names;
 mod nft;
 pub mod proxy;
 mod socket;
@@ -35,6 +36,7 @@ pub use denied::{Denied, denied};
 pub use drift::Drift;
 pub use error::NetError;
 pub use holder::{Holder, holder_of};
+pub use inside::route;
 pub use verify::{mend, restore, verify};
 
 /// Addresses of a network, and the host's own among them.

@@ -71,13 +71,36 @@ pub fn network(text: &str) -> Result<String, Needed> {
     }
 }
 
-/// `--network-alias`: a name that others on the network use, as a host name is written.
+/// `--network-alias`: a name that others on the network use, as a host name is written; with the underscores that names of
+/// services often have.
 ///
 /// # Errors
 ///
 /// Any other text.
 pub fn alias(text: &str) -> Result<String, Needed> {
-    super::pairs::hostname(text)
+    let label = |part: &str| {
+        let good = part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        good && (1..=63).contains(&part.len()) && !part.starts_with('-') && !part.ends_with('-')
+    };
+    if text.len() <= 253 && text.split('.').all(label) {
+        Ok(text.to_owned())
+    } else {
+        Err("a name of letters, digits, '-', '_' and '.' is needed, 63 between two dots at most, without '-' at an end"
+            .into())
+    }
+}
+
+/// `--link CONTAINER[:NAME]`: the name, then the container.
+///
+/// # Errors
+///
+/// No container, or a name that is no host name.
+pub fn link(text: &str) -> Result<(String, String), Needed> {
+    let (container, name) = text.split_once(':').unwrap_or((text, text));
+    if container.is_empty() {
+        return Err("a container is needed, with or without a name for it: CONTAINER[:NAME]".into());
+    }
+    Ok((alias(name)?, container.to_owned()))
 }
 
 /// `--ip`.

@@ -26,6 +26,8 @@ enum Role {
 #[derive(Debug)]
 struct Client {
     fd: OwnedFd,
+    /// Nobody else's: their places change.
+    number: u64,
     role: Role,
     /// It is the command that started the container, which removes it at its end where that was asked for.
     owner: bool,
@@ -47,6 +49,8 @@ pub(crate) enum Word {
     Signal(i32),
     /// No restart any more.
     Stop,
+    /// Other networks; the number of who waits for that.
+    Networks(u64, Vec<u8>),
 }
 
 /// All connections.
@@ -54,6 +58,8 @@ pub(crate) enum Word {
 pub(crate) struct Clients {
     listener: Option<OwnedFd>,
     all: Vec<Client>,
+    /// How many there were.
+    count: u64,
 }
 
 /// What became ready.
@@ -70,12 +76,13 @@ impl Clients {
     pub(crate) fn new(first: Option<OwnedFd>, listener: Option<OwnedFd>) -> Self {
         let owner = first.map(|fd| Client {
             fd,
+            number: 0,
             role: Role::Attached { input: true },
             owner: true,
             decoder: Decoder::default(),
             outbox: Vec::new(),
         });
-        Self { listener, all: owner.into_iter().collect() }
+        Self { listener, all: owner.into_iter().collect(), count: 0 }
     }
 
     /// Adds what is to be waited for. While input is stuck nobody is read from: nothing is buffered without bound.
@@ -124,13 +131,25 @@ impl Clients {
         let Some(listener) = &self.listener else { return };
         // One that went away before it was let in is nobody's loss.
         if let Ok(fd) = accept_with(listener, SocketFlags::CLOEXEC) {
+            self.count += 1;
             self.all.push(Client {
                 fd,
+                number: self.count,
                 role: Role::New,
                 owner: false,
                 decoder: Decoder::default(),
                 outbox: Vec::new(),
             });
+        }
+    }
+
+    /// Sends a frame to one, who is let go then.
+    pub(crate) fn answer(&mut self, number: u64, kind: u8, payload: &[u8]) {
+        if let Some(at) = self.all.iter().position(|c| c.number == number) {
+            let mut client = self.all.remove(at);
+            client.outbox.extend_from_slice(&frame::encode(kind, payload));
+            // It is a short word, and there is room for it.
+            client.flush();
         }
     }
 
@@ -211,6 +230,7 @@ impl Client {
                     self.role = Role::Attached { input: flags & attach::INPUT != 0 };
                 }
                 (kind::WAIT, _) if self.role == Role::New => self.role = Role::Waiting,
+                (kind::NETWORKS, _) if self.role == Role::New => words.push(Word::Networks(self.number, payload)),
                 (kind::STDIN, _) if input => words.push(Word::Input(payload)),
                 (kind::STDIN_END, _) if input => words.push(Word::InputEnd),
                 (kind::RESIZE, &[a, b, c, d]) => {

@@ -11,10 +11,12 @@ pub mod log;
 mod relay;
 mod restart;
 mod watch;
+mod wiring;
 
 use std::io::Read as _;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bulkhead_sandbox::cgroup::{CgroupHandle, refusals};
@@ -35,11 +37,12 @@ use self::relay::{Relay, Streams, timespec};
 use self::restart::Backoff;
 use self::watch::Watch;
 pub use self::watch::{GRACE, HealthOrder};
+use self::wiring::Wiring;
 use crate::error::EngineError;
 use crate::frame::{self, kind};
 use crate::layout::{ExitState, Layout, RunState, Wanted, now, read_json};
 use crate::networks::place::{Place, UserNetwork};
-use crate::networks::{NetworkOrder, Proxy};
+use crate::networks::{Live, NetworkOrder};
 use crate::request::RestartPolicy;
 
 /// What a monitor is told.
@@ -211,18 +214,20 @@ pub fn monitor(fds: MonitorFds) -> Result<(), EngineError> {
             (order, client, lock, binary, Some(UserNetwork::adopt([user, net, used])))
         }
     };
-    let place = Place::of(user);
+    let place = Rc::new(Place::of(user));
     let order: MonitorOrder = read_order(order)?;
     let socket = EngineError::io::<rustix::io::Errno>("make the control socket in", &order.layout.run);
     let started = control::listener(&order.layout).map_err(socket).and_then(|listener| {
-        let first = start(&order, &binary, &place, 0)?;
+        let first = start(&order, order.network.as_ref(), (&binary, &place), 0)?;
         Ok((listener, first))
     });
     match started {
         Ok((listener, first)) => {
             tell(&client, kind::STARTED, &first.running.pid.to_le_bytes());
             let clients = Clients::new(Some(client), Some(listener));
-            Life { order: &order, binary, place, clients, backoff: Backoff::default(), stopped: false, owner: false }
+            let network = order.network.clone();
+            let backoff = Backoff::default();
+            Life { order: &order, network, binary, place, clients, backoff, stopped: false, owner: false }
                 .live(first, lock);
             Ok(())
         }
@@ -231,7 +236,7 @@ pub fn monitor(fds: MonitorFds) -> Result<(), EngineError> {
             // It never ran: whoever looks next finds it as it was, and why.
             order.layout.forget_state();
             order.layout.note_failed(&failure);
-            give_back(&order);
+            give_back(&order, order.network.as_ref());
             let failure = serde_json::to_vec(&failure).unwrap_or_default();
             tell(&client, kind::ERROR, &failure);
             Ok(())
@@ -240,8 +245,8 @@ pub fn monitor(fds: MonitorFds) -> Result<(), EngineError> {
 }
 
 /// Gives the addresses back.
-fn give_back(order: &MonitorOrder) {
-    if let Some(network) = &order.network {
+fn give_back(order: &MonitorOrder, network: Option<&NetworkOrder>) {
+    if let Some(network) = network {
         network.give_back(&order.history.id);
     }
 }
@@ -261,8 +266,8 @@ struct Run {
     /// Nanoseconds since 1970.
     since: i64,
     began: Instant,
-    /// Ends with it.
-    proxy: Option<Proxy>,
+    /// Its networks.
+    network: Option<Live>,
 }
 
 /// Everything of it but the program, which waits.
@@ -284,7 +289,12 @@ fn prepare(order: &MonitorOrder, binary: &OwnedFd, place: &Place, theirs: Stdio)
     Ok(supervise::prepare_below(&order.plan, theirs, Some(copy), other.as_ref(), &parent)?)
 }
 
-fn start(order: &MonitorOrder, binary: &OwnedFd, place: &Place, restarts: u32) -> Result<Run, EngineError> {
+fn start(
+    order: &MonitorOrder,
+    network: Option<&NetworkOrder>,
+    (binary, place): (&OwnedFd, &Rc<Place>),
+    restarts: u32,
+) -> Result<Run, EngineError> {
     let (theirs, ours) = streams(order.terminal, order.stdin, order.pipe_owner)?;
     let prepared = prepare(order, binary, place, theirs)?;
     set_size(&prepared, order.size);
@@ -306,30 +316,21 @@ fn start(order: &MonitorOrder, binary: &OwnedFd, place: &Place, restarts: u32) -
         health: order.health.is_some(),
     })?;
     // The program is there and waits: it never runs without the networks that it is to have.
-    let proxy = match &order.network {
-        Some(network) => {
-            let user = order.pipe_owner.map_or(NOBODY, |(uid, _)| uid);
-            network.attach(place, prepared.pid(), binary.as_fd(), user, &order.history)?
-        }
-        None => None,
+    let user = order.pipe_owner.map_or(NOBODY, |(uid, _)| uid);
+    let connect = |network: &NetworkOrder| {
+        Live::begin(network.clone(), Rc::clone(place), prepared.pid(), binary.as_fd(), user, &order.history)
     };
+    let network = network.map(connect).transpose()?;
     let mut running = match prepared.exec() {
         Ok(running) => running,
         Err(e) => {
-            detach(order, place);
+            network.map(|live| live.end(&order.history));
             return Err(e.into());
         }
     };
     order.history.tell("start", &[]);
     let streams = ours.unwrap_or_else(|| Streams::Terminal(running.terminal.take()));
-    Ok(Run { running, streams, since, began: Instant::now(), proxy })
-}
-
-/// Takes away what the kernel has for the container.
-fn detach(order: &MonitorOrder, place: &Place) {
-    if let Some(network) = &order.network {
-        network.detach(place, &order.history);
-    }
+    Ok(Run { running, streams, since, began: Instant::now(), network })
 }
 
 /// Before the program runs, so that it never sees a terminal without a size.
@@ -343,8 +344,10 @@ fn set_size(prepared: &Prepared, size: Option<(u16, u16)>) {
 /// A container from its first start to its end for good.
 struct Life<'a> {
     order: &'a MonitorOrder,
+    /// Its networks as they are by now.
+    network: Option<NetworkOrder>,
     binary: OwnedFd,
-    place: Place,
+    place: Rc<Place>,
     clients: Clients,
     backoff: Backoff,
     /// Somebody said that it is to stay stopped.
@@ -373,10 +376,10 @@ impl Life<'_> {
             if !self.pause(pause) {
                 break exit;
             }
-            run = start(self.order, &self.binary, &self.place, self.backoff.restarts);
+            run = start(self.order, self.network.as_ref(), (&self.binary, &self.place), self.backoff.restarts);
         };
         // Before the end is told: who waits for it may start another with the same address.
-        give_back(self.order);
+        give_back(self.order, self.network.as_ref());
         // One that is removed at once needs no memory of its end on disk.
         // What could not be written is found missing by the next command.
         drop(self.order.layout.write_exit(&exit, self.order.cleanup.is_none()));
@@ -391,7 +394,7 @@ impl Life<'_> {
 
     /// Relays until the end of a run, then says how it ended and removes what was made for it.
     fn follow(&mut self, run: Run) -> ExitState {
-        let Run { running, streams, since, proxy, .. } = run;
+        let Run { running, streams, since, mut network, .. } = run;
         let order = self.order;
         let mut log_error = None;
         let mut log = order.log.and_then(|limits| match LogWriter::new(&order.layout.log(), limits) {
@@ -403,7 +406,10 @@ impl Life<'_> {
         });
         let groups = running.cgroup.directories();
         let mut watch = Watch::new(order.history.clone(), groups, order.health.as_ref());
-        let mut relay = Relay::new(streams, &mut self.clients, &mut watch, log.as_mut(), order.stdin_once);
+        let (binary, history) = (&self.binary, &order.history);
+        let wiring = network.as_mut().map(|live| Wiring { live, binary, history });
+        let relay = Relay::new(streams, &mut self.clients, &mut watch, log.as_mut(), order.stdin_once);
+        let mut relay = relay.wired(wiring);
         let relayed = relay.run(&running.pidfd);
         self.stopped |= relay.stopped;
         log_error = log_error.or_else(|| relay.log_error.take().map(|e| format!("the log is incomplete: {e}")));
@@ -413,8 +419,9 @@ impl Life<'_> {
             log_error = log_error.or_else(|| Some(format!("the log is incomplete: {e}")));
         }
         let ended = supervise::wait(&running);
-        drop(proxy);
-        detach(order, &self.place);
+        if let Some(live) = network {
+            self.network = Some(live.end(&order.history));
+        }
         let refusals = refusals(running.cgroup.directories());
         watch.finish(refusals);
         drop(watch);
@@ -500,8 +507,20 @@ impl Life<'_> {
             poll(&mut polled, Some(&timespec(left))).unwrap_or_default();
             let ready: Vec<_> =
                 doors.into_iter().zip(&polled).map(|(d, p)| (d, p.revents())).filter(|(_, e)| !e.is_empty()).collect();
-            if self.clients.handle(&ready, &mut chunk).contains(&Word::Stop) {
-                return false;
+            for word in self.clients.handle(&ready, &mut chunk) {
+                match word {
+                    Word::Stop => return false,
+                    Word::Networks(client, order) => {
+                        // It begins with them.
+                        let read = wiring::read(&order).map(|mut new| {
+                            self.network.iter().for_each(|old| new.keep_links_of(old));
+                            self.network = Some(new);
+                        });
+                        let (kind, payload) = wiring::answer(read);
+                        self.clients.answer(client, kind, &payload);
+                    }
+                    _ => {}
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::clients::{Clients, Door, Word};
 use super::log::{LogWriter, Stream};
 use super::watch::{Key, Watch};
+use super::wiring::Wiring;
 use crate::frame::kind;
 
 /// Our side of the program's streams.
@@ -39,6 +40,8 @@ pub(crate) struct Relay<'a> {
     streams: Streams,
     clients: &'a mut Clients,
     watch: &'a mut Watch,
+    /// Its networks, which can be changed.
+    wiring: Option<Wiring<'a>>,
     log: Option<&'a mut LogWriter>,
     /// Input that the program has not taken yet.
     backlog: Vec<u8>,
@@ -56,6 +59,8 @@ enum Source {
     Child,
     Door(Door),
     Watch(Key),
+    /// The process that carries ports and answers for names.
+    Helper,
     Output,
     Error,
     Input,
@@ -73,6 +78,7 @@ impl<'a> Relay<'a> {
             streams,
             clients,
             watch,
+            wiring: None,
             log,
             backlog: Vec::new(),
             input_ended: false,
@@ -80,6 +86,12 @@ impl<'a> Relay<'a> {
             stopped: false,
             log_error: None,
         }
+    }
+
+    /// With networks that can be changed.
+    pub(crate) fn wired(mut self, wiring: Option<Wiring<'a>>) -> Self {
+        self.wiring = wiring;
+        self
     }
 
     /// Runs until the program has ended and all it wrote was read. The program is not collected yet.
@@ -113,6 +125,7 @@ impl<'a> Relay<'a> {
                     }
                     Source::Door(door) => doors.push((door, events)),
                     Source::Watch(key) => self.watch.ready(key),
+                    Source::Helper => self.wiring.iter_mut().for_each(Wiring::revive),
                     Source::Output => self.read_program(Stream::Out, events, &mut chunk),
                     Source::Error => self.read_program(Stream::Err, events, &mut chunk),
                     Source::Input => self.write_program(),
@@ -142,6 +155,9 @@ impl<'a> Relay<'a> {
                 add(Source::Child, PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
                 self.clients.polls(stuck, &mut |door, fd| add(Source::Door(door), fd));
                 self.watch.polls(&mut |key, fd| add(Source::Watch(key), fd));
+                for word in self.wiring.iter().flat_map(|w| w.live.words()) {
+                    add(Source::Helper, PollFd::from_borrowed_fd(word, PollFlags::IN));
+                }
                 timeout = self.watch.timeout();
             }
             match &self.streams {
@@ -231,6 +247,10 @@ impl<'a> Relay<'a> {
             // A program that ended meanwhile needs no signal.
             Word::Signal(number) => signal::send(pidfd.as_fd(), number).unwrap_or_default(),
             Word::Stop => self.stopped = true,
+            Word::Networks(client, order) => {
+                let (kind, payload) = super::wiring::change(self.wiring.as_mut(), &order);
+                self.clients.answer(client, kind, &payload);
+            }
         }
     }
 

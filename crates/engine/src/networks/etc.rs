@@ -13,17 +13,33 @@ use crate::store::{Joined, Lease};
 /// What a container can use of the host's `resolv.conf(5)`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct HostResolver {
-    servers: Vec<IpAddr>,
+    /// Those that the host asks, in this order.
+    pub(super) servers: Vec<IpAddr>,
     search: Vec<String>,
     options: Vec<String>,
 }
 
-/// The host's resolver. One that only listens on the host's loopback cannot be reached from a container: then those that
-/// `systemd-resolved` asks itself.
-pub(crate) fn resolver_of_host() -> HostResolver {
-    let read = |path: &str| parse(&std::fs::read_to_string(path).unwrap_or_default());
-    let own = read("/etc/resolv.conf");
-    if own.servers.is_empty() { read("/run/systemd/resolve/resolv.conf") } else { own }
+fn read(path: &str) -> HostResolver {
+    parse(&std::fs::read_to_string(path).unwrap_or_default())
+}
+
+/// The host's resolver.
+pub(super) fn resolver_of_host() -> HostResolver {
+    read("/etc/resolv.conf")
+}
+
+/// The host's resolver as a container can use it itself. One that only listens on the host's loopback cannot be reached from
+/// there: then those that `systemd-resolved` asks.
+fn resolver_for_container() -> HostResolver {
+    let reachable = |mut all: HostResolver| {
+        all.servers.retain(|a| match a {
+            IpAddr::V4(a) => !a.is_loopback() && !a.is_link_local(),
+            IpAddr::V6(a) => !a.is_loopback() && !a.is_unicast_link_local(),
+        });
+        all
+    };
+    let own = reachable(resolver_of_host());
+    if own.servers.is_empty() { reachable(read("/run/systemd/resolve/resolv.conf")) } else { own }
 }
 
 /// Words that may stand in a file that the container's programs trust: nothing that ends a line.
@@ -42,11 +58,7 @@ fn parse(text: &str) -> HostResolver {
             Some("nameserver") => {
                 // With a zone it is a neighbour of the host's link.
                 let address: Option<IpAddr> = words.next().and_then(|w| w.parse().ok());
-                let reachable = |a: &IpAddr| match a {
-                    IpAddr::V4(a) => !a.is_loopback() && !a.is_unspecified() && !a.is_link_local(),
-                    IpAddr::V6(a) => !a.is_loopback() && !a.is_unspecified() && !a.is_unicast_link_local(),
-                };
-                found.servers.extend(address.filter(reachable));
+                found.servers.extend(address.filter(|a| !a.is_unspecified()));
             }
             // The last one counts.
             Some("search" | "domain") => found.search = rest(),
@@ -79,7 +91,10 @@ fn texts(
     // Nobody outside answers who has no way out.
     let open = joined.iter().any(|j| !j.network.internal && j.lease.is_some());
     let usable = |server: &&IpAddr| addresses.iter().any(|a| a.is_ipv4() == server.is_ipv4());
+    // Its own resolver asks the others.
+    let resolved = super::names::resolved(joined);
     let servers = match (request.dns.is_empty(), open) {
+        _ if resolved => vec![bulkhead_net::names::ADDRESS.to_string()],
         (false, _) => request.dns.clone(),
         (true, true) => host.servers.iter().filter(usable).map(ToString::to_string).collect(),
         (true, false) => Vec::new(),
@@ -90,7 +105,12 @@ fn texts(
     let mut resolver: String = servers.iter().map(|address| format!("nameserver {address}\n")).collect();
     // A single dot takes every search domain away, as Docker has it.
     let search: Vec<String> = or_hosts(&request.dns_search, &host.search).into_iter().filter(|d| *d != ".").collect();
-    for (word, values) in [("search", search), ("options", or_hosts(&request.dns_options, &host.options))] {
+    let mut options = or_hosts(&request.dns_options, &host.options);
+    if resolved && !options.iter().any(|o| o.starts_with("ndots:")) {
+        // A neighbour's name is asked for as it is, before somebody outside could have it with a search domain.
+        options.push("ndots:0".to_owned());
+    }
+    for (word, values) in [("search", search), ("options", options)] {
         if !values.is_empty() {
             resolver.push_str(&format!("{word} {}\n", values.join(" ")));
         }
@@ -118,7 +138,7 @@ pub(crate) fn write(
     request: &ContainerRequest,
     joined: &[Joined],
 ) -> Result<(), EngineError> {
-    let host = if joined.is_empty() { HostResolver::default() } else { resolver_of_host() };
+    let host = if joined.is_empty() { HostResolver::default() } else { resolver_for_container() };
     for (name, text) in texts(hostname, request, joined, &host) {
         let path = dir.join(name);
         let write = || -> std::io::Result<()> {

@@ -1,8 +1,12 @@
 //! The kernel's side: every call that changes or asks the host's network.
 
 use std::net::IpAddr;
+use std::os::fd::AsFd as _;
 
-use bulkhead_net::{Bridge, Declared, Denied, Drift, NetError, Port, Protocol};
+use bulkhead_net::names::Doors;
+use bulkhead_net::{Bridge, Declared, Denied, Drift, Member, NetError, Port, Protocol};
+use bulkhead_sys::{Errno, fd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::place::Place;
 use crate::error::EngineError;
@@ -45,16 +49,23 @@ pub(crate) fn attach(place: &Place, pid: i32, wiring: &Declared) -> Result<bool,
     let ports = forwarded(place, wiring);
     ports.iter().try_for_each(|port| of_this_host(port.address))?;
     let bridges: Vec<&Bridge> = wiring.bridges.iter().collect();
-    place.act(|| match bulkhead_net::attach(pid, &bridges, &wiring.members, &ports) {
-        Ok(attached) => Ok(!attached.mended.is_empty()),
+    place.act(|| {
+        let attached = inside(bulkhead_net::attach(pid, &bridges, &wiring.members, &ports))?;
+        Ok(!attached.mended.is_empty())
+    })
+}
+
+/// What was done inside a container's namespace. Whoever cannot leave it must end.
+fn inside<T>(done: Result<T, NetError>) -> Result<T, EngineError> {
+    match done {
         Err(e @ NetError::NoWayBack(_)) => {
             // In the container's namespace nothing that this process does is the host's any more.
             let own = i32::try_from(std::process::id()).unwrap_or(0);
             bulkhead_sys::signal::kill(own, 9).unwrap_or_default();
             Err(e.into())
         }
-        Err(e) => Err(e.into()),
-    })
+        other => Ok(other?),
+    }
 }
 
 /// All but what a process carries.
@@ -99,6 +110,46 @@ pub(crate) fn detach(place: &Place, wiring: &Declared) -> Result<(), EngineError
         return Ok(());
     }
     place.act(|| Ok(bulkhead_net::detach(&wiring.members, &forwarded(place, wiring))?))
+}
+
+/// Takes a container that goes on off networks, its links too.
+///
+/// # Errors
+/// What the kernel refused.
+pub(crate) fn unplug(place: &Place, wiring: &Declared) -> Result<(), EngineError> {
+    if wiring.is_empty() {
+        return Ok(());
+    }
+    place.act(|| Ok(bulkhead_net::unplug(&wiring.members, &forwarded(place, wiring))?))
+}
+
+/// Gives a container that runs a way out through this network.
+///
+/// # Errors
+/// What the kernel refused.
+pub(crate) fn route(place: &Place, pid: i32, member: &Member, bridge: &Bridge) -> Result<(), EngineError> {
+    place.act(|| inside(bulkhead_net::route(pid, member, bridge)))
+}
+
+/// Opens the sockets of a container's resolver.
+///
+/// # Errors
+/// What the kernel refused.
+pub(crate) fn open_names(place: &Place, pid: i32) -> Result<Doors, EngineError> {
+    let Some(user) = place.user() else { return inside(bulkhead_net::names::open(pid)) };
+    let failed = super::place::failed("pass on the sockets of the container's resolver");
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(&failed)?;
+    user.act(|| {
+        // What leads to them is closed by the end of the process, which nobody waits for.
+        let doors = std::mem::ManuallyDrop::new(inside(bulkhead_net::names::open(pid))?);
+        fd::send(theirs.as_fd(), b"d", &[doors.datagrams.as_fd(), doors.streams.as_fd()]).map_err(&failed)
+    })?;
+    let mut opened = Vec::with_capacity(2);
+    fd::recv(ours.as_fd(), &mut [0; 1], &mut opened).map_err(&failed)?;
+    let (streams, datagrams) = (opened.pop(), opened.pop());
+    let (Some(streams), Some(datagrams)) = (streams, datagrams) else { return Err(failed(Errno::BADF)) };
+    Ok(Doors { datagrams: datagrams.into(), streams: streams.into(), redirect: None })
 }
 
 /// Takes away the bridge of a network that is no more, with what others hold of containers that were on it.

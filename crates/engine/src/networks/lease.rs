@@ -1,44 +1,47 @@
 //! Addresses and ports of a container, from its start to its end.
 
 use std::cell::Cell;
-use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use bulkhead_net::Declared;
+use bulkhead_net::names::Entry;
 use bulkhead_sandbox::spec::IdMaps;
 use serde::{Deserialize, Serialize};
 
-use super::kernel;
+use super::names::Names;
 use super::place::Place;
 use super::ports::expand;
-use super::proxy::Proxy;
 use super::wire::wiring;
+use super::{kernel, names};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{Event, Kind};
 use crate::layout::Layout;
 use crate::monitor::History;
 use crate::request::NetMode;
-use crate::store::{ContainerRecord, Joined, LeaseWish, Paths, Store, StoreError, new_id};
+use crate::store::{ContainerRecord, Joined, LeaseWish, Paths, PortRecord, Store, StoreError, new_id};
 
 /// What a monitor is told about networks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NetworkOrder {
     /// What the kernel is to have.
-    wiring: Declared,
+    pub(super) wiring: Declared,
+    /// What others are told of it and it of them, where its members know each other.
+    pub(super) names: Option<Names>,
     /// Id and name of each network, for events.
     networks: Vec<(String, String)>,
     /// Where the store is: a monitor opens it to give back at the end, and to know of the other containers when the
     /// firewall had to be made.
     root: PathBuf,
-    run: PathBuf,
+    pub(super) run: PathBuf,
     /// Ids of the user namespace that an ordinary user's networks are in: that of the container is made there.
     pub(crate) ids: Option<IdMaps>,
     /// The record goes with the container, and the addresses with the record.
     removed: bool,
     /// The kernel may still have something that leads to the addresses: they are nobody else's until it has not.
     #[serde(skip)]
-    stuck: Cell<bool>,
+    stuck: Rc<Cell<bool>>,
 }
 
 /// What a container has until its end.
@@ -68,58 +71,103 @@ pub(crate) fn take(engine: &Engine, record: &ContainerRecord) -> Result<Option<T
         Err(StoreError::Network(_)) if forget_all(engine)? => store.take(&wish, &kernel::listener)?,
         other => other?,
     };
-    if joined.is_empty() {
-        return Ok(None);
-    }
-    let order = NetworkOrder {
-        wiring: wiring(&joined, &ports),
-        networks: joined.iter().map(|j| (j.network.id.clone(), j.network.name.clone())).collect(),
-        root: engine.paths.root.clone(),
-        run: engine.paths.run.clone(),
-        ids,
-        removed: record.auto_remove,
-        stuck: Cell::new(false),
-    };
+    let order = NetworkOrder { ids, ..order(engine, record, &joined, &ports) };
     Ok(Some(Taken { order, joined, place }))
 }
 
+/// What a monitor is told of a container with these networks and ports.
+pub(super) fn order(
+    engine: &Engine,
+    record: &ContainerRecord,
+    joined: &[Joined],
+    ports: &[PortRecord],
+) -> NetworkOrder {
+    NetworkOrder {
+        wiring: wiring(joined, ports),
+        names: names::of(record, joined),
+        networks: joined.iter().map(|j| (j.network.id.clone(), j.network.name.clone())).collect(),
+        root: engine.paths.root.clone(),
+        run: engine.paths.run.clone(),
+        ids: None,
+        removed: record.auto_remove,
+        stuck: Rc::default(),
+    }
+}
+
 impl NetworkOrder {
-    /// Connects the program with this process id, which does not run yet. What is returned carries ports of loopback
-    /// addresses, and all of an ordinary user, until it is dropped, with the rights of `user`, from the protected copy of
-    /// this program.
-    ///
-    /// # Errors
-    /// What the kernel refused; then nothing of it is left.
-    pub(crate) fn attach(
-        &self,
-        place: &Place,
-        pid: i32,
-        binary: BorrowedFd<'_>,
-        user: u32,
-        history: &History,
-    ) -> Result<Option<Proxy>, EngineError> {
+    /// A run begins: what was said of the one before does not hold.
+    pub(super) fn begin(&self, history: &History) {
         drop(std::fs::remove_file(unwired(&self.run, &history.id)));
-        // What is taken by somebody else is found before anything is made.
-        let proxy = Proxy::start(place, &self.wiring, binary, user)?;
-        if kernel::attach(place, pid, &self.wiring)? {
-            // It was gone, or somebody else has changed it: those that run get back what they lack.
-            let paths = Paths { root: self.root.clone(), run: self.run.clone() };
-            let all = Store::open(&paths).map_err(EngineError::from).and_then(|store| declared_in(&store));
-            if let Err(e) = all.and_then(|all| kernel::restore(place, &all)) {
-                kernel::detach(place, &self.wiring)?;
-                return Err(e);
-            }
-        }
-        self.tell(history, "connect");
-        Ok(proxy)
     }
 
-    /// Takes away what [`NetworkOrder::attach`] gave; the addresses stay the container's.
-    pub(crate) fn detach(&self, place: &Place, history: &History) {
+    /// Everything that containers of this store are to have.
+    pub(super) fn everything(&self) -> Result<Declared, EngineError> {
+        let paths = Paths { root: self.root.clone(), run: self.run.clone() };
+        declared_in(&Store::open(&paths)?)
+    }
+
+    /// Who is on a network, as the store has it.
+    pub(super) fn entries(&self, network: &str) -> Vec<Entry> {
+        let paths = Paths { root: self.root.clone(), run: self.run.clone() };
+        // Without the store there are the names of those that come from now on.
+        Store::open(&paths).map_err(EngineError::from).and_then(|store| entries(&store, network)).unwrap_or_default()
+    }
+
+    /// A start that failed: nobody is told of the container, and the kernel has nothing of it.
+    pub(super) fn undo(&self, place: &Place) {
+        self.forget_names();
+        self.stuck.set(kernel::detach(place, &self.wiring).is_err());
+    }
+
+    fn forget_names(&self) {
+        if let Some(names) = &self.names
+            && names.withdraw(&self.run, &|network| self.entries(network)).is_err()
+        {
+            self.stuck.set(true);
+        }
+    }
+
+    /// Takes the container's names off the networks that the other order has not.
+    pub(super) fn withdraw_beyond(&self, other: &Self) {
+        let kept: Vec<&str> = other.names.iter().flat_map(Names::networks).collect();
+        if let Some(names) = &self.names
+            && names.without(&kept).withdraw(&self.run, &|network| self.entries(network)).is_err()
+        {
+            self.stuck.set(true);
+        }
+    }
+
+    /// Links that are there keep the names that they have inside, the others get names that are free. Ports stay, and so
+    /// does where it is.
+    pub(crate) fn keep_links_of(&mut self, other: &Self) {
+        self.ids.clone_from(&other.ids);
+        let mut taken: Vec<String> = Vec::new();
+        for member in &mut self.wiring.members {
+            if let Some(old) = other.wiring.members.iter().find(|old| old.host_link == member.host_link) {
+                member.inner.clone_from(&old.inner);
+                taken.push(old.inner.clone());
+            }
+        }
+        // One that goes meanwhile has its name until then.
+        taken.extend(other.wiring.members.iter().map(|m| m.inner.clone()));
+        self.wiring.ports.clone_from(&other.wiring.ports);
+        let mut free = (0_u32..).map(|n| format!("eth{n}")).filter(|name| !taken.contains(name));
+        for member in &mut self.wiring.members {
+            if !other.wiring.members.iter().any(|old| old.host_link == member.host_link)
+                && let Some(name) = free.next()
+            {
+                member.inner = name;
+            }
+        }
+    }
+
+    /// Takes away what the container got; its addresses stay its own.
+    pub(super) fn detach(&self, place: &Place, history: &History) {
+        self.forget_names();
         // What stays is taken away by the next command that needs it: the addresses are not given back before.
         match kernel::detach(place, &self.wiring) {
             Ok(()) => {
-                if self.removed {
+                if self.removed && !self.stuck.get() {
                     // Whoever removes it need not look again, which costs the kernel tens of milliseconds.
                     drop(std::fs::write(unwired(&self.run, &history.id), ""));
                 }
@@ -141,12 +189,23 @@ impl NetworkOrder {
         }
     }
 
-    fn tell(&self, history: &History, action: &str) {
-        for (id, name) in &self.networks {
-            let event = Event::new(Kind::Network, action, id).with("name", name).with("type", "bridge");
-            history.log.emit(&event.with("container", &history.id));
-        }
+    pub(super) fn tell(&self, history: &History, action: &str) {
+        self.networks.iter().for_each(|network| tell(history, action, network));
     }
+
+    /// Tells of the networks that only one of both orders has.
+    pub(super) fn tell_changes(&self, before: &Self, history: &History) {
+        let only = |these: &'_ Self, those: &Self| {
+            these.networks.iter().filter(|n| !those.networks.contains(n)).cloned().collect::<Vec<_>>()
+        };
+        only(before, self).iter().for_each(|network| tell(history, "disconnect", network));
+        only(self, before).iter().for_each(|network| tell(history, "connect", network));
+    }
+}
+
+fn tell(history: &History, action: &str, (id, name): &(String, String)) {
+    let event = Event::new(Kind::Network, action, id).with("name", name).with("type", "bridge");
+    history.log.emit(&event.with("container", &history.id));
 }
 
 /// A file that says that the kernel has nothing of the container any more. One that is removed at its end starts once.
@@ -195,6 +254,10 @@ fn take_away(engine: &Engine, id: &str) -> Result<bool, EngineError> {
     let joined = store.joined(id)?;
     let had = joined.iter().any(|j| j.lease.is_some());
     if had {
+        for one in &joined {
+            let all = || entries(store, &one.network.id).unwrap_or_default();
+            names::withdraw(&engine.paths.run, &one.network.id, id, &all)?;
+        }
         kernel::detach(&super::rootless::place(engine)?, &wiring(&joined, &store.ports_of(id)?))?;
     }
     Ok(had)
@@ -253,6 +316,19 @@ pub(crate) fn stray(engine: &Engine) -> Result<Vec<String>, EngineError> {
 /// What the store says.
 pub fn declared(engine: &Engine) -> Result<Declared, EngineError> {
     declared_in(engine.store()?)
+}
+
+/// The members of a network that run, by their names.
+fn entries(store: &Store, network: &str) -> Result<Vec<Entry>, EngineError> {
+    let mut all = Vec::new();
+    for (user, lease) in store.members(network)? {
+        let Some(lease) = lease else { continue };
+        let record = store.find_container(&user.0)?;
+        let joined = store.joined(&user.0)?;
+        let aliases = joined.iter().find(|j| j.network.id == network).map(|j| j.wish.aliases.as_slice());
+        all.push(names::entry(&record, aliases.unwrap_or_default(), &lease));
+    }
+    Ok(all)
 }
 
 fn declared_in(store: &Store) -> Result<Declared, EngineError> {

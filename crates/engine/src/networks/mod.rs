@@ -3,11 +3,14 @@
 //! What is declared is in the store; [`wire::wiring`] makes of it what the kernel is to have, and [`kernel`] is the only
 //! file that asks the kernel for anything.
 
+mod connect;
 mod create;
 mod etc;
 mod kernel;
 mod lease;
+mod live;
 mod mac;
+mod names;
 mod net;
 mod options;
 pub(crate) mod place;
@@ -23,10 +26,13 @@ pub mod wire;
 
 use std::collections::BTreeMap;
 
+pub(crate) use self::connect::renamed;
+pub use self::connect::{connect, disconnect};
 pub use self::create::{CreateRequest, create};
 pub(crate) use self::etc::{make as make_etc, write as write_etc};
 pub use self::lease::declared;
 pub(crate) use self::lease::{NetworkOrder, Taken, collect, forget, forget_all, stray, take, unwire};
+pub(crate) use self::live::Live;
 pub use self::mac::Mac;
 pub(crate) use self::net::next_free;
 pub use self::net::{Family, Net};
@@ -34,7 +40,6 @@ pub use self::pools::Pool;
 pub(crate) use self::pools::{choose, parse_all as parse_pools, unique_local};
 pub use self::ports::{Exposed, HostPort, PortRange, Protocol, PublishRequest, WantedPort};
 pub(crate) use self::ports::{free_numbers, meet, shown};
-pub(crate) use self::proxy::Proxy;
 pub use self::proxy::main as port_proxy;
 pub(crate) use self::rootless::closed;
 pub use self::rootless::keeper;
@@ -45,7 +50,7 @@ pub(crate) use self::wire::{bridge_link, host_link};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{Event, Kind};
-use crate::store::{JoinWish, NetworkError, NetworkRecord, StoreError, User};
+use crate::store::{NetworkError, NetworkRecord, StoreError, User};
 
 /// A network and the containers that are connected to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +114,7 @@ pub fn remove(engine: &Engine, query: &str) -> Result<String, EngineError> {
 /// A network that is no more.
 fn gone(engine: &Engine, record: &NetworkRecord) -> Result<(), EngineError> {
     kernel::remove_network(&rootless::place(engine)?, &wire::bridge(record))?;
+    names::remove(&engine.paths.run, &record.id);
     emit(engine, "destroy", record, &[]);
     Ok(())
 }
@@ -130,62 +136,6 @@ pub fn prune(
     }
     failed?;
     Ok(all.into_iter().map(|record| record.name).collect())
-}
-
-/// The container that a connection is about: one with a stack of its own, that does not run.
-fn resting(engine: &Engine, query: &str) -> Result<crate::store::ContainerRecord, EngineError> {
-    let record = engine.store()?.find_container(query)?;
-    if record.request.net.mode != crate::request::NetMode::Networks {
-        return Err(EngineError::refused(
-            format!("a network for container {}", record.name),
-            "it was made with --network none, or shares another's; make it anew with --network",
-        ));
-    }
-    Ok(record)
-}
-
-/// The lock of a container that is not to start meanwhile.
-fn hold(engine: &Engine, record: &crate::store::ContainerRecord) -> Result<std::os::fd::OwnedFd, EngineError> {
-    let layout = crate::layout::Layout::new(&engine.paths, &record.id);
-    if layout.read_state().is_some() {
-        return Err(EngineError::State {
-            name: record.name.clone(),
-            state: "running, and its networks cannot be changed then yet".to_owned(),
-            hint: format!("stop it first with 'bulkhead stop {}'", record.name),
-        });
-    }
-    layout.claim()?.ok_or_else(|| crate::containers::busy(record))
-}
-
-/// Connects a container that does not run to one more network.
-///
-/// # Errors
-/// A container that runs; a network that is not there, or that it is connected to; an address that cannot be had.
-pub fn connect(engine: &Engine, container: &str, join: &JoinWish) -> Result<(), EngineError> {
-    engine.recover()?;
-    ready(engine)?;
-    let record = resting(engine, container)?;
-    let lock = hold(engine, &record)?;
-    let done = engine.store()?.connect(&record.id, join);
-    crate::layout::Layout::new(&engine.paths, &record.id).clear_run();
-    drop(lock);
-    done?;
-    Ok(())
-}
-
-/// Disconnects a container that does not run from a network.
-///
-/// # Errors
-/// A container that runs; a network that is not there, or that it is not connected to.
-pub fn disconnect(engine: &Engine, container: &str, network: &str) -> Result<(), EngineError> {
-    engine.recover()?;
-    let record = resting(engine, container)?;
-    let lock = hold(engine, &record)?;
-    let done = engine.store()?.disconnect(&(record.id.clone(), record.name.clone()), network);
-    crate::layout::Layout::new(&engine.paths, &record.id).clear_run();
-    drop(lock);
-    done?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,31 +1,35 @@
-//! Ports of the host's loopback addresses: the process that carries them, and its starter.
+//! Ports of the host's loopback addresses and names of containers: the process that carries and answers, and its starter.
 //!
 //! The starter, a container's monitor, binds the sockets; the process gets them and nothing else: no right, no file, a
 //! user of the container's own range, and a filter that knows the calls of sockets only.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::{Child, Command, Stdio};
 
+use bulkhead_net::names::Redirect;
 use bulkhead_net::proxy::{Forward, Listening, serve};
 use bulkhead_net::{Declared, Port, Protocol};
 use bulkhead_seccomp::{Arch, Context, Profile, ProfileText};
-use bulkhead_sys::{Errno, caps, fd, ids, seccomp};
-use rustix::pipe::{PipeFlags, pipe_with};
+use bulkhead_sys::{Errno, caps, clone, fd, ids, seccomp};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::kernel;
-use super::place::{Place, UserNetwork};
+use super::place::Place;
 use crate::error::EngineError;
 
 /// The verb of the hidden command.
 const VERB: &str = "port-proxy";
 
-/// All that the process may ask of the kernel.
+/// All that the process may ask of the kernel; `fcntl` for `F_GETFD`, which a build for tests asks before it closes.
 const CALLS: &str = r#"{"defaultAction":"SCMP_ACT_KILL_PROCESS","syscalls":[
     {"action":"SCMP_ACT_ALLOW","names":["epoll_create1","epoll_ctl","epoll_wait","epoll_pwait","epoll_pwait2","accept4",
-        "connect","recvfrom","sendto","shutdown","setsockopt","getsockopt","ioctl","close","read","write","mmap","munmap",
+        "connect","recvfrom","recvmsg","sendto","pread64","shutdown","setsockopt","getsockopt","ioctl","close","read","write","mmap","munmap",
         "mremap","mprotect","brk","madvise","futex","clock_gettime","rt_sigreturn","rt_sigprocmask","sigaltstack","exit","exit_group",
         "getrandom"]},
+    {"action":"SCMP_ACT_ALLOW","names":["fcntl"],"args":[{"index":1,"value":1,"op":"SCMP_CMP_EQ"}]},
     {"action":"SCMP_ACT_ALLOW","names":["socket"],"args":[{"index":0,"value":2,"op":"SCMP_CMP_EQ"}]},
     {"action":"SCMP_ACT_ALLOW","names":["socket"],"args":[{"index":0,"value":10,"op":"SCMP_CMP_EQ"}]}]}"#;
 
@@ -33,16 +37,24 @@ const CALLS: &str = r#"{"defaultAction":"SCMP_ACT_KILL_PROCESS","syscalls":[
 #[derive(Debug)]
 pub(crate) struct Proxy {
     child: Child,
-    /// Its end is the process's.
-    end: Option<OwnedFd>,
+    /// Its end is the process's. Orders go over it.
+    word: Option<OwnedFd>,
+    /// Leads to its sockets inside.
+    redirect: Option<Redirect>,
+}
+
+thread_local! {
+    /// To be closed later: the kernel takes some 10 ms for it, and whoever waits for the container's end would wait for that.
+    static LATER: RefCell<Option<Redirect>> = const { RefCell::new(None) };
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        drop(self.end.take());
+        drop(self.word.take());
         // One that is stopped or hangs is not waited for.
         drop(self.child.kill());
         drop(self.child.wait());
+        LATER.with(|later| later.replace(self.redirect.take()));
     }
 }
 
@@ -93,7 +105,7 @@ fn bind(port: &Port) -> Result<OwnedFd, EngineError> {
 
 /// A socket of this address and family only: what is bound to every address of version 6 leaves version 4 alone.
 fn listening(at: SocketAddr, protocol: Protocol) -> Result<OwnedFd, Errno> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+    use rustix::net::{bind, listen, socket_with, sockopt};
     const WAITING: i32 = 128;
     let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let kind = if protocol == Protocol::Tcp { SocketType::STREAM } else { SocketType::DGRAM };
@@ -121,8 +133,11 @@ pub(super) const NO_SCTP_OF_USERS: &str =
     "ports of an ordinary user are carried by a process, which knows TCP and UDP; run the container as root for SCTP";
 
 impl Proxy {
-    /// Starts the process, where there is a port for it. `binary` is the protected copy of this program, `user` an id of
-    /// the container's own. The sockets are the host's, whatever the place: what arrives is carried from there.
+    /// Starts the process, where there is a port for it or `names` are to be answered. `binary` is the protected copy of
+    /// this program, `user` an id of the container's own. The sockets are the host's, whatever the place.
+    ///
+    /// An ordinary user's has the ids of his network. One that answers stays in the host's network, where the servers are
+    /// that it asks; one that carries is in his own, where the containers are.
     ///
     /// # Errors
     /// A port that somebody has, by the holder; what the kernel says.
@@ -131,6 +146,7 @@ impl Proxy {
         wiring: &Declared,
         binary: BorrowedFd<'_>,
         user: u32,
+        names: bool,
     ) -> Result<Option<Self>, EngineError> {
         let failed = |e: Errno| EngineError::refused("the process that carries ports", e.to_string());
         // Each port is a socket of this process for a moment.
@@ -149,17 +165,19 @@ impl Proxy {
             words.push(format!("{}={}={to}", port.protocol, socket.as_raw_fd()));
             sockets.push(socket);
         }
-        if sockets.is_empty() {
+        if sockets.is_empty() && !names {
             return Ok(None);
         }
         let mut entered = Vec::new();
-        for there in place.user().into_iter().flat_map(UserNetwork::descriptors) {
+        let there = place.user().map(|user| if names { vec![&user.user] } else { vec![&user.user, &user.net] });
+        for fd in there.into_iter().flatten() {
             // Without close-on-exec, for the time of one start.
-            entered.push(rustix::io::dup(there).map_err(failed)?);
+            entered.push(rustix::io::dup(fd).map_err(failed)?);
         }
         let numbers: Vec<String> = entered.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
         words.insert(1, numbers.join(","));
-        let (until, end) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
+        let (until, word) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(failed)?;
         let binary = rustix::io::dup(binary).map_err(failed)?;
         let mut command = Command::new(format!("/proc/self/fd/{}", binary.as_raw_fd()));
         command.arg(VERB).args(words).env_clear().current_dir("/");
@@ -168,7 +186,28 @@ impl Proxy {
         // The next process that is started must not have them.
         drop((sockets, binary, entered));
         let child = child.map_err(|e| EngineError::refused("the process that carries ports", e.to_string()))?;
-        Ok(Some(Self { child, end: Some(end) }))
+        Ok(Some(Self { child, word: Some(word), redirect: None }))
+    }
+
+    /// Where orders go.
+    ///
+    /// # Errors
+    /// Never, as long as it is held.
+    pub(crate) fn word(&self) -> Result<BorrowedFd<'_>, EngineError> {
+        let gone = || EngineError::refused("the process that carries ports", "it has gone");
+        self.word.as_ref().map(AsFd::as_fd).ok_or_else(gone)
+    }
+
+    /// Keeps what leads to its sockets inside.
+    pub(crate) fn keep(&mut self, redirect: Option<Redirect>) {
+        self.redirect = redirect;
+    }
+
+    /// Whether the process has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let gone = |word: &OwnedFd| poll(&mut [PollFd::new(word, PollFlags::IN)], Some(&now)).is_ok_and(|n| n > 0);
+        self.word.as_ref().is_none_or(gone)
     }
 }
 
@@ -183,7 +222,7 @@ fn parse(word: &str) -> Option<(Protocol, RawFd, SocketAddr)> {
     Some((protocol, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
-/// Runs the process: gives up everything, then carries until its standard input ends.
+/// Runs the process: gives up everything, then carries and answers until its standard input ends.
 ///
 /// # Errors
 /// What it could not give up; nobody is told, and the ports are closed.
@@ -211,11 +250,10 @@ pub fn main(args: &[String]) -> Result<(), EngineError> {
     let until = rustix::io::dup(std::io::stdin().as_fd()).map_err(failed)?;
     ids::die_with_parent().map_err(failed)?;
     let room = bulkhead_net::proxy::room();
-    if !place.is_empty() {
-        // The sockets stay the host's; whatever is opened from now on is not.
-        let there = place.into_iter().map(|number| fd::adopt(number).map_err(failed)).collect::<Result<Vec<_>, _>>()?;
-        let there: [OwnedFd; 3] = there.try_into().map_err(|_| wrong())?;
-        UserNetwork::adopt(there).enter().map_err(failed)?;
+    // The sockets stay the host's; what is opened in another network namespace is not.
+    for (number, kind) in place.into_iter().zip([clone::NEWUSER, clone::NEWNET]) {
+        let there = fd::adopt(number).map_err(failed)?;
+        clone::join(there.as_fd(), kind).map_err(failed)?;
     }
     give_up(user)?;
     serve(forwards, &until, room).map_err(failed)

@@ -93,6 +93,7 @@ fn named(engine: &Engine, joins: &mut [JoinWish]) -> Result<(), EngineError> {
     for join in joins {
         let network = engine.store()?.find_network(&join.network)?;
         check_join(&network, join).map_err(crate::store::StoreError::from)?;
+        *join = linked(engine, join)?;
         if seen.contains(&network.name) {
             return Err(EngineError::invalid("--network", &network.name, "it is named twice; once is enough"));
         }
@@ -100,6 +101,37 @@ fn named(engine: &Engine, joins: &mut [JoinWish]) -> Result<(), EngineError> {
         seen.push(network.name);
     }
     Ok(())
+}
+
+/// The containers that it has names of its own for, by their ids: they are on the same network.
+///
+/// # Errors
+/// A container that is not there, or not on this network; the default network, whose members do not see each other.
+pub(super) fn linked(engine: &Engine, join: &JoinWish) -> Result<JoinWish, EngineError> {
+    let mut join = join.clone();
+    let store = engine.store()?;
+    for (name, container) in &mut join.links {
+        let asked = format!("{container}:{name}");
+        let network = store.find_network(&join.network)?;
+        let other = store.find_container(container).map_err(|e| {
+            EngineError::invalid("--link", &asked, format!("{e}; 'bulkhead ps -a' lists the containers that there are"))
+        })?;
+        if network.isolated {
+            let needed = "members of this network do not reach each other; connect both to a network of 'bulkhead network \
+                          create', where they find each other by name";
+            return Err(EngineError::invalid("--link", asked, needed));
+        }
+        if !store.joined(&other.id)?.iter().any(|j| j.network.id == network.id) {
+            let needed = format!(
+                "{} is not on network {}; connect it first with 'bulkhead network connect {} {}'",
+                other.name, network.name, network.name, other.name
+            );
+            return Err(EngineError::invalid("--link", asked, needed));
+        }
+        *name = name.to_ascii_lowercase();
+        container.clone_from(&other.id);
+    }
+    Ok(join)
 }
 
 /// A container without networks of its own has no addresses and no ports.
@@ -129,8 +161,9 @@ fn without(request: &ContainerRequest) -> Result<(), EngineError> {
     if let Some(mac) = join.mac {
         return refuse(format!("--mac-address {mac}"));
     }
-    match join.aliases.first() {
-        Some(alias) => refuse(format!("--network-alias {alias}")),
-        None => Ok(()),
+    match (join.aliases.first(), join.links.first()) {
+        (Some(alias), _) => refuse(format!("--network-alias {alias}")),
+        (None, Some((name, container))) => refuse(format!("--link {container}:{name}")),
+        (None, None) => Ok(()),
     }
 }

@@ -147,7 +147,7 @@ fn endpoint(joined: &Joined) -> Value {
     });
     json!({
         "IPAMConfig": asked,
-        "Links": Value::Null,
+        "Links": if wish.links.is_empty() { Value::Null } else { json!(links(&wish.links)) },
         "Aliases": if wish.aliases.is_empty() { Value::Null } else { json!(wish.aliases) },
         "MacAddress": text(lease.map(|l| l.mac.to_string()).or_else(|| wish.mac.map(|m| m.to_string()))),
         "DriverOpts": Value::Null,
@@ -160,6 +160,11 @@ fn endpoint(joined: &Joined) -> Value {
         "GlobalIPv6Address": text(v6.map(|a| a.to_string())),
         "GlobalIPv6PrefixLen": prefix(v6.is_some(), network.v6),
     })
+}
+
+/// Links as Docker writes them: container and name.
+fn links(all: &[(String, String)]) -> Vec<String> {
+    all.iter().map(|(name, container)| format!("{container}:{name}")).collect()
 }
 
 /// What `ps` shows as networks.

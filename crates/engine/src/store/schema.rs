@@ -132,6 +132,9 @@ CREATE TABLE ports (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX ports_by_container ON ports(container);
 ",
+    "
+ALTER TABLE leases ADD COLUMN links TEXT NOT NULL DEFAULT '';
+",
 ];
 
 /// Settings of the connection, then the migrations that are missing.

@@ -1,4 +1,5 @@
-//! Ports of the host's loopback addresses, carried into a container by a process of their own.
+//! Ports of the host's loopback addresses, carried into a container by a process of their own, which also answers the
+//! container's questions for names ([`crate::names`]).
 //!
 //! A packet for `127.0.0.1` leaves the host's own stack only with `route_localnet`, which opens every other service on
 //! loopback to the neighbours too (CVE-2020-8558). So these ports are ordinary sockets: the host's firewall and its list
@@ -18,6 +19,7 @@ use rustix::process::{Resource, Rlimit};
 
 use self::datagram::Flows;
 use self::stream::Streams;
+use crate::names;
 
 /// One port.
 #[derive(Debug)]
@@ -55,23 +57,26 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum About {
-    /// Whoever started this has ended.
-    End,
+    /// Whoever started this has something to say, or has ended.
+    Word,
     /// A socket of the host's side, by its index.
     Listener(u32),
     /// One side of a connection: 0 is the client's.
     Side(u32, u8),
     /// The container's side of a flow: port and flow.
     Flow(u32, u32),
+    /// The resolver has something to do.
+    Names,
 }
 
 impl About {
     fn data(self) -> epoll::EventData {
         let (kind, a, b) = match self {
-            Self::End => (0, 0, 0),
+            Self::Word => (0, 0, 0),
             Self::Listener(index) => (1, index, 0),
             Self::Side(index, side) => (2, index, u32::from(side)),
             Self::Flow(port, flow) => (3, port, flow),
+            Self::Names => (4, 0, 0),
         };
         // Ports are few: 30 bits are enough for each number.
         epoll::EventData::new_u64(kind << 60 | u64::from(a) << 30 | u64::from(b))
@@ -84,7 +89,8 @@ impl About {
             1 => Self::Listener(part(30)),
             2 => Self::Side(part(30), u8::try_from(part(0)).unwrap_or(0)),
             3 => Self::Flow(part(30), part(0)),
-            _ => Self::End,
+            4 => Self::Names,
+            _ => Self::Word,
         }
     }
 }
@@ -157,25 +163,28 @@ impl Ports {
     }
 }
 
-/// Carries what arrives until `until` can be read or its other side is closed. `descriptors` is what [`room`] has said:
-/// clients that there are none for wait.
+/// Carries what arrives, and answers for names as the orders say that come over `word`, a socket of type
+/// `SOCK_SEQPACKET`, until its other side is closed. `descriptors` is what [`room`] has said: clients that there are none for
+/// wait.
 ///
 /// # Errors
 /// What the kernel says about the sockets that were given; never about a connection.
-pub fn serve(forwards: Vec<Forward>, until: &OwnedFd, descriptors: u64) -> Result<(), Errno> {
+pub fn serve(forwards: Vec<Forward>, word: &OwnedFd, descriptors: u64) -> Result<(), Errno> {
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    epoll::add(&poll, until, About::End.data(), epoll::EventFlags::IN)?;
+    epoll::add(&poll, word, About::Word.data(), epoll::EventFlags::IN)?;
     let of_datagrams = forwards.iter().filter(|f| matches!(f.listening, Listening::Datagram(_))).count();
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let (most, most_flows) = shares(descriptors, number(forwards.len()), number(of_datagrams));
     let mut streams = Streams::new(most);
     let mut ports = Ports::watched(&poll, forwards, most_flows)?;
+    let mut names: Option<names::Server> = None;
     let mut events = Vec::with_capacity(64);
     let (mut accepting, mut swept) = (true, Instant::now());
     loop {
         events.clear();
         let some = ports.flows.iter().flatten().any(|f| !f.is_empty());
         let pause = streams.patience().or(some.then_some(SWEEP));
+        let pause = [pause, names.as_ref().and_then(names::Server::patience)].into_iter().flatten().min();
         let pause = pause.and_then(|pause| Timespec::try_from(pause).ok());
         match epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), pause.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -183,7 +192,16 @@ pub fn serve(forwards: Vec<Forward>, until: &OwnedFd, descriptors: u64) -> Resul
         }
         for event in &events {
             match About::of(event.data) {
-                About::End => return Ok(()),
+                About::Word => match names::receive(word) {
+                    Ok(None) => return Ok(()),
+                    Ok(Some(names::Word::Order(order, files))) => {
+                        resolver(&poll, word, &mut names)?.follow(order, files)?;
+                    }
+                    Ok(Some(names::Word::Ready(number))) => names.iter_mut().for_each(|n| n.reached(number)),
+                    Err(Errno::AGAIN | Errno::INTR) => {}
+                    Err(e) => return Err(e),
+                },
+                About::Names => {}
                 About::Listener(index) => ports.arrived(&poll, index, &mut streams),
                 About::Side(index, side) => streams.ready(&poll, index, side, event.flags),
                 About::Flow(port, flow) => {
@@ -193,6 +211,7 @@ pub fn serve(forwards: Vec<Forward>, until: &OwnedFd, descriptors: u64) -> Resul
                 }
             }
         }
+        names.iter_mut().for_each(names::Server::turn);
         if swept.elapsed() > SWEEP {
             ports.flows.iter_mut().flatten().for_each(Flows::forget_idle);
             swept = Instant::now();
@@ -204,6 +223,20 @@ pub fn serve(forwards: Vec<Forward>, until: &OwnedFd, descriptors: u64) -> Resul
             ports.accept(&poll, accepting)?;
         }
     }
+}
+
+/// The resolver, made when it is needed first.
+fn resolver<'a>(
+    poll: &OwnedFd,
+    word: &OwnedFd,
+    names: &'a mut Option<names::Server>,
+) -> Result<&'a mut names::Server, Errno> {
+    if names.is_none() {
+        let made = names::Server::new(word)?;
+        epoll::add(poll, made.ready(), About::Names.data(), epoll::EventFlags::IN)?;
+        *names = Some(made);
+    }
+    names.as_mut().ok_or(Errno::PROTO)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
 use super::{About, Forward, Listening, serve, shares};
 
 const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
@@ -18,7 +20,8 @@ struct Running {
 
 impl Running {
     fn new(listening: Listening, at: SocketAddr, to: SocketAddr, room: u64) -> Self {
-        let (until, end) = rustix::pipe::pipe().unwrap();
+        let kind = (AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+        let (until, end) = socketpair(kind.0, kind.1, kind.2, None).unwrap();
         let thread = std::thread::spawn(move || serve(vec![Forward { listening, to }], &until, room).unwrap());
         Self { at, thread: Some(thread), end: Some(end) }
     }
@@ -72,7 +75,9 @@ fn pattern(seed: u64, length: usize) -> Vec<u8> {
 
 #[test]
 fn what_an_event_is_about_survives_the_kernel() {
-    for about in [About::End, About::Listener(7), About::Side(0x3fff_ffff, 1), About::Flow(3, 0x3fff_ffff)] {
+    for about in
+        [About::Word, About::Names, About::Listener(7), About::Side(0x3fff_ffff, 1), About::Flow(3, 0x3fff_ffff)]
+    {
         assert_eq!(About::of(about.data()), about);
     }
 }

@@ -11,7 +11,7 @@ use crate::wire::{self, JoinWish};
 /// `network connect`.
 pub const ENTRY_CONNECT: Entry = Entry {
     name: "connect",
-    about: "Connect a container that does not run to one more network",
+    about: "Connect a container to one more network, also while it runs",
     footer: "Examples:\n  bulkhead network connect web shop\n  bulkhead network connect --ip 10.7.0.5 --alias db web shop",
     flags: Flags::Anywhere,
     build: ConnectFlags::augment_args,
@@ -21,7 +21,7 @@ pub const ENTRY_CONNECT: Entry = Entry {
 /// `network disconnect`.
 pub const ENTRY_DISCONNECT: Entry = Entry {
     name: "disconnect",
-    about: "Disconnect a container that does not run from a network",
+    about: "Disconnect a container from a network, also while it runs",
     footer: "Examples:\n  bulkhead network disconnect web shop",
     flags: Flags::Anywhere,
     build: DisconnectFlags::augment_args,
@@ -39,8 +39,8 @@ struct ConnectFlags {
     /// A further name on the network; may be repeated
     #[arg(long, value_name = "NAME")]
     alias: Vec<String>,
-    /// Refused: there are no names between containers yet
-    #[arg(long, value_name = "CONTAINER", hide = true)]
+    /// A name of its own for another container on the network: CONTAINER[:NAME]; may be repeated
+    #[arg(long, value_name = "CONTAINER[:NAME]")]
     link: Vec<String>,
     /// Refused: link-local addresses are refused on every network
     #[arg(long, value_name = "ADDRESS", hide = true)]
@@ -61,7 +61,7 @@ struct ConnectFlags {
 
 #[derive(Debug, Args)]
 struct DisconnectFlags {
-    /// Does nothing: a container that does not run is disconnected at once
+    /// Does nothing: a container is disconnected at once
     #[arg(short, long)]
     force: bool,
     /// Name, id or the start of an id
@@ -74,7 +74,6 @@ struct DisconnectFlags {
 
 fn connect(words: ConnectFlags) -> Result<u8, CliError> {
     let refused = [
-        ("--link", words.link.first(), "there are no names between containers yet"),
         ("--link-local-ip", words.link_local_ip.first(), "link-local addresses are refused on every network"),
         ("--driver-opt", words.driver_opt.first(), "an end of a bridge has no options"),
         ("--gw-priority", words.gw_priority.as_ref(), "the first network with a way out has the default route"),
@@ -88,6 +87,7 @@ fn connect(words: ConnectFlags) -> Result<u8, CliError> {
         v6: flags::optional("--ip6", words.ip6.as_deref(), network::ip6)?,
         mac: None,
         aliases: flags::each("--alias", &words.alias, network::alias)?,
+        links: flags::each("--link", &words.link, network::link)?,
     };
     wire::connect(&words.container, &join).map(|()| 0)
 }

@@ -268,7 +268,6 @@ fn what_is_refused_is_refused_by_name_with_a_way_out() {
         &["--gpus", "all"],
         &["--isolation", "hyperv"],
         &["--kernel-memory", "1g"],
-        &["--link", "db"],
         &["--oom-kill-disable"],
         &["--runtime", "runc"],
         &["--storage-opt", "size=1g"],

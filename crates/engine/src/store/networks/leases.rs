@@ -26,6 +26,9 @@ pub struct JoinWish {
     pub mac: Option<Mac>,
     /// `--network-alias`.
     pub aliases: Vec<String>,
+    /// `--link`: its own names for other containers; in the store, by their ids.
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
 }
 
 /// A network that a container is connected to.
@@ -60,7 +63,7 @@ impl Lease {
 }
 
 /// Columns of a lease, in the order of [`RawJoin::read`].
-const COLUMNS: &str = "l.network, l.want4, l.want6, l.want_mac, l.aliases, l.v4, l.v6, l.mac, l.link";
+const COLUMNS: &str = "l.network, l.want4, l.want6, l.want_mac, l.aliases, l.links, l.v4, l.v6, l.mac, l.link";
 
 struct RawJoin {
     network: String,
@@ -88,7 +91,7 @@ fn six(address: Option<IpAddr>) -> Option<Ipv6Addr> {
 impl RawJoin {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let mac = |text: Option<String>| text.and_then(|text| Mac::parse(&text));
-        let aliases: String = row.get(4)?;
+        let (aliases, links): (String, String) = (row.get(4)?, row.get(5)?);
         Ok(Self {
             network: row.get(0)?,
             wish: JoinWish {
@@ -97,11 +100,12 @@ impl RawJoin {
                 v6: six(address_at(row, 2)?),
                 mac: mac(row.get(3)?),
                 aliases: aliases.split(' ').filter(|a| !a.is_empty()).map(str::to_owned).collect(),
+                links: links.split(' ').filter_map(|l| l.split_once('=')).map(|(n, c)| (n.into(), c.into())).collect(),
             },
-            v4: four(address_at(row, 5)?),
-            v6: six(address_at(row, 6)?),
-            mac: mac(row.get(7)?),
-            link: row.get(8)?,
+            v4: four(address_at(row, 6)?),
+            v6: six(address_at(row, 7)?),
+            mac: mac(row.get(8)?),
+            link: row.get(9)?,
         })
     }
 
@@ -142,7 +146,8 @@ impl Store {
             return Err(NetworkError::Connected { container, network: network.name }.into());
         }
         tx.execute(
-            "INSERT INTO leases (container, network, position, want4, want6, want_mac, aliases) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO leases (container, network, position, want4, want6, want_mac, aliases, links) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 container,
                 network.id,
@@ -150,29 +155,35 @@ impl Store {
                 join.v4.map(|a| blob(a.into())),
                 join.v6.map(|a| blob(a.into())),
                 join.mac.map(|m| m.to_string()),
-                join.aliases.join(" ")
+                join.aliases.join(" "),
+                join.links.iter().map(|(name, id)| format!("{name}={id}")).collect::<Vec<_>>().join(" ")
             ],
         )
         .map_err(&wrap)?;
         Ok(network)
     }
 
-    /// Connects a container that does not run to one more network.
+    /// Connects a container to one more network; with `running` it has its addresses at once.
     ///
     /// # Errors
     ///
-    /// A network that is not there, or that it is connected to; an address that no member can have.
-    pub fn connect(&self, container: &str, join: &JoinWish) -> Result<NetworkRecord, StoreError> {
+    /// A network that is not there, or that it is connected to; an address that no member can have, or that is taken.
+    pub fn connect(&self, container: &str, join: &JoinWish, running: bool) -> Result<NetworkRecord, StoreError> {
         let what = "connect the container";
         self.write(what, |tx| {
             let wrap = self.wrap(what);
             let sql = "SELECT COALESCE(MAX(position) + 1, 0) FROM leases WHERE container = ?1";
             let position = tx.query_row(sql, [container], |row| row.get(0)).map_err(&wrap)?;
-            self.insert_join(tx, container, position, join)
+            let network = self.insert_join(tx, container, position, join)?;
+            if running {
+                let joined = Joined { network: network.clone(), wish: join.clone(), lease: None };
+                self.lease_one(tx, container, &joined)?;
+            }
+            Ok(network)
         })
     }
 
-    /// Disconnects a container that does not run from a network.
+    /// Disconnects a container from a network; what it has there is given back.
     ///
     /// # Errors
     ///
@@ -243,7 +254,7 @@ impl Store {
             );
             let mut query = tx.prepare_cached(&sql).map_err(&wrap)?;
             let rows = query.query_map([network], |row| {
-                let user: User = (row.get(9)?, row.get(10)?);
+                let user: User = (row.get(10)?, row.get(11)?);
                 Ok((user, RawJoin::read(row)?.lease()))
             });
             rows.map_err(&wrap)?.collect::<Result<_, _>>().map_err(&wrap)
@@ -453,7 +464,7 @@ pub(crate) fn check_join(network: &NetworkRecord, join: &JoinWish) -> Result<(),
         let address = address.to_string();
         return Err(NetworkError::BadAddress { flag, address, network: network.name.clone(), reason });
     }
-    if let Some(alias) = join.aliases.first().filter(|_| network.is_default()) {
+    if let Some(alias) = join.aliases.first().filter(|_| network.isolated) {
         return Err(NetworkError::BadAddress {
             flag: "--network-alias",
             address: alias.clone(),

@@ -221,11 +221,11 @@ fn an_internal_network_publishes_nothing() {
     let error = why(take(&store, &one.id, &wanted));
     assert!(error.to_string().contains("internal"), "{error}");
     make(&store, &new("web", BlockWish::Free), &[]).unwrap();
-    store.connect(&one.id, &join("web")).unwrap();
+    store.connect(&one.id, &join("web"), false).unwrap();
     let (joined, ports) = take(&store, &one.id, &wanted).unwrap();
     assert_eq!(joined.iter().map(|j| j.network.name.as_str()).collect::<Vec<_>>(), ["db", "web"]);
     assert_eq!(IpAddr::V4(joined[1].lease.as_ref().unwrap().v4.unwrap()), ports[0].target);
-    assert!(matches!(why(store.connect(&one.id, &join("web"))), NetworkError::Connected { .. }));
+    assert!(matches!(why(store.connect(&one.id, &join("web"), false)), NetworkError::Connected { .. }));
     let user = (one.id.clone(), one.name.clone());
     store.disconnect(&user, "db").unwrap();
     assert!(matches!(why(store.disconnect(&user, "db")), NetworkError::NotConnected { .. }));

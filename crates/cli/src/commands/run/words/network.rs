@@ -25,6 +25,9 @@ pub(in super::super) struct NetworkWords {
     /// A further name on the first network; may be repeated
     #[arg(long, visible_alias = "net-alias", value_name = "NAME", help_heading = "Network")]
     pub(in super::super) network_alias: Vec<String>,
+    /// A name of its own for another container on the first network: CONTAINER[:NAME]; may be repeated
+    #[arg(long, value_name = "CONTAINER[:NAME]", help_heading = "Network")]
+    pub(in super::super) link: Vec<String>,
     /// Publish a port: [ADDRESS:][HOST:]CONTAINER[/udp|/sctp]; without an address on loopback only
     #[arg(short, long, value_name = "PORT", help_heading = "Network")]
     pub(in super::super) publish: Vec<String>,
@@ -87,7 +90,8 @@ impl NetworkWords {
         let v6 = flags::optional("--ip6", self.ip6.as_deref(), form::ip6)?;
         let mac = flags::optional("--mac-address", self.mac_address.as_deref(), form::mac)?;
         let aliases = flags::each("--network-alias", &self.network_alias, form::alias)?;
-        if (v4, v6, mac) == (None, None, None) && aliases.is_empty() {
+        let links = flags::each("--link", &self.link, form::link)?;
+        if (v4, v6, mac) == (None, None, None) && aliases.is_empty() && links.is_empty() {
             return Ok(());
         }
         if joins.is_empty() {
@@ -107,6 +111,7 @@ impl NetworkWords {
         first.v6 = first.v6.or(v6);
         first.mac = first.mac.or(mac);
         first.aliases.extend(aliases);
+        first.links.extend(links);
         Ok(())
     }
 }

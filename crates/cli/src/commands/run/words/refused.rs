@@ -33,7 +33,7 @@ const fn switch(name: &'static str, reason: &'static str, way_out: &'static str)
 const WINDOWS: &str = "it is for containers of Windows";
 
 /// The flags, in the order of the alphabet.
-const REFUSED: [Refused; 21] = [
+const REFUSED: [Refused; 20] = [
     valued(
         "cgroup-parent",
         &[""],
@@ -66,12 +66,6 @@ const REFUSED: [Refused; 21] = [
     valued("io-maxiops", &["0"], WINDOWS, "use --device-read-iops and --device-write-iops"),
     valued("isolation", &["", "default"], WINDOWS, "use --profile strict for a narrower container"),
     valued("kernel-memory", &["0"], "kernels have no such limit any more", "--memory counts memory of the kernel too"),
-    valued(
-        "link",
-        &[],
-        "there are no names between containers yet",
-        "use --add-host NAME:ADDRESS, or --ip and the address",
-    ),
     valued("link-local-ip", &[], "link-local addresses are refused on every network", "use --ip"),
     switch(
         "oom-kill-disable",

@@ -1,0 +1,193 @@
+//! The networks of a container that runs, as its monitor has them: they can be changed meanwhile.
+
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+
+use bulkhead_net::{Declared, Member};
+
+use super::kernel;
+use super::lease::NetworkOrder;
+use super::place::Place;
+use super::proxy::Proxy;
+use crate::error::EngineError;
+use crate::monitor::History;
+
+/// What a container has while it runs.
+#[derive(Debug)]
+pub(crate) struct Live {
+    order: NetworkOrder,
+    pid: i32,
+    user: u32,
+    place: Rc<Place>,
+    /// Answers for names, and for root carries ports.
+    proxy: Option<Proxy>,
+    /// Carries ports of an ordinary user.
+    carrier: Option<Proxy>,
+    /// How often another had to take its place.
+    revived: u32,
+}
+
+/// Times that the process which carries and answers is started anew in one run. One that ends more often is not worth it.
+const LIVES: u32 = 100;
+
+impl Live {
+    /// Connects the program with this process id, which does not run yet. `binary` is the protected copy of this program,
+    /// `user` an id of the container's own, with whose rights ports are carried and names answered.
+    ///
+    /// # Errors
+    /// What the kernel refused; then nothing of it is left.
+    pub(crate) fn begin(
+        order: NetworkOrder,
+        place: Rc<Place>,
+        pid: i32,
+        binary: BorrowedFd<'_>,
+        user: u32,
+        history: &History,
+    ) -> Result<Self, EngineError> {
+        order.begin(history);
+        // What is taken by somebody else is found before anything is made.
+        let mut live = Self { order, pid, user, place, proxy: None, carrier: None, revived: 0 };
+        live.carrier = live.carrier(binary)?;
+        live.proxy = live.answerer(binary)?;
+        if let Err(e) = live.wire(&live.order.wiring).and_then(|()| live.introduce(true)) {
+            live.order.undo(&live.place);
+            return Err(e);
+        }
+        live.order.tell(history, "connect");
+        Ok(live)
+    }
+
+    /// The process that answers, and carries ports of root.
+    fn answerer(&self, binary: BorrowedFd<'_>) -> Result<Option<Proxy>, EngineError> {
+        let (wiring, names) = (&self.order.wiring, self.order.names.is_some());
+        match (&*self.place, names) {
+            (Place::User(_), true) => Proxy::start(&self.place, &Declared::default(), binary, self.user, true),
+            (Place::User(_), false) => Ok(None),
+            _ => Proxy::start(&self.place, wiring, binary, self.user, names),
+        }
+    }
+
+    /// The process that carries ports of an ordinary user.
+    fn carrier(&self, binary: BorrowedFd<'_>) -> Result<Option<Proxy>, EngineError> {
+        match &*self.place {
+            Place::User(_) => Proxy::start(&self.place, &self.order.wiring, binary, self.user, false),
+            _ => Ok(None),
+        }
+    }
+
+    /// Makes what the kernel is to have, all or nothing.
+    fn wire(&self, wiring: &Declared) -> Result<(), EngineError> {
+        if !kernel::attach(&self.place, self.pid, wiring)? {
+            return Ok(());
+        }
+        // The firewall was gone, or somebody else has changed it: those that run get back what they lack.
+        self.order.everything().and_then(|all| kernel::restore(&self.place, &all)).map(drop).inspect_err(|_| {
+            kernel::detach(&self.place, wiring).unwrap_or_default();
+        })
+    }
+
+    /// Makes the container known to the other members, and them to it. The first time its resolver gets its sockets.
+    fn introduce(&mut self, first: bool) -> Result<(), EngineError> {
+        let Some(names) = &self.order.names else { return Ok(()) };
+        let Some(proxy) = self.proxy.as_mut() else { return Ok(()) };
+        names.announce(&self.order.run, &|network| self.order.entries(network))?;
+        let doors = if first { Some(kernel::open_names(&self.place, self.pid)?) } else { None };
+        names.tell(&self.order.run, proxy.word()?, doors.as_ref())?;
+        if let Some(doors) = doors {
+            proxy.keep(doors.redirect);
+        }
+        Ok(())
+    }
+
+    /// Goes from what it has to another order.
+    ///
+    /// # Errors
+    /// What the kernel refused; then it has what it had.
+    pub(crate) fn change(
+        &mut self,
+        mut new: NetworkOrder,
+        binary: BorrowedFd<'_>,
+        history: &History,
+    ) -> Result<(), EngineError> {
+        new.keep_links_of(&self.order);
+        let is_new = |m: &Member| !self.order.wiring.members.iter().any(|old| old.host_link == m.host_link);
+        let added = part(&new.wiring, is_new);
+        let is_gone = |m: &Member| !new.wiring.members.iter().any(|kept| kept.host_link == m.host_link);
+        let gone = part(&self.order.wiring, is_gone);
+        self.wire(&added)?;
+        let before = std::mem::replace(&mut self.order, new);
+        let first = before.names.is_none() || self.proxy.is_none();
+        let done = self.helper(binary).and_then(|()| self.introduce(first)).and_then(|()| self.leave(&before, &gone));
+        if let Err(e) = done {
+            // What was added goes again; whoever it was made known to forgets it.
+            let new = std::mem::replace(&mut self.order, before);
+            new.withdraw_beyond(&self.order);
+            kernel::unplug(&self.place, &added)?;
+            self.introduce(false)?;
+            return Err(e);
+        }
+        self.order.tell_changes(&before, history);
+        Ok(())
+    }
+
+    /// Can be read when a process that carries or answers has ended.
+    pub(crate) fn words(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [&self.proxy, &self.carrier].into_iter().flatten().filter_map(|proxy| proxy.word().ok())
+    }
+
+    /// The process that carries and answers has ended: another takes its place. Where that fails, there are no names and no
+    /// ports of loopback until the container is started again; a comparison says so.
+    pub(crate) fn revive(&mut self, binary: BorrowedFd<'_>) {
+        let ended = |proxy: &mut Proxy| proxy.has_ended();
+        let (answerer, carrier) = (self.proxy.take_if(ended).is_some(), self.carrier.take_if(ended).is_some());
+        self.revived += 1;
+        if self.revived > LIVES {
+            return;
+        }
+        if carrier {
+            self.carrier = self.carrier(binary).unwrap_or_default();
+        }
+        if answerer && let Ok(proxy) = self.answerer(binary) {
+            self.proxy = proxy;
+            // Without its sockets nobody is answered.
+            self.introduce(true).unwrap_or_else(|_| drop(self.proxy.take()));
+        }
+    }
+
+    /// The process that answers, where there was no need for one so far.
+    fn helper(&mut self, binary: BorrowedFd<'_>) -> Result<(), EngineError> {
+        if self.proxy.is_none() && self.order.names.is_some() {
+            self.proxy = Proxy::start(&self.place, &Declared::default(), binary, self.user, true)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves networks, and finds another way out where one of them was it.
+    fn leave(&self, before: &NetworkOrder, gone: &Declared) -> Result<(), EngineError> {
+        before.withdraw_beyond(&self.order);
+        kernel::unplug(&self.place, gone)?;
+        let had =
+            |m: &Member| before.wiring.members.iter().any(|old| old.host_link == m.host_link && old.default_route);
+        let kept = |m: &Member| before.wiring.members.iter().any(|old| old.host_link == m.host_link);
+        for member in self.order.wiring.members.iter().filter(|m| m.default_route && kept(m) && !had(m)) {
+            if let Some(bridge) = self.order.wiring.bridges.iter().find(|b| b.link == member.bridge) {
+                kernel::route(&self.place, self.pid, member, bridge)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The program has ended: takes away what the kernel has. What is left is what another run begins with.
+    pub(crate) fn end(self, history: &History) -> NetworkOrder {
+        drop((self.proxy, self.carrier));
+        self.order.detach(&self.place, history);
+        self.order
+    }
+}
+
+/// These members with their bridges, and no ports.
+fn part(wiring: &Declared, wanted: impl Fn(&Member) -> bool) -> Declared {
+    let members: Vec<Member> = wiring.members.iter().filter(|m| wanted(m)).cloned().collect();
+    let bridges = wiring.bridges.iter().filter(|b| members.iter().any(|m| m.bridge == b.link)).cloned().collect();
+    Declared { bridges, members, ports: Vec::new() }
+}
