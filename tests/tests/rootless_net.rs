@@ -249,6 +249,16 @@ fn containers_of_a_user_have_networks_and_ports() {
     assert!(eventually(10, || user.gets("plain", "127.0.0.1")) && eventually(10, || user.gets("alone", "127.0.0.1")));
     assert!(!user.gets("plain", &user.address("alone", "bridge")) && !user.gets("plain", &user.address("web", "web")));
     assert!(!user.gets("web", &user.address("plain", "bridge")));
+    // They find each other by name, and networks change while they run.
+    let found = user.say(&["exec", "other", "getent", "hosts", "web"]).ok();
+    assert!(found.contains(&user.address("web", "web")), "{found}");
+    user.say(&["network", "create", "late"]).ok();
+    for name in ["web", "plain"] {
+        user.say(&["network", "connect", "late", name]).ok();
+    }
+    assert!(eventually(10, || user.gets("plain", &user.address("web", "late"))));
+    user.say(&["network", "disconnect", "late", "plain"]).ok();
+    assert!(!user.gets("plain", &user.address("web", "late")) && has(port, "web"));
     // The machine's loopback is not a container's, whatever listens there.
     assert!(!user.gets("other", port) && !user.gets("other", &port.replace("127.0.0.1", "127.0.1.1")));
     let stopped = user.say(&["network", "denied"]).ok();
@@ -286,7 +296,7 @@ fn containers_of_a_user_have_networks_and_ports() {
     assert_ne!(namespace(holder), namespace(1.max(i32::try_from(std::process::id()).expect("small"))));
     user.clear();
     assert_eq!(page(port), None);
-    assert_eq!(user.say(&["network", "rm", "web"]).ok(), "web\n");
+    assert_eq!(user.say(&["network", "rm", "web", "late"]).ok(), "web\nlate\n");
 }
 
 #[test]
