@@ -281,6 +281,7 @@ pub fn network(number: u8, both: bool) -> Bridge {
         internal: false,
         isolated: false,
         masquerade: true,
+        policy: None,
     }
 }
 
@@ -307,6 +308,8 @@ pub fn member(network: &Bridge, host: u8) -> Member {
         v4,
         v6,
         default_route: true,
+        limited: network.policy.is_some(),
+        egress: None,
     }
 }
 

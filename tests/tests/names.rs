@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 
-use bulkhead_tests::net::run;
+use bulkhead_tests::net::{outside, run};
 use bulkhead_tests::{Bench, eventually, is_root};
 
 /// Makes a container that only is there.
@@ -27,13 +27,22 @@ fn address(bench: &Bench, name: &str, network: &str) -> String {
     value.as_str().expect("an address").to_owned()
 }
 
-/// A name server of the host on its loopback, that says 192.0.2.7 to everything. The names that it was asked for.
+/// What the name server says: 192.0.2.7 to everything, but for names that lead inside, and one that leads elsewhere each time.
+fn address_of(name: &str, times: u8) -> [u8; 4] {
+    match name {
+        "inside.example.org." => [192, 168, 77, 7],
+        "moves.example.org." => [192, 0, 2, 7 + times],
+        _ => [192, 0, 2, 7],
+    }
+}
+
+/// A name server of the host on its loopback. The names that it was asked for.
 fn server() -> (Receiver<String>, std::thread::JoinHandle<()>, UdpSocket) {
     let socket = UdpSocket::bind("127.0.0.1:53").expect("a port");
     let stop = socket.try_clone().expect("a socket");
     let (asked, all) = channel();
     let thread = std::thread::spawn(move || {
-        let mut bytes = [0; 2048];
+        let (mut bytes, mut times) = ([0; 2048], 0);
         while let Ok((length, from)) = socket.recv_from(&mut bytes) {
             let question = &bytes[12..length];
             let Some(end) = question.iter().position(|b| *b == 0) else { return };
@@ -46,11 +55,14 @@ fn server() -> (Receiver<String>, std::thread::JoinHandle<()>, UdpSocket) {
                 name.push('.');
                 at = next;
             }
+            let said = address_of(&name, times);
+            let v4 = question[end + 2] == 1;
+            times += u8::from(v4 && name.starts_with("moves"));
             asked.send(name).unwrap_or_default();
             // One address for a question of version 4, none for another.
-            let v4 = question[end + 2] == 1;
             let header = [&bytes[..2], &[0x81, 0x80, 0, 1, 0, u8::from(v4), 0, 0, 0, 0]].concat();
-            let record: &[u8] = if v4 { &[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 77, 0, 4, 192, 0, 2, 7] } else { &[] };
+            let record = [&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 77, 0, 4][..], &said].concat();
+            let record = if v4 { &record[..] } else { &[] };
             drop(socket.send_to(&[&header, question, record].concat(), from));
         }
     });
@@ -267,4 +279,65 @@ fn a_resolver_or_a_monitor_that_is_killed_costs_no_name() {
     assert_eq!(finds(&bench, "next", "app"), [address(&bench, "app", "shop")]);
     bench.say(&["rm", "-f", "app", "next"]).ok();
     bench.say(&["network", "rm", "shop"]).ok();
+}
+
+#[test]
+fn a_list_with_names_opens_what_they_lead_to_and_nothing_else() {
+    if !is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    let machine = outside();
+    // The wide world, and a private network beside it.
+    machine.run("for a in 192.0.2.7 192.0.2.8 192.168.77.7; do ip addr add $a/32 dev lan0; done").ok();
+    run("ip route add 192.168.77.0/24 via 192.0.2.2").ok();
+    let listeners = [80, 81].map(|port| machine.listen(&format!("0.0.0.0:{port}")));
+    let server = server();
+    let reaches = |container: &str, to: &str| {
+        let (host, port) = to.split_once(':').unwrap_or((to, "80"));
+        bench.say(&["exec", container, "timeout", "4", "bash", "-c", "exec 3<>/dev/tcp/$0/$1", host, port]).code == 0
+    };
+    bench.say(&["network", "create", "shop"]).ok();
+    let dns = ["--dns", "127.0.0.1"];
+    idle(&bench, "free", &[&["--network", "shop"][..], &dns].concat());
+    let list = ["--egress", "*.example.org:80", "--egress", "api.example.com:80"];
+    idle(&bench, "held", &[&["--network", "shop"][..], &dns, &list].concat());
+    idle(&bench, "apart", &[&dns[..], &list].concat());
+    // The control: without a list all of it is reached.
+    assert!(reaches("free", "192.0.2.7") && reaches("free", "192.0.2.8:81") && reaches("free", "192.168.77.7"));
+    assert_eq!(finds(&bench, "free", "other.example.com"), ["192.0.2.7"]);
+    for held in ["held", "apart"] {
+        while server.0.try_recv().is_ok() {}
+        assert!(!reaches(held, "192.0.2.7"), "{held}");
+        assert_eq!(finds(&bench, held, "other.example.com"), [""; 0]);
+        assert!(server.0.try_recv().is_err(), "it was asked outside");
+        assert!(reaches(held, "www.example.org") && reaches(held, "192.0.2.7") && !reaches(held, "192.0.2.7:81"));
+        assert!(!reaches(held, "192.0.2.8"));
+        // What a name leads to is not inside, whatever the name says.
+        assert_eq!(finds(&bench, held, "inside.example.org"), ["192.168.77.7"]);
+        assert!(!reaches(held, "192.168.77.7"));
+        assert!(reaches(held, "api.example.com"));
+    }
+    // A name that moves opens the new way, and what it led to stays open for its time.
+    assert!(
+        reaches("held", "moves.example.org") && reaches("held", "moves.example.org") && reaches("held", "192.0.2.8")
+    );
+    assert!(reaches("held", "192.0.2.7"));
+    // A neighbour is not outside.
+    assert!(pings(&bench, "held", "free"));
+    let denied = bench.say(&["network", "denied"]).ok();
+    assert!(denied.contains("held") && denied.contains("192.168.77.7"), "{denied}");
+    for (words, named) in [
+        (&["--egress", "a.example.org:443", "--egress", "b.example.org:400-500"][..], "ports in common"),
+        (&["--egress", "*.:443"], "--egress"),
+    ] {
+        let error = bench.say(&[&["run", "--rm"], words, &["host", "true"]].concat()).fails(125);
+        assert!(error.contains(named), "{error}");
+    }
+    bench.say(&["rm", "-f", "free", "held", "apart"]).ok();
+    bench.say(&["network", "rm", "shop"]).ok();
+    let left = run("nft list set inet bulkhead pinned4").ok();
+    assert!(!left.contains("192.0.2.7"), "{left}");
+    drop(listeners);
+    end(server);
 }

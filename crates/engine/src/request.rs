@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::networks::{Exposed, PublishRequest};
+use crate::networks::{EgressRule, Exposed, PublishRequest};
 use crate::store::JoinWish;
 
 /// How strict the defaults are that the container starts from; ordered from the strictest on.
@@ -371,6 +371,8 @@ pub struct NetRequest {
     pub publish_all: bool,
     /// `--expose`, and what the image says.
     pub expose: Vec<Exposed>,
+    /// `--egress`: all that it reaches outside; `None`: what its networks say, which may be everything.
+    pub egress: Option<Vec<EgressRule>>,
 }
 
 /// What `run` was asked to start.

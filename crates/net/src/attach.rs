@@ -10,8 +10,9 @@ use crate::firewall::Firewall;
 use crate::inside::{self, Namespace};
 use crate::link::{self, Link};
 use crate::nft::elements::{self, Placed};
+use crate::nft::flows;
 use crate::socket::Socket;
-use crate::{Bridge, Drift, Member, Port, bridge, check, firewall, forget, nft, procfs};
+use crate::{Bridge, Drift, Member, Port, bridge, check, firewall, forget, nft, pin, procfs};
 
 /// What attaching found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -111,8 +112,13 @@ impl Attempt<'_> {
     /// What the firewall has to know, in one change.
     fn allow(&mut self, bridges: &[&Bridge], members: &[Member], ports: &[Port]) -> Result<(), NetError> {
         let shared: Vec<Placed> = bridges.iter().flat_map(|b| elements::of_bridge(b)).collect();
-        let own = members.iter().flat_map(elements::of_member).chain(ports.iter().map(elements::of_port));
-        let own: Vec<Placed> = own.collect();
+        let flows = bridges.iter().flat_map(|b| flows::of_policy(b));
+        let own = members.iter().flat_map(elements::of_member).chain(flows);
+        let own: Vec<Placed> = own.chain(ports.iter().map(elements::of_port)).collect();
+        if bridges.iter().any(|b| b.policy.is_some()) {
+            // What is left of an earlier start could be in the way of what is meant now.
+            firewall::forget_flows(self.firewall.socket()?, members)?;
+        }
         firewall::add(self.firewall.socket()?, &[shared, own.clone()].concat(), ports)?;
         self.added = own;
         forget::strays(self.firewall.socket()?, ports)
@@ -173,6 +179,9 @@ pub fn detach(members: &[Member], ports: &[Port]) -> Result<(), NetError> {
     let gone = members.iter().flat_map(elements::of_member).chain(ports.iter().map(elements::of_port));
     let mut firewall = Firewall::open()?;
     firewall::remove(firewall.socket()?, &gone.collect::<Vec<_>>())?;
+    firewall::forget_flows(firewall.socket()?, members)?;
+    let pinned = members.iter().filter(|m| m.egress.is_some()).flat_map(Member::addresses).collect::<Vec<_>>();
+    pin::forget(firewall.socket()?, &pinned)?;
     forget::connections(firewall.socket()?, members)
 }
 

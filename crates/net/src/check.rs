@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::error::NetError;
-use crate::{Bridge, Member, Port, Subnet};
+use crate::{Bridge, Flow, Member, Port, Reach, Subnet, Traffic};
 
 /// Longest name of a link.
 const NAME: usize = 15;
@@ -46,7 +46,43 @@ fn bridge(bridge: &Bridge) -> Result<(), NetError> {
             subnet(given, is_v4)?;
         }
     }
-    Ok(())
+    bridge.policy.iter().flatten().try_for_each(|flow| flows(flow, bridge))
+}
+
+/// A flow of a network with a policy.
+fn flows(flow: &Flow, bridge: &Bridge) -> Result<(), NetError> {
+    for end in [&flow.from, &flow.to] {
+        name("link of a flow", &end.link)?;
+    }
+    if flow.from.link == flow.to.link {
+        return Err(NetError::invalid("flow of a policy", &flow.from.link, "one to another member"));
+    }
+    if bridge.isolated {
+        return Err(NetError::invalid("policy of", &bridge.link, "none: its members do not reach each other at all"));
+    }
+    traffic(flow.traffic)
+}
+
+fn traffic(traffic: Traffic) -> Result<(), NetError> {
+    match traffic {
+        Traffic::Ports { first, last, .. } if first > last => {
+            Err(NetError::invalid("ports", format!("{first}-{last}"), "the lower one first"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a member reaches outside.
+fn reach(reach: &Reach) -> Result<(), NetError> {
+    let longest = if reach.address.is_ipv4() { 32 } else { 128 };
+    if reach.prefix > longest {
+        return Err(NetError::invalid("prefix", reach.prefix, format!("0 to {longest}")));
+    }
+    if first(reach.address, reach.prefix) != reach.address {
+        let right = format!("{}/{}", first(reach.address, reach.prefix), reach.prefix);
+        return Err(NetError::invalid("egress", format!("{}/{}", reach.address, reach.prefix), right));
+    }
+    traffic(reach.traffic)
 }
 
 fn subnet(subnet: &Subnet, is_v4: bool) -> Result<(), NetError> {
@@ -105,6 +141,10 @@ fn member(member: &Member, bridge: &Bridge) -> Result<(), NetError> {
         let shown = member.mac.map(|b| format!("{b:02x}")).join(":");
         return Err(NetError::invalid("link address", shown, "an address of one link, as 02:00:00:00:00:01"));
     }
+    if member.limited != bridge.policy.is_some() {
+        return Err(NetError::invalid("limited", member.limited, "what the member's network is"));
+    }
+    member.egress.iter().flatten().try_for_each(reach)?;
     let (v4, v6) = (member.v4.map(IpAddr::V4), member.v6.map(IpAddr::V6));
     for (address, subnet) in [(v4, &bridge.v4), (v6, &bridge.v6)] {
         match (address, subnet) {
@@ -157,6 +197,7 @@ mod tests {
             internal: false,
             isolated: false,
             masquerade: true,
+            policy: None,
         }
     }
 
@@ -169,6 +210,8 @@ mod tests {
             v4: "10.1.2.3".parse().ok(),
             v6: "fd00:1::3".parse().ok(),
             default_route: true,
+            limited: false,
+            egress: None,
         }
     }
 

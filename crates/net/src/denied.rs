@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::NetError;
 use crate::firewall::Firewall;
 use crate::nft::model::Family;
-use crate::nft::{read, rules};
+use crate::nft::{policy, read, rules};
 use crate::wire::text;
 
 /// Packets that were stopped, counted together.
@@ -16,7 +16,7 @@ pub enum Denied {
     /// All for one reason since the firewall was made.
     Reason {
         /// `source`, `frame`, `router`, `dhcp`, `multicast`, `linklocal` of frames; `host`, `refused`, `network`, `internal`,
-        /// `unpublished`, `invalid`, `forward`, `bypass` of packets.
+        /// `egress`, `unpublished`, `invalid`, `forward`, `bypass` of packets; `policy` of packets between members.
         reason: String,
         /// How many.
         packets: u64,
@@ -38,12 +38,14 @@ pub enum Denied {
         from: IpAddr,
         /// To where.
         to: IpAddr,
-        /// Protocol above IP, as `/etc/protocols` has it.
+        /// Protocol above IP, as `/etc/protocols` has it; 0 where it came to no packet, because no neighbour was found.
         protocol: u8,
         /// Destination port; without meaning for a protocol without ports.
         port: u16,
         /// How many.
         packets: u64,
+        /// Between members of a network, whose policy does not state it.
+        unstated: bool,
     },
 }
 
@@ -65,15 +67,23 @@ pub fn denied() -> Result<Vec<Denied>, NetError> {
             all.push(Denied::Frames { reason: reason.to_owned(), link: text(&shown.key), packets });
         }
     }
-    for set in [rules::FLOWS4, rules::FLOWS6] {
-        for shown in read::elements(socket, Family::Inet, set)? {
-            all.extend(flow(&shown.key, shown.counted.map_or(0, |(packets, _)| packets)));
+    let unstated = [policy::UNSTATED4, policy::UNSTATED6].map(|set| (Family::Bridge, set));
+    for (family, set) in [rules::FLOWS4, rules::FLOWS6].map(|set| (Family::Inet, set)).into_iter().chain(unstated) {
+        for shown in read::elements(socket, family, set)? {
+            let packets = shown.counted.map_or(0, |(packets, _)| packets);
+            all.extend(flow(&shown.key, packets, family == Family::Bridge));
+        }
+    }
+    for set in [policy::SOUGHT4, policy::SOUGHT6] {
+        for shown in read::elements(socket, Family::Bridge, set)? {
+            let packets = shown.counted.map_or(0, |(packets, _)| packets);
+            all.extend(flow(&[&shown.key[..], &[0; 8]].concat(), packets, true));
         }
     }
     Ok(all)
 }
 
-fn flow(key: &[u8], packets: u64) -> Option<Denied> {
+fn flow(key: &[u8], packets: u64, unstated: bool) -> Option<Denied> {
     let (addresses, tail) = key.split_at_checked(key.len().checked_sub(8)?)?;
     let (from, to) = addresses.split_at_checked(addresses.len() / 2)?;
     let address = |bytes: &[u8]| {
@@ -81,5 +91,5 @@ fn flow(key: &[u8], packets: u64) -> Option<Denied> {
         v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(|a| IpAddr::from(Ipv6Addr::from(a)))).ok()
     };
     let port = u16::from_be_bytes(tail.get(4..6)?.try_into().ok()?);
-    Some(Denied::Flow { from: address(from)?, to: address(to)?, protocol: *tail.first()?, port, packets })
+    Some(Denied::Flow { from: address(from)?, to: address(to)?, protocol: *tail.first()?, port, packets, unstated })
 }

@@ -38,6 +38,13 @@ pub enum Drift {
         /// The element, readable.
         element: String,
     },
+    /// What a set allows a member or a network that is declared beyond what is declared for it.
+    ElementWrong {
+        /// Name of the set.
+        set: &'static str,
+        /// The element, readable.
+        element: String,
+    },
     /// The host does not forward what containers send. IPv4 is turned on again; IPv6 is for the administrator to turn on.
     NotForwarding {
         /// `IPv4` or `IPv6`.
@@ -84,6 +91,9 @@ impl fmt::Display for Drift {
             Self::Set { family, set } => write!(f, "{set:?} of {family} bulkhead is gone or of another kind"),
             Self::ElementMissing { set, element } => write!(f, "{element} is missing in the firewall's set {set}"),
             Self::ElementForeign { set, element } => write!(f, "{element} is in the firewall's set {set} undeclared"),
+            Self::ElementWrong { set, element } => {
+                write!(f, "{element} is in the firewall's set {set}, and more than its member should have")
+            }
             Self::NotForwarding { family } => write!(f, "the host does not forward {family}"),
             Self::BridgeMissing { link } => write!(f, "the bridge {link:?} is gone"),
             Self::Changed { link, what } => write!(f, "the link {link:?} was changed: {what}"),

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use bulkhead_sys::Errno;
 
@@ -10,10 +11,10 @@ use crate::error::NetError;
 use crate::nft::batch::{Batch, Refused, socket as nft_socket};
 use crate::nft::elements::Placed;
 use crate::nft::model::{Element, Family, Leads, Table, Value, length};
-use crate::nft::{read, rules};
+use crate::nft::{flows, policy, read, rules};
 use crate::socket::Socket;
 use crate::wire::{find, text};
-use crate::{Port, bridge, link};
+use crate::{Member, Port, bridge, link};
 
 /// `ERESTART`: somebody else changed a table meanwhile.
 const CHANGED_MEANWHILE: i32 = 85;
@@ -142,9 +143,14 @@ pub(crate) fn is_guarded(socket: &mut Socket) -> Result<bool, NetError> {
 
 /// Elements of the kernel's tables that fit into ours.
 fn kept(socket: &mut Socket) -> Result<Vec<Placed>, NetError> {
+    kept_of(socket, |_| true)
+}
+
+/// The same of the sets that are wanted.
+fn kept_of(socket: &mut Socket, wanted: impl Fn(&str) -> bool) -> Result<Vec<Placed>, NetError> {
     let mut kept = Vec::new();
     let tables = rules::tables();
-    for (family, name, shown) in read::declared(socket)? {
+    for (family, name, shown) in read::declared(socket, wanted)? {
         let Some(set) = set_of(&tables, name) else { continue };
         for element in shown.into_iter().filter(|s| s.key.len() == length(set.key)) {
             let data = element.data.as_deref().and_then(|data| find(data, 0, 1));
@@ -153,7 +159,10 @@ fn kept(socket: &mut Socket) -> Result<Vec<Placed>, NetError> {
                 (Leads::Values(fields), Some(data)) if data.len() == length(fields) => Value::Bytes(data.to_vec()),
                 _ => continue,
             };
-            kept.push(Placed { family, set: name, element: Element { key: element.key, value } });
+            if element.end.as_ref().is_some_and(|end| end.len() != element.key.len()) {
+                continue;
+            }
+            kept.push(Placed { family, set: name, element: Element { key: element.key, end: element.end, value } });
         }
     }
     Ok(kept)
@@ -207,8 +216,9 @@ fn still_there(socket: &mut Socket, elements: &[Placed]) -> Result<Vec<Placed>, 
     let mut there = Vec::new();
     for alike in elements.chunk_by(|a, b| (a.family, a.set) == (b.family, b.set)) {
         let Some(Placed { family, set, .. }) = alike.first() else { continue };
-        let have: BTreeSet<Vec<u8>> = read::elements(socket, *family, set)?.into_iter().map(|s| s.key).collect();
-        there.extend(alike.iter().filter(|placed| have.contains(&placed.element.key)).cloned());
+        let have: BTreeSet<_> = read::elements(socket, *family, set)?.into_iter().map(|s| (s.key, s.end)).collect();
+        let known = |placed: &&Placed| have.contains(&(placed.element.key.clone(), placed.element.end.clone()));
+        there.extend(alike.iter().filter(known).cloned());
     }
     Ok(there)
 }
@@ -228,12 +238,29 @@ pub(crate) fn guard(socket: &mut Socket) -> Result<(), NetError> {
     batch.commit().map_err(Refused::error)
 }
 
-/// Removes every declared element that begins with the name of one of these links.
+/// Removes every declared element that begins with the name of one of these links, and the flows of those.
 pub(crate) fn forget_links(socket: &mut Socket, links: &[&str]) -> Result<(), NetError> {
     let of_link = |placed: &Placed| {
         let name = placed.element.key.get(..16).map(text);
         name.is_some_and(|name| links.contains(&name.as_str()))
     };
-    let gone: Vec<Placed> = kept(socket)?.into_iter().filter(of_link).collect();
-    remove(socket, &gone)
+    let all = kept(socket)?;
+    let theirs: Vec<IpAddr> = all.iter().filter(|p| of_link(p)).filter_map(flows::neighbour).collect();
+    let gone = |p: &Placed| of_link(p) || flows::concerns(p, links, &[], &theirs);
+    remove(socket, &all.into_iter().filter(gone).collect::<Vec<_>>())
+}
+
+/// Removes the flows that members have a part in, which their neighbours may have been given since, and whatever says that
+/// they need none.
+pub(crate) fn forget_flows(socket: &mut Socket, members: &[Member]) -> Result<(), NetError> {
+    let links: Vec<&str> = members.iter().map(|m| m.host_link.as_str()).collect();
+    let limited = members.iter().any(|m| m.limited);
+    // Who has a flow has a partner: most hosts have no policy, and this is all they are asked.
+    if !limited && !kept_of(socket, |set| set == policy::PAIRS)?.iter().any(|p| flows::concerns(p, &links, &[], &[])) {
+        return Ok(());
+    }
+    let addresses: Vec<IpAddr> = members.iter().flat_map(Member::addresses).collect();
+    let all = kept_of(socket, |set| policy::FLOWS.contains(&set) || set == policy::UNLIMITED)?;
+    let gone = all.into_iter().filter(|p| flows::concerns(p, &links, &[], &addresses));
+    remove(socket, &gone.collect::<Vec<_>>())
 }

@@ -5,18 +5,21 @@
 //! calling thread as the host's.
 
 mod attach;
+mod boxes;
 mod bridge;
 mod check;
 mod denied;
 mod drift;
 mod error;
 mod firewall;
+mod flow;
 mod forget;
 mod holder;
 mod inside;
 mod link;
 pub mod names;
 mod nft;
+mod pin;
 pub mod proxy;
 mod socket;
 mod sysctl;
@@ -24,6 +27,7 @@ pub mod user;
 mod verify;
 mod wire;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -35,9 +39,11 @@ pub use bridge::{remove_bridge, remove_network};
 pub use denied::{Denied, denied};
 pub use drift::Drift;
 pub use error::NetError;
+pub use flow::{End, Flow, Reach, Traffic};
 pub use holder::{Holder, holder_of};
 pub use inside::route;
-pub use verify::{mend, restore, verify};
+pub use pin::{pin, unpin};
+pub use verify::{mend, refresh, restore, verify};
 
 /// Addresses of a network, and the host's own among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +73,9 @@ pub struct Bridge {
     pub isolated: bool,
     /// What members send out has the host's address.
     pub masquerade: bool,
+    /// All that may flow between members, where that is limited; of those that are declared beside it.
+    #[serde(default)]
+    pub policy: Option<Vec<Flow>>,
 }
 
 /// A container's place in a network.
@@ -87,6 +96,19 @@ pub struct Member {
     pub v6: Option<Ipv6Addr>,
     /// What is not on the network is sent through its gateway. Never of an internal network.
     pub default_route: bool,
+    /// Its network has a policy.
+    #[serde(default)]
+    pub limited: bool,
+    /// All that it reaches outside by this network by address, where that is limited.
+    #[serde(default)]
+    pub egress: Option<Vec<Reach>>,
+}
+
+impl Member {
+    /// Its addresses inside.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.v4.map(IpAddr::V4).into_iter().chain(self.v6.map(IpAddr::V6))
+    }
 }
 
 /// Protocols with ports.
@@ -159,12 +181,21 @@ impl Declared {
         self.members.is_empty() && self.ports.is_empty()
     }
 
-    /// With what is declared elsewhere too; each bridge once.
+    /// With what is declared elsewhere too; each bridge once, with the flows of all.
     pub fn add(&mut self, other: Self) {
         for bridge in other.bridges {
-            if !self.bridges.iter().any(|known| known.link == bridge.link) {
+            let Some(known) = self.bridges.iter_mut().find(|known| known.link == bridge.link) else {
                 self.bridges.push(bridge);
-            }
+                continue;
+            };
+            // One that is limited for one of them is for all.
+            known.policy = match (known.policy.take(), bridge.policy) {
+                (None, policy) | (policy, None) => policy,
+                (Some(flows), Some(more)) => {
+                    let all: BTreeSet<Flow> = flows.into_iter().chain(more).collect();
+                    Some(all.into_iter().collect())
+                }
+            };
         }
         self.members.extend(other.members);
         self.ports.extend(other.ports);

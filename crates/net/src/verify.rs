@@ -1,7 +1,9 @@
 //! What is declared beside what the kernel has, and making the one the other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use bulkhead_sys::Errno;
 use bulkhead_sys::proc::Proc;
 
 use crate::drift::Drift;
@@ -11,9 +13,12 @@ use crate::link::{self, Address, Link};
 use crate::nft::elements::{self, Placed};
 use crate::nft::model::{Element, Family, Table, Value, length};
 use crate::nft::read::Shown;
-use crate::nft::{read, rules};
+use crate::nft::{flows, read, rules};
 use crate::socket::Socket;
 use crate::{Bridge, Declared, Member, attach, bridge, check, firewall, procfs};
+
+/// Times that a change is tried again when somebody else changes the same.
+const ATTEMPTS: u32 = 20;
 
 /// What differs from what is declared. Changes nothing.
 ///
@@ -28,7 +33,11 @@ pub fn verify(declared: &Declared) -> Result<Vec<Drift>, NetError> {
     let tables = rules::tables();
     let named = |p: &Placed| (p.set, shown(&tables, p));
     drift.extend(missing.iter().map(named).map(|(set, element)| Drift::ElementMissing { set, element }));
-    drift.extend(foreign.iter().map(named).map(|(set, element)| Drift::ElementForeign { set, element }));
+    let wrong = wrong(declared);
+    drift.extend(foreign.iter().map(|p| match (named(p), wrong(p)) {
+        ((set, element), true) => Drift::ElementWrong { set, element },
+        ((set, element), false) => Drift::ElementForeign { set, element },
+    }));
     let bridges: Vec<&Bridge> = declared.bridges.iter().collect();
     let (v4, v6) = bridge::not_forwarding(&procfs()?, &bridges, &declared.ports)?;
     drift.extend(v4.then_some(Drift::NotForwarding { family: "IPv4" }));
@@ -83,7 +92,8 @@ fn put_right(declared: &Declared, drift: &[Drift], alone: bool) -> Result<(), Ne
         let makes_room = |p: &Placed| {
             missing.iter().any(|m| m.family == p.family && m.set == p.set && m.element.key == p.element.key)
         };
-        foreign.retain(|p| alone || makes_room(p));
+        let wrong = wrong(declared);
+        foreign.retain(|p| alone || wrong(p) || makes_room(p));
         firewall::change(socket, &foreign, &missing)?;
     }
     let proc = procfs()?;
@@ -99,39 +109,85 @@ fn put_right(declared: &Declared, drift: &[Drift], alone: bool) -> Result<(), Ne
     bridge::keep_guard(&mut links, socket, &all)
 }
 
+/// Makes the sets right that say what members of these networks may send to each other: what is missing is
+/// added and what is too much is taken away, at once. Says whether the tables had to be made for it: others that run may
+/// lack something then, and [`restore`] has to tell of all of them.
+///
+/// # Errors
+/// What the kernel refuses; what is declared and makes no sense.
+pub fn refresh(declared: &Declared) -> Result<bool, NetError> {
+    checked(declared)?;
+    let mut firewall = Firewall::open()?;
+    let socket = firewall.socket()?;
+    let made = !firewall::ensure(socket)?.is_empty();
+    let mut done = Ok(());
+    // Somebody who ends meanwhile takes his own away.
+    for _ in 0..ATTEMPTS {
+        let (mut missing, mut foreign) = differences(socket, declared)?;
+        let wrong = wrong(declared);
+        missing.retain(flows::is_of_policy);
+        foreign.retain(|p| flows::is_of_policy(p) && wrong(p));
+        done = firewall::change(socket, &foreign, &missing);
+        match &done {
+            Err(NetError::Kernel { source: Errno::NOENT | Errno::EXIST, .. }) => {}
+            _ => break,
+        }
+    }
+    done.map(|()| made)
+}
+
+/// What is about members and networks that are declared, and is not declared itself.
+fn wrong(declared: &Declared) -> impl Fn(&Placed) -> bool {
+    let links: Vec<&str> = declared.members.iter().map(|m| m.host_link.as_str()).collect();
+    let bridges: Vec<&str> = declared.bridges.iter().map(|b| b.link.as_str()).collect();
+    let addresses: Vec<IpAddr> = declared.members.iter().flat_map(Member::addresses).collect();
+    move |placed| flows::concerns(placed, &links, &bridges, &addresses)
+}
+
 fn checked(declared: &Declared) -> Result<(), NetError> {
     let bridges: Vec<&Bridge> = declared.bridges.iter().collect();
     check::all(&bridges, &declared.members, &declared.ports)
 }
 
+/// Table, set, first and last key of an element.
+type Place<'a> = (Family, &'static str, &'a [u8], Option<&'a [u8]>);
+
 /// What is missing in the sets, and what is too much.
 fn differences(socket: &mut Socket, declared: &Declared) -> Result<(Vec<Placed>, Vec<Placed>), NetError> {
-    let have = read::declared(socket)?;
+    let have = read::declared(socket, |_| true)?;
     let want = elements::all(declared);
-    let mut shown: BTreeMap<(Family, &'static str, &[u8]), &Shown> = BTreeMap::new();
+    let mut shown: BTreeMap<Place<'_>, &Shown> = BTreeMap::new();
     for (family, name, all) in &have {
-        shown.extend(all.iter().map(|s| ((*family, *name, s.key.as_slice()), s)));
+        shown.extend(all.iter().map(|s| ((*family, *name, s.key.as_slice(), s.end.as_deref()), s)));
     }
     let mut missing = Vec::new();
     for placed in &want {
-        let key = (placed.family, placed.set, placed.element.key.as_slice());
+        let key = (placed.family, placed.set, placed.element.key.as_slice(), placed.element.end.as_deref());
         match shown.get(&key) {
             Some(found) if placed.element.value.is(found.data.as_deref()) => drop(shown.remove(&key)),
             // One that leads elsewhere is both: too much, and missing.
             _ => missing.push(placed.clone()),
         }
     }
-    let foreign = shown.into_keys().map(|(family, set, key)| Placed {
+    let foreign = shown.into_keys().map(|(family, set, key, end)| Placed {
         family,
         set,
-        element: Element { key: key.to_vec(), value: Value::Nothing },
+        element: Element { key: key.to_vec(), end: end.map(<[u8]>::to_vec), value: Value::Nothing },
     });
     Ok((missing, foreign.collect()))
 }
 
-/// A key for people: its fields by their kinds.
+/// A key for people: its fields by their kinds, and where it is a range, from and to where.
 fn shown(tables: &[Table], placed: &Placed) -> String {
-    let (family, set, key) = (placed.family, placed.set, placed.element.key.as_slice());
+    let first = fields(tables, placed, &placed.element.key);
+    match placed.element.end.as_ref().map(|end| fields(tables, placed, end)) {
+        Some(last) if last != first => format!("{first} to {last}"),
+        _ => first,
+    }
+}
+
+fn fields(tables: &[Table], placed: &Placed, key: &[u8]) -> String {
+    let (family, set) = (placed.family, placed.set);
     let fields = tables.iter().filter(|t| t.family == family).flat_map(|t| &t.sets).find(|s| s.name == set);
     let Some(set) = fields.filter(|s| length(s.key) == key.len()) else { return format!("{key:02x?}") };
     let mut at = 0;

@@ -5,19 +5,20 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Entry, flags_of};
 use crate::error::CliError;
 use crate::line::Flags;
 use crate::output::{self, binary, human, template::Format};
-use crate::wire::{self, Sample, StatsOf};
+use crate::wire::{self, Interface, Sample, StatsOf};
 
 /// The command.
 pub const ENTRY: Entry = Entry {
     name: "stats",
     about: "Show what containers use, again and again",
-    footer: "Examples:\n  bulkhead stats\n  bulkhead stats --no-stream --format '{{.Name}}: {{.MemUsage}}' web",
+    footer: "Examples:\n  bulkhead stats\n  bulkhead stats --no-stream --format '{{.Name}}: {{.MemUsage}}' web\n  \
+             bulkhead stats --no-stream --format '{{json .Networks}}' web",
     flags: Flags::Anywhere,
     build: StatsFlags::augment_args,
     run: |matches| execute(&flags_of::<StatsFlags>(matches)?.into_request()?),
@@ -147,10 +148,33 @@ fn row(before: Option<&Sample>, now: &Sample, written: Option<&str>, no_trunc: b
         "CPUPerc": cpu(before, now).map_or_else(unknown, percent),
         "MemUsage": memory.map_or_else(unknown, |(m, l)| format!("{} / {}", binary::size(m), binary::size(l))),
         "MemPerc": memory.map_or_else(unknown, |(m, l)| percent(share(m, l))),
-        "NetIO": pair(now.network),
+        "NetIO": pair(now.network.as_deref().map(sums)),
+        "Networks": now.network.as_ref().map(|all| all.iter().map(interface).collect::<Map<String, Value>>()),
         "BlockIO": pair(now.block),
         "PIDs": now.pids.map_or_else(unknown, |n| n.to_string()),
     })
+}
+
+/// Bytes received and sent over all interfaces.
+fn sums(all: &[Interface]) -> (u64, u64) {
+    let sum = |of: fn(&Interface) -> u64| all.iter().map(of).fold(0, u64::saturating_add);
+    (sum(|i| i.received.bytes), sum(|i| i.sent.bytes))
+}
+
+/// One interface in the words of Docker's API.
+fn interface(one: &Interface) -> (String, Value) {
+    let Interface { name, received, sent } = one;
+    let figures = json!({
+        "rx_bytes": received.bytes,
+        "rx_packets": received.packets,
+        "rx_errors": received.errors,
+        "rx_dropped": received.dropped,
+        "tx_bytes": sent.bytes,
+        "tx_packets": sent.packets,
+        "tx_errors": sent.errors,
+        "tx_dropped": sent.dropped,
+    });
+    (name.clone(), figures)
 }
 
 /// Hundredths of a percent of one CPU between two looks.
@@ -195,7 +219,11 @@ mod tests {
             cpu: Some(cpu),
             memory: Some(1_572_864),
             limit: Some(3 << 20),
-            network: Some((1000, 0)),
+            network: Some(vec![Interface {
+                name: "eth0".to_owned(),
+                received: wire::Traffic { bytes: 1000, packets: 3, ..wire::Traffic::default() },
+                ..Interface::default()
+            }]),
             block: None,
             pids: Some(3),
         }
@@ -225,6 +253,8 @@ mod tests {
         let format = "--format={{.Container}} {{.CPUPerc}} {{.MemPerc}}";
         let text = shown(&[format, "web"], &[], &[sample(5, 99)]);
         assert_eq!(text, "web 0.00% 50.00%\n");
+        let one = shown(&["--format={{json .Networks.eth0}}"], &[], &[sample(5, 0)]);
+        assert!(one.contains("\"rx_bytes\":1000") && one.contains("\"rx_packets\":3"), "{one}");
         let blind = Sample { cpu: None, memory: None, ..sample(5, 0) };
         assert_eq!(shown(&[format], &[], &[blind]), "aaaaaaaaaaaa -- --\n");
         assert_eq!(redrawn("a\nb\n", false), "\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J");

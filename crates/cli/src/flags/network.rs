@@ -2,11 +2,14 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use bulkhead_engine::networks::{Exposed, Mac, PortRange, Protocol, PublishRequest};
+use bulkhead_engine::networks::{
+    EgressRule, Exposed, FlowRule, Mac, PortRange, Protocol, PublishRequest, egress_list, flow_list,
+};
 use bulkhead_engine::request::NetMode;
 use bulkhead_engine::store::JoinWish;
 
 use super::{Needed, namespace};
+use crate::error::CliError;
 
 /// One `--network`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +175,24 @@ pub fn publish(text: &str) -> Result<PublishRequest, Needed> {
         return Err("as many ports of the host as of the container are needed, like 8000-8010:80-90".into());
     }
     Ok(PublishRequest { address, host, inner, protocol })
+}
+
+/// `--egress`, `none` or entries.
+///
+/// # Errors
+///
+/// The first that is neither.
+pub fn egress(words: &[String]) -> Result<Option<Vec<EgressRule>>, CliError> {
+    egress_list(words).map_err(|(word, needed)| CliError::invalid("--egress", &word, needed))
+}
+
+/// Flows of a policy, `none` or several.
+///
+/// # Errors
+///
+/// The first that is neither.
+pub fn flows(flag: &str, words: &[String]) -> Result<Option<Vec<FlowRule>>, CliError> {
+    flow_list(words).map_err(|(word, needed)| CliError::invalid(flag, &word, needed))
 }
 
 /// `--expose`.

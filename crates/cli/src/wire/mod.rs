@@ -27,10 +27,13 @@ pub use self::lifecycle::{
     update, wait,
 };
 pub use self::networks::{
-    JoinWish, Net, NetworkRequest, NetworkSummary, Stopped, Verified, connect, create_network, disconnect,
-    inspect_network, networks, prune_networks, remove_network, stopped, verify_networks,
+    Between, FlowRule, Graph, GraphFlow, GraphMember, GraphNetwork, JoinWish, Net, NetworkRequest, NetworkSummary, Out,
+    Policy, PolicyChange, Stopped, Verified, change_policy, connect, create_network, disconnect, graph,
+    inspect_network, networks, policy, prune_networks, remove_network, stopped, verify_networks,
 };
-pub use self::observe::{Event, EventKind, Processes, Published, Sample, StatsOf, events, port, stats, top};
+pub use self::observe::{
+    Event, EventKind, Interface, Processes, Published, Sample, StatsOf, Traffic, events, port, stats, top,
+};
 pub use self::system::{
     DiskUsage, Finding, PruneFilter, Pruned, Restored, disk_usage, fsck, halt, info, prune_anonymous_volumes,
     prune_containers, prune_images, restore,

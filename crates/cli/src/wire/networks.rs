@@ -2,7 +2,10 @@
 
 use bulkhead_engine::networks as engine_networks;
 
-pub use bulkhead_engine::networks::{CreateRequest as NetworkRequest, Net, Stopped, Verified};
+pub use bulkhead_engine::networks::{
+    Between, CreateRequest as NetworkRequest, FlowRule, Graph, GraphFlow, GraphMember, GraphNetwork, Net, Out, Policy,
+    PolicyChange, Stopped, Verified,
+};
 pub use bulkhead_engine::store::JoinWish;
 
 use super::{PruneFilter, engine, failed};
@@ -109,6 +112,33 @@ pub fn prune_networks(filter: &PruneFilter) -> Result<Vec<String>, CliError> {
 /// What the engine says.
 pub fn verify_networks(mend: bool) -> Result<Verified, CliError> {
     engine_networks::verify(engine()?, mend).map_err(failed)
+}
+
+/// What the members of a network may send each other.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn policy(network: &str) -> Result<Policy, CliError> {
+    engine_networks::policy(engine()?, network).map_err(failed)
+}
+
+/// Changes that, for containers that run too.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn change_policy(network: &str, change: &PolicyChange) -> Result<Policy, CliError> {
+    engine_networks::change_policy(engine()?, network, change).map_err(failed)
+}
+
+/// Networks, who is on them, and what may flow.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn graph() -> Result<Graph, CliError> {
+    engine_networks::graph(engine()?).map_err(failed)
 }
 
 /// What the walls have stopped.

@@ -2,7 +2,7 @@
 
 use bulkhead_engine::containers as engine_containers;
 
-pub use bulkhead_engine::containers::{Processes, Published, Sample, StatsOf};
+pub use bulkhead_engine::containers::{Interface, Processes, Published, Sample, StatsOf, Traffic};
 pub use bulkhead_engine::events::{Event, Kind as EventKind};
 
 use super::{engine, failed};

@@ -111,7 +111,12 @@ pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<DryRun, En
     let plan = plan(&spec, facts)?;
     verify(&plan).map_err(|e| EngineError::Start(e.into()))?;
     let find = |join: &JoinWish| -> Result<Joined, EngineError> {
-        Ok(Joined { network: engine.store()?.find_network(&join.network)?, wish: join.clone(), lease: None })
+        Ok(Joined {
+            network: engine.store()?.find_network(&join.network)?,
+            wish: join.clone(),
+            lease: None,
+            peers: Vec::new(),
+        })
     };
     let joined = request.net.joins.iter().map(find).collect::<Result<Vec<_>, _>>()?;
     Ok(DryRun { plan, network: crate::networks::describe(request, &joined, &[]) })

@@ -54,7 +54,7 @@ pub use self::rename::rename;
 pub(crate) use self::run::await_start;
 pub use self::run::{StartOptions, Started, run, start};
 pub(crate) use self::spawn::{engine_program, spawn};
-pub use self::stats::{Sample, StatsOf, stats};
+pub use self::stats::{Interface, Sample, StatsOf, Traffic, stats};
 #[cfg(test)]
 pub(crate) use self::stop::STOP_GRACE;
 pub(crate) use self::stop::busy;

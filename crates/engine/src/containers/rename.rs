@@ -17,11 +17,12 @@ pub fn rename(engine: &Engine, query: &str, name: &str) -> Result<(), EngineErro
         return Err(EngineError::invalid("the new name", name, "another name than the one that it has is needed"));
     }
     engine.store()?.rename_container(&record.id, name)?;
+    crate::networks::renamed_in_policies(engine, &record.id)?;
     let layout = Layout::new(&engine.paths, &record.id);
     // Only what its monitor calls it in events depends on it.
     drop(write_json(&layout.renamed(), &name, false));
     let old = std::mem::replace(&mut record.name, name.to_owned());
-    crate::networks::renamed(engine, &record)?;
+    crate::networks::known_as(engine, &record)?;
     let event = Event::new(Kind::Container, "rename", &record.id).with("oldName", format!("/{old}"));
     engine.events().emit(&super::about(event, &record));
     Ok(())

@@ -26,12 +26,37 @@ pub struct Sample {
     pub memory: Option<u64>,
     /// Bytes that it may have: its own limit, or what the host has.
     pub limit: Option<u64>,
-    /// Bytes received and sent over its network.
-    pub network: Option<(u64, u64)>,
+    /// What it received and sent over each of its interfaces but loopback, in the order of the kernel.
+    pub network: Option<Vec<Interface>>,
     /// Bytes read from and written to disks.
     pub block: Option<(u64, u64)>,
     /// Processes and threads.
     pub pids: Option<u64>,
+}
+
+/// What went over an interface of a container since it was made there. The container's own rights decide what else it has:
+/// one with `NET_ADMIN` may have made some itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name inside.
+    pub name: String,
+    /// What came in.
+    pub received: Traffic,
+    /// What went out.
+    pub sent: Traffic,
+}
+
+/// One direction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Packets with an error.
+    pub errors: u64,
+    /// Packets that were dropped.
+    pub dropped: u64,
 }
 
 /// Which containers.
@@ -74,7 +99,7 @@ fn sample(engine: &Engine, record: &ContainerRecord, host_memory: u64) -> Sample
             cpu: Some(0),
             memory: Some(0),
             limit: Some(0),
-            network: Some((0, 0)),
+            network: Some(Vec::new()),
             block: Some((0, 0)),
             pids: Some(0),
             ..Sample::default()
@@ -105,37 +130,48 @@ fn sample(engine: &Engine, record: &ContainerRecord, host_memory: u64) -> Sample
 }
 
 /// Traffic of the container's network, without what it says to itself; nothing when it has the host's.
-fn network(state: &RunState) -> Option<(u64, u64)> {
+fn network(state: &RunState) -> Option<Vec<Interface>> {
     if state.namespaces & NEWNET == 0 {
         return None;
     }
     let path = std::ffi::CString::new(format!("{}/net/dev", state.pid)).ok()?;
     let text = Proc::host().ok()?.read(&path).ok()?;
-    Some(traffic(&String::from_utf8_lossy(&text)))
+    Some(interfaces(&String::from_utf8_lossy(&text)))
 }
 
-/// Sums of the first and the ninth number of each interface (`proc_pid_net(5)`).
-fn traffic(text: &str) -> (u64, u64) {
-    let mut sum = (0_u64, 0_u64);
-    for line in text.lines() {
-        let Some((name, figures)) = line.split_once(':') else { continue };
-        if name.trim() == "lo" {
-            continue;
-        }
-        let number = |at| figures.split_whitespace().nth(at).and_then(|n: &str| n.parse().ok()).unwrap_or(0_u64);
-        sum = (sum.0.saturating_add(number(0)), sum.1.saturating_add(number(8)));
-    }
-    sum
+/// Interfaces that are looked at: nobody is given so many.
+const INTERFACES: usize = 64;
+
+/// Each line but the headings (`proc_pid_net(5)`): bytes, packets, errors and drops of either direction.
+fn interfaces(text: &str) -> Vec<Interface> {
+    let read = |line: &str| {
+        // A name may have a colon in it, the figures have none.
+        let (name, figures) = line.rsplit_once(':')?;
+        let numbers: Vec<u64> = figures.split_whitespace().map(|n| n.parse().unwrap_or(0)).collect();
+        let number = |at: usize| numbers.get(at).copied().unwrap_or(0);
+        let half = |from: usize| Traffic {
+            bytes: number(from),
+            packets: number(from + 1),
+            errors: number(from + 2),
+            dropped: number(from + 3),
+        };
+        Some(Interface { name: name.trim().to_owned(), received: half(0), sent: half(8) })
+    };
+    text.lines().filter_map(read).filter(|one| one.name != "lo").take(INTERFACES).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::traffic;
+    use super::{Traffic, interfaces};
 
     #[test]
     fn loopback_does_not_count() {
         let text = "Inter-|   Receive  |  Transmit\n face |bytes packets|bytes packets\n    lo: 5 1 0 0 0 0 0 0 5 1 0 0 0 0 0 0\n\
-                    \x20 eth0: 100 1 0 0 0 0 0 0 7 1 0 0 0 0 0 0\n  eth1:1 1 0 0 0 0 0 0 2 1 0 0 0 0 0 0\n";
-        assert_eq!(traffic(text), (101, 9));
+                    \x20 eth0: 100 1 2 3 0 0 0 0 7 4 5 6 0 0 0 0\n  e:1:1 1 0 0 0 0 0 0 2 1 0 0 0 0 0 0\n";
+        let all = interfaces(text);
+        assert_eq!(all.iter().map(|i| i.name.as_str()).collect::<Vec<_>>(), ["eth0", "e:1"]);
+        assert_eq!(all[0].received, Traffic { bytes: 100, packets: 1, errors: 2, dropped: 3 });
+        assert_eq!(all[0].sent, Traffic { bytes: 7, packets: 4, errors: 5, dropped: 6 });
+        assert!(interfaces("").is_empty());
     }
 }

@@ -125,7 +125,7 @@ impl<'a> Relay<'a> {
                     }
                     Source::Door(door) => doors.push((door, events)),
                     Source::Watch(key) => self.watch.ready(key),
-                    Source::Helper => self.wiring.iter_mut().for_each(Wiring::revive),
+                    Source::Helper => self.wiring.iter_mut().for_each(Wiring::hear),
                     Source::Output => self.read_program(Stream::Out, events, &mut chunk),
                     Source::Error => self.read_program(Stream::Err, events, &mut chunk),
                     Source::Input => self.write_program(),

@@ -16,9 +16,9 @@ pub(crate) struct Wiring<'a> {
 }
 
 impl Wiring<'_> {
-    /// The process that carries ports and answers for names has ended.
-    pub(super) fn revive(&mut self) {
-        self.live.revive(self.binary.as_fd());
+    /// The process that carries ports and answers for names has something to say, or has ended.
+    pub(super) fn hear(&mut self) {
+        self.live.hear(self.binary.as_fd());
     }
 }
 

@@ -54,7 +54,9 @@ pub fn connect(engine: &Engine, container: &str, join: &JoinWish) -> Result<(), 
     let record = with_own_stack(engine, container)?;
     let layout = Layout::new(&engine.paths, &record.id);
     let _turn = turn(&layout)?;
-    let join = settle::linked(engine, join)?;
+    let mut join = settle::linked(engine, join)?;
+    // What it reaches outside is not widened by one more network.
+    join.egress.clone_from(&record.request.net.egress);
     let store = engine.store()?;
     if let Some(lock) = resting(&layout, &record)? {
         let done = store.connect(&record.id, &join, false);
@@ -126,7 +128,8 @@ fn resting(layout: &Layout, record: &ContainerRecord) -> Result<Option<OwnedFd>,
 
 /// Tells the monitor of a container which networks it has now. One that has ended meanwhile has none to tell.
 fn tell(engine: &Engine, layout: &Layout, record: &ContainerRecord, joined: &[Joined]) -> Result<(), EngineError> {
-    let order = lease::order(engine, record, joined, &[]);
+    // The monitor looks which policies are the last: these were read some time ago.
+    let order = lease::order(engine, record, joined, &[], "unknown".to_owned());
     let order = serde_json::to_vec(&order).map_err(|e| EngineError::refused("the networks", e.to_string()))?;
     match reach(layout, kind::NETWORKS, &order).map(|socket| answer(&socket)) {
         Some(Some((kind::DONE, _))) => return Ok(()),
@@ -178,7 +181,7 @@ fn files(layout: &Layout, record: &ContainerRecord, joined: &[Joined]) -> Result
 ///
 /// # Errors
 /// What the monitor says.
-pub(crate) fn renamed(engine: &Engine, record: &ContainerRecord) -> Result<(), EngineError> {
+pub(crate) fn known_as(engine: &Engine, record: &ContainerRecord) -> Result<(), EngineError> {
     let layout = Layout::new(&engine.paths, &record.id);
     if record.request.net.mode != NetMode::Networks || layout.read_state().is_none() || !layout.is_held() {
         return Ok(());

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use sha2::{Digest, Sha256};
 
 use super::net::{Family, Net};
-use super::{emit, options, routes};
+use super::{EgressRule, FlowRule, emit, options, routes};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::now;
@@ -35,6 +35,10 @@ pub struct CreateRequest {
     pub labels: BTreeMap<String, String>,
     /// `--opt`.
     pub options: BTreeMap<String, String>,
+    /// `--allow`: all that members may send each other.
+    pub policy: Option<Vec<FlowRule>>,
+    /// `--egress`: what members reach outside that say nothing themselves.
+    pub egress: Option<Vec<EgressRule>>,
 }
 
 /// Addresses that mean something of their own, and what.
@@ -64,11 +68,21 @@ pub fn create(engine: &Engine, request: &CreateRequest) -> Result<String, Engine
         }
         other => return Err(EngineError::invalid("--driver", other, "bridge is the only one")),
     }
+    super::listed::check(request.egress.as_deref())?;
+    if request.internal && request.egress.as_ref().is_some_and(|list| !list.is_empty()) {
+        let why = "an internal network has no way out; leave one of them out";
+        return Err(EngineError::refused("--egress with --internal", why));
+    }
     check_network_name(&request.name)?;
     // First, so that its subnet is the first of the pools.
     default_network(engine)?;
     let (v4, v6) = blocks(request)?;
     let parsed = options::parse(&request.options, v6 != BlockWish::None, usual_mtu(engine)?)?;
+    if parsed.isolated && request.policy.is_some() {
+        let why =
+            "with com.docker.network.bridge.enable_icc=false members do not reach each other; leave one of them out";
+        return Err(EngineError::refused("--allow", why));
+    }
     let new = NewNetwork {
         id: new_id()?,
         name: request.name.clone(),
@@ -81,6 +95,8 @@ pub fn create(engine: &Engine, request: &CreateRequest) -> Result<String, Engine
         options: request.options.clone(),
         labels: request.labels.clone(),
         created: now(),
+        policy: request.policy.clone(),
+        egress: request.egress.clone(),
     };
     let (pools, routes) = (engine.config.pools(), routes::of_host());
     let record = engine.store()?.create_network(&new, &Ground { pools: &pools, routes: &routes })?;

@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
+use std::time::Duration;
 
 use bulkhead_net::names::Doors;
-use bulkhead_net::{Bridge, Declared, Denied, Drift, Member, NetError, Port, Protocol};
+use bulkhead_net::{Bridge, Declared, Denied, Drift, Member, NetError, Port, Protocol, Traffic};
 use bulkhead_sys::{Errno, fd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -101,6 +102,14 @@ pub(crate) fn restore(place: &Place, wiring: &Declared) -> Result<Vec<String>, E
     place.act(|| Ok(bulkhead_net::restore(&all(place, wiring))?.iter().map(ToString::to_string).collect()))
 }
 
+/// Makes what the members of these networks may send each other right. Returns whether the firewall itself was gone.
+///
+/// # Errors
+/// What the kernel refuses.
+pub(crate) fn refresh(place: &Place, wiring: &Declared) -> Result<bool, EngineError> {
+    place.act(|| Ok(bulkhead_net::refresh(wiring)?))
+}
+
 /// Takes away what a container had that has ended. What is gone already is no error.
 ///
 /// # Errors
@@ -129,6 +138,20 @@ pub(crate) fn unplug(place: &Place, wiring: &Declared) -> Result<(), EngineError
 /// What the kernel refused.
 pub(crate) fn route(place: &Place, pid: i32, member: &Member, bridge: &Bridge) -> Result<(), EngineError> {
     place.act(|| inside(bulkhead_net::route(pid, member, bridge)))
+}
+
+/// Lets a container reach an address outside for so long.
+///
+/// # Errors
+/// What the kernel refused.
+pub(crate) fn pin(
+    place: &Place,
+    own: &[IpAddr],
+    to: IpAddr,
+    traffic: &[Traffic],
+    life: Duration,
+) -> Result<(), EngineError> {
+    place.act(|| Ok(bulkhead_net::pin(own, to, traffic, life)?))
 }
 
 /// Opens the sockets of a container's resolver.

@@ -9,6 +9,7 @@ use bulkhead_net::names::Entry;
 use bulkhead_sandbox::spec::IdMaps;
 use serde::{Deserialize, Serialize};
 
+use super::calm::{self, Calm};
 use super::names::Names;
 use super::place::Place;
 use super::ports::expand;
@@ -37,6 +38,10 @@ pub(crate) struct NetworkOrder {
     pub(super) run: PathBuf,
     /// Ids of the user namespace that an ordinary user's networks are in: that of the container is made there.
     pub(crate) ids: Option<IdMaps>,
+    /// The container's id, and which policies were the last when this was made; nothing where none of the networks can have
+    /// one.
+    #[serde(default)]
+    policies: Option<(String, String)>,
     /// The record goes with the container, and the addresses with the record.
     removed: bool,
     /// The kernel may still have something that leads to the addresses: they are nobody else's until it has not.
@@ -65,22 +70,26 @@ pub(crate) fn take(engine: &Engine, record: &ContainerRecord) -> Result<Option<T
     let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
     let start = new_id()?.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok()).unwrap_or(0);
     let wish = LeaseWish { container: &record.id, ports: &ports, start };
+    // Before the store is read: one that changes meanwhile is read again.
+    let policies = calm::stamp(&engine.paths.run);
     let store = engine.store()?;
     let (joined, ports) = match store.take(&wish, &kernel::listener) {
         // It may be held by one whose monitor could not give it back.
         Err(StoreError::Network(_)) if forget_all(engine)? => store.take(&wish, &kernel::listener)?,
         other => other?,
     };
-    let order = NetworkOrder { ids, ..order(engine, record, &joined, &ports) };
+    let order = NetworkOrder { ids, ..order(engine, record, &joined, &ports, policies) };
     Ok(Some(Taken { order, joined, place }))
 }
 
-/// What a monitor is told of a container with these networks and ports.
+/// What a monitor is told of a container with these networks and ports. `policies` says which were the last before they were
+/// read.
 pub(super) fn order(
     engine: &Engine,
     record: &ContainerRecord,
     joined: &[Joined],
     ports: &[PortRecord],
+    policies: String,
 ) -> NetworkOrder {
     NetworkOrder {
         wiring: wiring(joined, ports),
@@ -89,6 +98,7 @@ pub(super) fn order(
         root: engine.paths.root.clone(),
         run: engine.paths.run.clone(),
         ids: None,
+        policies: joined.iter().any(|j| !j.network.is_default()).then(|| (record.id.clone(), policies)),
         removed: record.auto_remove,
         stuck: Rc::default(),
     }
@@ -98,6 +108,19 @@ impl NetworkOrder {
     /// A run begins: what was said of the one before does not hold.
     pub(super) fn begin(&self, history: &History) {
         drop(std::fs::remove_file(unwired(&self.run, &history.id)));
+    }
+
+    /// Keeps policies as they are for as long as what is returned is held, and says what of this the kernel is to have: as
+    /// they are now, and not as they were when this was made.
+    pub(super) fn with_policies(&self, wiring: &Declared) -> Result<(Option<Calm>, Declared), EngineError> {
+        let mut wiring = wiring.clone();
+        let Some((id, known)) = &self.policies else { return Ok((None, wiring)) };
+        let mut calm = calm::shared(&self.run)?;
+        if calm.read() != *known {
+            let store = Store::open(&Paths { root: self.root.clone(), run: self.run.clone() })?;
+            renew(&mut wiring, &super::wire::wiring(&store.joined(id)?, &[]));
+        }
+        Ok((Some(calm), wiring))
     }
 
     /// Everything that containers of this store are to have.
@@ -206,6 +229,20 @@ impl NetworkOrder {
 fn tell(history: &History, action: &str, (id, name): &(String, String)) {
     let event = Event::new(Kind::Network, action, id).with("name", name).with("type", "bridge");
     history.log.emit(&event.with("container", &history.id));
+}
+
+/// Brings what policies say up to date.
+fn renew(wiring: &mut Declared, now: &Declared) {
+    for bridge in &mut wiring.bridges {
+        if let Some(new) = now.bridges.iter().find(|b| b.link == bridge.link) {
+            bridge.policy.clone_from(&new.policy);
+        }
+    }
+    for member in &mut wiring.members {
+        if let Some(new) = now.members.iter().find(|m| m.host_link == member.host_link) {
+            member.limited = new.limited;
+        }
+    }
 }
 
 /// A file that says that the kernel has nothing of the container any more. One that is removed at its end starts once.

@@ -3,7 +3,8 @@
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
-use bulkhead_net::{Declared, Member};
+use bulkhead_net::{Declared, Member, names};
+use bulkhead_sys::Errno;
 
 use super::kernel;
 use super::lease::NetworkOrder;
@@ -49,7 +50,7 @@ impl Live {
         let mut live = Self { order, pid, user, place, proxy: None, carrier: None, revived: 0 };
         live.carrier = live.carrier(binary)?;
         live.proxy = live.answerer(binary)?;
-        if let Err(e) = live.wire(&live.order.wiring).and_then(|()| live.introduce(true)) {
+        if let Err(e) = live.wire(&live.order, &live.order.wiring).and_then(|()| live.introduce(true)) {
             live.order.undo(&live.place);
             return Err(e);
         }
@@ -76,13 +77,14 @@ impl Live {
     }
 
     /// Makes what the kernel is to have, all or nothing.
-    fn wire(&self, wiring: &Declared) -> Result<(), EngineError> {
-        if !kernel::attach(&self.place, self.pid, wiring)? {
+    fn wire(&self, order: &NetworkOrder, wiring: &Declared) -> Result<(), EngineError> {
+        let (_calm, wiring) = order.with_policies(wiring)?;
+        if !kernel::attach(&self.place, self.pid, &wiring)? {
             return Ok(());
         }
         // The firewall was gone, or somebody else has changed it: those that run get back what they lack.
         self.order.everything().and_then(|all| kernel::restore(&self.place, &all)).map(drop).inspect_err(|_| {
-            kernel::detach(&self.place, wiring).unwrap_or_default();
+            kernel::detach(&self.place, &wiring).unwrap_or_default();
         })
     }
 
@@ -114,7 +116,7 @@ impl Live {
         let added = part(&new.wiring, is_new);
         let is_gone = |m: &Member| !new.wiring.members.iter().any(|kept| kept.host_link == m.host_link);
         let gone = part(&self.order.wiring, is_gone);
-        self.wire(&added)?;
+        self.wire(&new, &added)?;
         let before = std::mem::replace(&mut self.order, new);
         let first = before.names.is_none() || self.proxy.is_none();
         let done = self.helper(binary).and_then(|()| self.introduce(first)).and_then(|()| self.leave(&before, &gone));
@@ -130,24 +132,45 @@ impl Live {
         Ok(())
     }
 
-    /// Can be read when a process that carries or answers has ended.
+    /// Can be read when a process that carries or answers has something to say, or has ended.
     pub(crate) fn words(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         [&self.proxy, &self.carrier].into_iter().flatten().filter_map(|proxy| proxy.word().ok())
     }
 
+    /// Something came from the processes that carry and answer: what is found is opened, and that is told. One that has ended
+    /// gets a successor.
+    pub(crate) fn hear(&mut self, binary: BorrowedFd<'_>) {
+        if self.carrier.as_ref().is_some_and(Proxy::has_ended) {
+            drop(self.carrier.take());
+            self.revived += 1;
+            if self.revived <= LIVES {
+                // Without it, a comparison says so.
+                self.carrier = self.carrier(binary).unwrap_or_default();
+            }
+        }
+        let Some(word) = self.proxy.as_ref().and_then(|proxy| proxy.word().ok()) else { return };
+        let found = match names::hear(word) {
+            Ok(Some(Some(found))) => found,
+            Ok(Some(None)) | Err(Errno::AGAIN | Errno::INTR) => return,
+            Ok(None) | Err(_) => return self.revive(binary),
+        };
+        // What cannot be opened is not answered.
+        if let Some(own) = &self.order.names
+            && own.open(&self.place, &found).is_ok()
+        {
+            names::ready(word, found.number).unwrap_or_default();
+        }
+    }
+
     /// The process that carries and answers has ended: another takes its place. Where that fails, there are no names and no
     /// ports of loopback until the container is started again; a comparison says so.
-    pub(crate) fn revive(&mut self, binary: BorrowedFd<'_>) {
-        let ended = |proxy: &mut Proxy| proxy.has_ended();
-        let (answerer, carrier) = (self.proxy.take_if(ended).is_some(), self.carrier.take_if(ended).is_some());
+    fn revive(&mut self, binary: BorrowedFd<'_>) {
+        drop(self.proxy.take());
         self.revived += 1;
         if self.revived > LIVES {
             return;
         }
-        if carrier {
-            self.carrier = self.carrier(binary).unwrap_or_default();
-        }
-        if answerer && let Ok(proxy) = self.answerer(binary) {
+        if let Ok(proxy) = self.answerer(binary) {
             self.proxy = proxy;
             // Without its sockets nobody is answered.
             self.introduce(true).unwrap_or_else(|_| drop(self.proxy.take()));

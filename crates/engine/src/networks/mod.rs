@@ -3,39 +3,48 @@
 //! What is declared is in the store; [`wire::wiring`] makes of it what the kernel is to have, and [`kernel`] is the only
 //! file that asks the kernel for anything.
 
+mod calm;
 mod connect;
 mod create;
 mod etc;
+mod graph;
 mod kernel;
 mod lease;
+mod listed;
 mod live;
 mod mac;
 mod names;
 mod net;
 mod options;
 pub(crate) mod place;
+mod policy;
 mod pools;
 mod ports;
 mod proxy;
 mod rootless;
 mod routes;
+mod rules;
 mod settle;
 mod show;
+mod traffic;
 mod watch;
 pub mod wire;
 
 use std::collections::BTreeMap;
 
-pub(crate) use self::connect::renamed;
+pub(crate) use self::connect::known_as;
 pub use self::connect::{connect, disconnect};
 pub use self::create::{CreateRequest, create};
 pub(crate) use self::etc::{make as make_etc, write as write_etc};
+pub use self::graph::{Between, Graph, GraphFlow, GraphMember, GraphNetwork, Out, graph};
 pub use self::lease::declared;
 pub(crate) use self::lease::{NetworkOrder, Taken, collect, forget, forget_all, stray, take, unwire};
 pub(crate) use self::live::Live;
 pub use self::mac::Mac;
 pub(crate) use self::net::next_free;
 pub use self::net::{Family, Net};
+pub(crate) use self::policy::renamed as renamed_in_policies;
+pub use self::policy::{Policy, PolicyChange, change_policy, policy};
 pub use self::pools::Pool;
 pub(crate) use self::pools::{choose, parse_all as parse_pools, unique_local};
 pub use self::ports::{Exposed, HostPort, PortRange, Protocol, PublishRequest, WantedPort};
@@ -43,8 +52,10 @@ pub(crate) use self::ports::{free_numbers, meet, shown};
 pub use self::proxy::main as port_proxy;
 pub(crate) use self::rootless::closed;
 pub use self::rootless::keeper;
+pub use self::rules::{EgressRule, FlowRule, Place, egress_list, flow_list};
 pub(crate) use self::settle::settle;
 pub(crate) use self::show::{describe, host_config, lines, names, settings};
+pub use self::traffic::Carried;
 pub use self::watch::{Stopped, Verified, stopped, verify};
 pub(crate) use self::wire::{bridge_link, host_link};
 use crate::engine::Engine;

@@ -10,11 +10,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use bulkhead_net::names::{Doors, Entry, Order, parse, render};
+use bulkhead_net::names::{Doors, Entry, Found, Order, parse, render};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::etc::resolver_of_host;
+use super::listed::{self, Listed};
+use super::place::Place;
 use crate::error::EngineError;
 use crate::request::ContainerRequest;
 use crate::store::{ContainerRecord, Joined, Lease};
@@ -39,11 +41,14 @@ pub(crate) struct Names {
     outside: bool,
     servers: Vec<SocketAddr>,
     links: Vec<(String, String)>,
+    /// The only names that are asked outside, where that is limited.
+    only: Option<Vec<Listed>>,
 }
 
-/// Whether a container on these networks has a resolver: on one of them its members know each other.
+/// Whether a container on these networks has a resolver: on one of them its members know each other, or what it reaches is
+/// listed by names.
 pub(super) fn resolved(joined: &[Joined]) -> bool {
-    joined.iter().any(|j| !j.network.isolated && j.lease.is_some())
+    joined.iter().any(|j| !j.network.isolated && j.lease.is_some()) || listed::any(joined)
 }
 
 /// Names, aliases and links of a container; nothing when nobody knows it by a name.
@@ -70,6 +75,7 @@ pub(super) fn of(record: &ContainerRecord, joined: &[Joined]) -> Option<Names> {
         outside: out || !servers.is_empty(),
         servers,
         links: joined.iter().flat_map(|j| j.wish.links.iter().cloned()).collect(),
+        only: listed::of(joined),
     })
 }
 
@@ -190,11 +196,16 @@ impl Names {
             outside: self.outside,
             servers: self.servers.clone(),
             links: self.links.clone(),
-            only: None,
+            only: self.only.as_ref().map(|all| all.iter().map(|one| one.name.clone()).collect()),
         };
         let doors = doors.into_iter().flat_map(|d| [d.datagrams.as_fd(), d.streams.as_fd()]);
         let all: Vec<BorrowedFd<'_>> = doors.chain(files.iter().map(File::as_fd)).collect();
         order.send(word, &all).map_err(|e| EngineError::refused("the resolver of the container", e.to_string()))
+    }
+
+    /// Opens the way to what its resolver has found.
+    pub(super) fn open(&self, place: &Place, found: &Found) -> Result<(), EngineError> {
+        listed::open(place, self.only.as_deref().unwrap_or_default(), found)
     }
 
     /// The networks that know it.
@@ -249,6 +260,7 @@ mod tests {
             outside: false,
             servers: Vec::new(),
             links: Vec::new(),
+            only: None,
         }
     }
 

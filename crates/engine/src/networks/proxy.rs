@@ -23,13 +23,15 @@ use crate::error::EngineError;
 /// The verb of the hidden command.
 const VERB: &str = "port-proxy";
 
-/// All that the process may ask of the kernel; `fcntl` for `F_GETFD`, which a build for tests asks before it closes.
+/// All that the process may ask of the kernel; `fcntl` for `F_DUPFD_CLOEXEC`, and for
+/// `F_GETFD`, which a build for tests asks before it closes.
 const CALLS: &str = r#"{"defaultAction":"SCMP_ACT_KILL_PROCESS","syscalls":[
     {"action":"SCMP_ACT_ALLOW","names":["epoll_create1","epoll_ctl","epoll_wait","epoll_pwait","epoll_pwait2","accept4",
         "connect","recvfrom","recvmsg","sendto","pread64","shutdown","setsockopt","getsockopt","ioctl","close","read","write","mmap","munmap",
         "mremap","mprotect","brk","madvise","futex","clock_gettime","rt_sigreturn","rt_sigprocmask","sigaltstack","exit","exit_group",
         "getrandom"]},
     {"action":"SCMP_ACT_ALLOW","names":["fcntl"],"args":[{"index":1,"value":1,"op":"SCMP_CMP_EQ"}]},
+    {"action":"SCMP_ACT_ALLOW","names":["fcntl"],"args":[{"index":1,"value":1030,"op":"SCMP_CMP_EQ"}]},
     {"action":"SCMP_ACT_ALLOW","names":["socket"],"args":[{"index":0,"value":2,"op":"SCMP_CMP_EQ"}]},
     {"action":"SCMP_ACT_ALLOW","names":["socket"],"args":[{"index":0,"value":10,"op":"SCMP_CMP_EQ"}]}]}"#;
 

@@ -7,7 +7,7 @@ use super::ready;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::ImageRef;
-use crate::request::{ContainerRequest, Ipc, NetMode};
+use crate::request::{ContainerRequest, Ipc, NetMode, ProfileName};
 use crate::store::{DEFAULT_NETWORK, JoinWish, check_join};
 
 /// Decides what was left open, names every network, and refuses what cannot be; changes nothing but that the default
@@ -59,6 +59,13 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
              in another user namespace; start {other} with a network, or this one with --network none"
         );
         return Err(EngineError::refused("a network", reason));
+    }
+    super::listed::check(net.egress.as_deref())?;
+    if net.egress.is_none() && request.profile == ProfileName::Strict {
+        net.egress = Some(Vec::new());
+    }
+    for join in &mut net.joins {
+        join.egress.clone_from(&net.egress);
     }
     named(engine, &mut net.joins)?;
     let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
@@ -150,6 +157,9 @@ fn without(request: &ContainerRequest) -> Result<(), EngineError> {
     }
     if net.publish_all {
         return refuse("--publish-all".to_owned());
+    }
+    if let Some(rule) = net.egress.iter().flatten().next() {
+        return refuse(format!("--egress {rule}"));
     }
     let Some(join) = net.joins.first() else { return Ok(()) };
     if let Some(address) = join.v4 {

@@ -65,6 +65,8 @@ pub(super) fn network(record: &NetworkRecord, members: &[(User, Option<Lease>)])
             "MTU": record.mtu,
             "Isolated": record.isolated,
             "Masquerade": record.masquerade && !record.internal,
+            "Policy": record.policy,
+            "Egress": record.egress,
             "Connected": members.iter().map(|((_, name), _)| name).collect::<Vec<_>>(),
         },
     })
@@ -100,6 +102,7 @@ pub(crate) fn host_config(request: &ContainerRequest) -> Value {
         "NetworkMode": mode(request),
         "PortBindings": bindings,
         "PublishAllPorts": request.net.publish_all,
+        "Egress": request.net.egress,
     })
 }
 
@@ -129,7 +132,7 @@ pub(crate) fn settings(request: &ContainerRequest, joined: &[Joined], ports: &[P
 }
 
 fn endpoint(joined: &Joined) -> Value {
-    let Joined { network, wish, lease } = joined;
+    let Joined { network, wish, lease, .. } = joined;
     let lease = lease.as_ref();
     let text = |value: Option<String>| value.unwrap_or_default();
     let gateway = |block: Option<Block>| text(block.filter(|_| lease.is_some()).map(|b| b.gateway.to_string()));
@@ -226,12 +229,21 @@ pub(crate) fn describe(request: &ContainerRequest, joined: &[Joined], ports: &[P
         _ => return "a stack of its own with loopback only".to_owned(),
     }
     let one = |j: &Joined| {
-        let kind = match (j.network.internal, j.network.isolated) {
-            (true, true) => "no way out, members apart",
-            (true, false) => "no way out, members reach each other",
-            (false, true) => "a way out, members apart",
-            (false, false) => "a way out, members reach each other",
+        let egress = j.wish.egress.as_ref().or(j.network.egress.as_ref());
+        let out = match (j.network.internal, egress) {
+            (true, _) => "no way out".to_owned(),
+            (false, None) => "a way out".to_owned(),
+            (false, Some(list)) if list.is_empty() => "a way out for answers only".to_owned(),
+            (false, Some(list)) => {
+                format!("a way out to {} only", list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+            }
         };
+        let members = match (&j.network.policy, j.network.isolated) {
+            (_, true) => "members apart",
+            (Some(_), false) => "members reach each other by its policy",
+            (None, false) => "members reach each other",
+        };
+        let kind = format!("{out}, {members}");
         let at: Vec<String> = j.lease.iter().flat_map(Lease::addresses).map(|a| format!(" as {a}")).collect();
         format!("{} ({kind}){}", j.network.name, at.join(","))
     };

@@ -21,13 +21,20 @@ pub(super) fn network(name: &str, subnet: &str) -> NetworkRecord {
         options: BTreeMap::new(),
         labels: BTreeMap::new(),
         created: 7,
+        policy: None,
+        egress: None,
     }
 }
 
 pub(super) fn joined(network: NetworkRecord, address: &str) -> Joined {
     let mac = Mac::derived(&network.id, address.parse().unwrap(), 0);
     let lease = Lease { v4: address.parse().ok(), v6: None, mac, link: host_link("c", &network.id) };
-    Joined { wish: JoinWish { network: network.name.clone(), ..JoinWish::default() }, network, lease: Some(lease) }
+    Joined {
+        wish: JoinWish { network: network.name.clone(), ..JoinWish::default() },
+        network,
+        lease: Some(lease),
+        peers: Vec::new(),
+    }
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub struct Stopped {
     pub from: Option<IpAddr>,
     /// To where.
     pub to: Option<IpAddr>,
+    /// The container that has that address.
+    pub peer: String,
     /// Protocol above IP, and destination port.
     pub port: Option<(u8, u16)>,
     /// How many.
@@ -84,6 +86,7 @@ pub fn stopped(engine: &Engine) -> Result<Vec<Stopped>, EngineError> {
         container: String::new(),
         from: None,
         to: None,
+        peer: String::new(),
         port: None,
         packets,
     };
@@ -92,12 +95,13 @@ pub fn stopped(engine: &Engine) -> Result<Vec<Stopped>, EngineError> {
         bulkhead_net::Denied::Frames { reason, link, packets } => {
             Some(Stopped { container: by_link(&link).unwrap_or(link), ..nothing(&reason, packets) })
         }
-        bulkhead_net::Denied::Flow { from, to, protocol, port, packets } => Some(Stopped {
+        bulkhead_net::Denied::Flow { from, to, protocol, port, packets, unstated } => Some(Stopped {
             container: by_address(from).unwrap_or_default(),
             from: Some(from),
             to: Some(to),
+            peer: by_address(to).unwrap_or_default(),
             port: Some((protocol, port)),
-            ..nothing("flow", packets)
+            ..nothing(if unstated { "unstated" } else { "flow" }, packets)
         }),
     });
     Ok(all.collect())

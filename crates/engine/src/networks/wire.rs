@@ -1,9 +1,10 @@
 //! What the kernel is to have for a container: [`wiring`] is a pure function of what the store has.
 
-use bulkhead_net::{Bridge, Declared, Member, Port, Subnet};
+use bulkhead_net::{Bridge, Declared, End, Flow, Member, Port, Reach, Subnet};
 use sha2::{Digest, Sha256};
 
-use crate::store::{Block, Joined, NetworkRecord, PortRecord};
+use super::EgressRule;
+use crate::store::{Block, Joined, Lease, NetworkRecord, PortRecord};
 
 /// Name of a network's bridge; a link's name has 15 bytes (`IFNAMSIZ`).
 #[must_use]
@@ -34,7 +35,37 @@ pub fn bridge(network: &NetworkRecord) -> Bridge {
         internal: network.internal,
         isolated: network.isolated,
         masquerade: network.masquerade && !network.internal,
+        policy: network.policy.as_ref().map(|_| Vec::new()),
     }
+}
+
+/// The flows that a container has a part in, with those of its neighbours that run.
+fn flows(joined: &Joined, own: &Lease) -> Option<Vec<Flow>> {
+    let rules = joined.network.policy.as_ref()?;
+    let end = |lease: &Lease| End { link: lease.link.clone(), v4: lease.v4, v6: lease.v6 };
+    let Some((me, others)) = joined.peers.split_first() else { return Some(Vec::new()) };
+    let mut all = Vec::new();
+    for (other, lease) in others.iter().filter_map(|peer| Some((peer, peer.lease.as_ref()?))) {
+        for rule in rules {
+            for traffic in rule.what.traffic() {
+                if rule.fits(&me.names, &other.names) {
+                    all.push(Flow { from: end(own), to: end(lease), traffic });
+                }
+                if rule.fits(&other.names, &me.names) {
+                    all.push(Flow { from: end(lease), to: end(own), traffic });
+                }
+            }
+        }
+    }
+    all.sort();
+    all.dedup();
+    Some(all)
+}
+
+/// What a container reaches outside by a network: what it says itself, or what the network says.
+fn egress(joined: &Joined) -> Option<Vec<Reach>> {
+    let list = joined.wish.egress.as_ref().or(joined.network.egress.as_ref())?;
+    Some(list.iter().flat_map(EgressRule::reach).collect())
 }
 
 /// What the kernel is to have for a container with these networks and ports. The first network that is not internal is
@@ -45,7 +76,7 @@ pub fn wiring(joined: &[Joined], ports: &[PortRecord]) -> Declared {
     let way_out = joined.iter().position(|j| !j.network.internal && j.lease.is_some());
     for (position, one) in joined.iter().enumerate() {
         let Some(lease) = &one.lease else { continue };
-        wiring.bridges.push(bridge(&one.network));
+        wiring.bridges.push(Bridge { policy: flows(one, lease), ..bridge(&one.network) });
         wiring.members.push(Member {
             bridge: bridge_link(&one.network.id),
             host_link: lease.link.clone(),
@@ -54,6 +85,8 @@ pub fn wiring(joined: &[Joined], ports: &[PortRecord]) -> Declared {
             v4: lease.v4,
             v6: lease.v6,
             default_route: way_out == Some(position),
+            limited: one.network.policy.is_some(),
+            egress: egress(one),
         });
     }
     wiring.ports = ports

@@ -36,7 +36,7 @@ pub use error::{ErrorKind, StoreError};
 pub use images::{AddedImage, ImageRecord, NewImage, NewLayer, RemovedImage};
 pub use networks::{
     Block, BlockWish, Busy, DEFAULT_NETWORK, Ground, JoinWish, Joined, Lease, LeaseWish, NetworkError, NetworkRecord,
-    NewNetwork, PortRecord,
+    NewNetwork, Peer, PortRecord,
 };
 pub(crate) use networks::{check_join, check_network_name};
 pub use paths::{LAYER_RECIPE, LAYER_ROOT, Paths, VOLUME_DATA};

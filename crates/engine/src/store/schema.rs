@@ -135,6 +135,11 @@ CREATE INDEX ports_by_container ON ports(container);
     "
 ALTER TABLE leases ADD COLUMN links TEXT NOT NULL DEFAULT '';
 ",
+    "
+ALTER TABLE networks ADD COLUMN policy TEXT;
+ALTER TABLE networks ADD COLUMN egress TEXT;
+ALTER TABLE leases ADD COLUMN egress TEXT;
+",
 ];
 
 /// Settings of the connection, then the migrations that are missing.

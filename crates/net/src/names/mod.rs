@@ -139,8 +139,9 @@ const MOST_FOUND: usize = 32;
 const MOST_WAITING: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Whether a name is the one that is listed, or below it.
-fn fits(listed: &str, name: &str) -> bool {
+/// Whether a name, in small letters, is the one that is listed, or below it: `*.example.org` is all below `example.org`.
+#[must_use]
+pub fn fits(listed: &str, name: &str) -> bool {
     match listed.strip_prefix('*') {
         Some(below) => name.len() > below.len() && name.ends_with(below),
         None => listed == name,

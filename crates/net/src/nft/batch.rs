@@ -145,6 +145,16 @@ impl<'a> Batch<'a> {
                 w.nest(9, |w| w.big(1, size));
                 w.attribute(11, &timeout.to_be_bytes());
             }
+            if matches!(set.filled, Filled::Boxes | Filled::Pinned) {
+                // Ranges of several fields want to know where each ends.
+                w.nest(9, |w| {
+                    w.nest(2, |w| {
+                        for field in set.key {
+                            w.nest(1, |w| w.big(1, u32::try_from(field.len()).unwrap_or_default()));
+                        }
+                    });
+                });
+            }
             w.big(10, id);
             if set.key == [Field::Link] {
                 w.attribute(13, &IN_MACHINE_ORDER);
@@ -241,9 +251,28 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Adds elements that must not be there, each for so many milliseconds.
+    pub(crate) fn timed(&mut self, all: &[Placed], milliseconds: u64) {
+        for Placed { family, set, element } in all {
+            let what = (format!("add to the set {set} of the firewall"), None);
+            self.message(kind::NEW_ELEMENT, CREATE | EXCL, *family, what, |w| {
+                w.text(2, set);
+                w.nest(3, |w| {
+                    w.nest(1, |w| {
+                        w.nest(1, |w| w.attribute(1, &element.key));
+                        w.attribute(4, &milliseconds.to_be_bytes());
+                        if let Some(end) = &element.end {
+                            w.nest(10, |w| w.attribute(1, end));
+                        }
+                    });
+                });
+            });
+        }
+    }
+
     /// Marks a family as one in which only containers are forwarded.
     pub(crate) fn guard(&mut self, family: u8) {
-        let element = Element { key: vec![family], value: Value::Nothing };
+        let element = Element::new(vec![family], Value::Nothing);
         let what = ("guard the host against forwarding for others".to_owned(), None);
         self.element(Family::Inet, super::rules::GUARDED, &element, what);
     }
@@ -295,6 +324,9 @@ impl<'a> Batch<'a> {
 fn write(w: &mut Writer, element: &Element, with_value: bool) {
     w.nest(1, |w| {
         w.nest(1, |w| w.attribute(1, &element.key));
+        if let Some(end) = &element.end {
+            w.nest(10, |w| w.attribute(1, end));
+        }
         if with_value {
             element.value.write(w);
         }

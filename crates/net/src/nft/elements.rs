@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::model::{Element, Family, Value};
-use super::rules;
+use super::{flows, policy, rules};
 use crate::{Bridge, Declared, Member, Port, Protocol};
 
 /// An element and where it belongs.
@@ -14,25 +14,27 @@ pub(crate) struct Placed {
     pub(crate) element: Element,
 }
 
-fn placed(family: Family, set: &'static str, key: Vec<u8>, value: Value) -> Placed {
-    Placed { family, set, element: Element { key, value } }
+/// An element that is one key.
+pub(super) fn placed(family: Family, set: &'static str, key: Vec<u8>, value: Value) -> Placed {
+    Placed { family, set, element: Element::new(key, value) }
 }
 
 /// Bytes of a field among several: whole words.
-fn word(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn word(bytes: &[u8]) -> Vec<u8> {
     let mut word = bytes.to_vec();
     word.resize(bytes.len().next_multiple_of(4), 0);
     word
 }
 
 /// Name of a link as a register holds it.
-fn link(name: &str) -> Vec<u8> {
+pub(super) fn link(name: &str) -> Vec<u8> {
     let mut bytes = name.as_bytes().to_vec();
     bytes.resize(16, 0);
     bytes
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+/// Bytes of an address.
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(a) => a.octets().to_vec(),
         IpAddr::V6(a) => a.octets().to_vec(),
@@ -49,7 +51,9 @@ pub(crate) fn link_local(mac: [u8; 6]) -> [u8; 16] {
 pub(crate) fn all(declared: &Declared) -> Vec<Placed> {
     let bridges = declared.bridges.iter().flat_map(of_bridge);
     let members = declared.members.iter().flat_map(of_member);
-    let mut all: Vec<Placed> = bridges.chain(members).chain(declared.ports.iter().map(of_port)).collect();
+    let policies = declared.bridges.iter().flat_map(flows::of_policy);
+    let ports = declared.ports.iter().map(of_port);
+    let mut all: Vec<Placed> = bridges.chain(policies).chain(members).chain(ports).collect();
     all.sort();
     all.dedup();
     all
@@ -61,7 +65,8 @@ pub(crate) fn of_bridge(bridge: &Bridge) -> Vec<Placed> {
     let here = |set, key| placed(Family::Inet, set, key, Value::Nothing);
     let mut all = Vec::new();
     if !bridge.isolated {
-        all.push(here(rules::JOINED, [name.clone(), name.clone()].concat()));
+        let set = if bridge.policy.is_none() { rules::JOINED } else { policy::LIMITED };
+        all.push(here(set, [name.clone(), name.clone()].concat()));
     }
     if !bridge.internal {
         all.push(here(rules::OUTWARD, name.clone()));
@@ -75,7 +80,7 @@ pub(crate) fn of_bridge(bridge: &Bridge) -> Vec<Placed> {
     all
 }
 
-/// What a container may call itself.
+/// What a container may call itself, and what it reaches by itself.
 pub(crate) fn of_member(member: &Member) -> Vec<Placed> {
     let port = [link(&member.host_link), word(&member.mac)].concat();
     let here = |set, address: &[u8]| placed(Family::Bridge, set, [&port[..], address].concat(), Value::Nothing);
@@ -91,6 +96,15 @@ pub(crate) fn of_member(member: &Member) -> Vec<Placed> {
         all.push(here(rules::MEMBERS6, &address.octets()));
         all.push(here(rules::MEMBERS6, &link_local(member.mac)));
     }
+    if member.limited {
+        let own = |address: &[u8]| [&link(&member.host_link)[..], address].concat();
+        let v4 = member.v4.map(|a| placed(Family::Bridge, policy::OWNERS4, own(&a.octets()), Value::Nothing));
+        let v6 = member.v6.map(|a| placed(Family::Bridge, policy::OWNERS6, own(&a.octets()), Value::Nothing));
+        all.extend(v4.into_iter().chain(v6));
+    } else {
+        all.push(placed(Family::Bridge, policy::UNLIMITED, link(&member.host_link), Value::Nothing));
+    }
+    all.extend(flows::of_egress(&member.bridge, member.v4, member.v6, member.egress.as_deref()));
     all
 }
 

@@ -60,6 +60,8 @@ pub(crate) const ARP_HEADER: Load = Load::Payload(1, 0, 6);
 pub(crate) const ARP_MAC: Load = Load::Payload(1, 8, 6);
 /// Address of the sender in an ARP message.
 pub(crate) const ARP_IP: Load = Load::Payload(1, 14, 4);
+/// Address that an ARP message asks for.
+pub(crate) const ARP_TARGET: Load = Load::Payload(1, 24, 4);
 /// Source of IPv4.
 pub(crate) const IP4_SOURCE: Load = Load::Payload(1, 12, 4);
 /// Destination of IPv4.
@@ -76,6 +78,22 @@ pub(crate) const ND_TARGET: Load = Load::Payload(2, 8, 16);
 pub(crate) const SOURCE_PORT: Load = Load::Payload(2, 0, 2);
 /// Destination port.
 pub(crate) const PORT: Load = Load::Payload(2, 2, 2);
+/// Flags of TCP.
+pub(crate) const TCP_FLAGS: Load = Load::Payload(2, 13, 1);
+/// Type of the first chunk of SCTP.
+pub(crate) const SCTP_CHUNK: Load = Load::Payload(2, 12, 1);
+/// Flags and place of a fragment of IPv4.
+pub(crate) const FRAGMENT4: Load = Load::Payload(1, 6, 2);
+/// What follows the header of IPv6.
+pub(crate) const NEXT_HEADER6: Load = Load::Payload(1, 6, 1);
+/// Place of a fragment of IPv6, whose header is the first behind that of the packet.
+pub(crate) const FRAGMENT6: Load = Load::Payload(1, 42, 2);
+/// Source and destination of the packet that an ICMP message is about.
+pub(crate) const ABOUT4_SOURCE: Load = Load::Payload(2, 20, 4);
+pub(crate) const ABOUT4_DESTINATION: Load = Load::Payload(2, 24, 4);
+/// The same of IPv6.
+pub(crate) const ABOUT6_SOURCE: Load = Load::Payload(2, 16, 16);
+pub(crate) const ABOUT6_DESTINATION: Load = Load::Payload(2, 32, 16);
 /// State of the connection.
 pub(crate) const STATE: Load = Load::Connection(0);
 /// Status of the connection.
@@ -126,15 +144,38 @@ pub(crate) enum Found {
 /// One expression. Registers are counted in words of 4 bytes from 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Expr {
-    Load { what: Load, to: u32 },
-    Mask { mask: Vec<u8> },
-    Compare { equal: bool, with: Vec<u8> },
-    Lookup { set: &'static str, found: Found },
+    Load {
+        what: Load,
+        to: u32,
+    },
+    Mask {
+        mask: Vec<u8>,
+    },
+    Compare {
+        equal: bool,
+        with: Vec<u8>,
+    },
+    Lookup {
+        set: &'static str,
+        found: Found,
+    },
     Count(&'static str),
-    Remember { set: &'static str },
-    Destination { family: u32, address_words: u32 },
+    Remember {
+        set: &'static str,
+    },
+    /// As it, without a number, and for so many milliseconds from now.
+    Refresh {
+        set: &'static str,
+        timeout: u64,
+    },
+    Destination {
+        family: u32,
+        address_words: u32,
+    },
     Masquerade,
-    Reject { reset: bool },
+    Reject {
+        reset: bool,
+    },
     Then(Verdict),
 }
 
@@ -155,7 +196,7 @@ impl Expr {
             Self::Compare { .. } => "cmp",
             Self::Lookup { .. } => "lookup",
             Self::Count(_) => "objref",
-            Self::Remember { .. } => "dynset",
+            Self::Remember { .. } | Self::Refresh { .. } => "dynset",
             Self::Destination { .. } => "nat",
             Self::Masquerade => "masq",
             Self::Reject { .. } => "reject",
@@ -208,6 +249,12 @@ impl Expr {
                     w.text(1, "counter");
                     w.nest(2, |_| {});
                 });
+            }
+            Self::Refresh { set, timeout } => {
+                w.text(1, set);
+                w.big(3, 1);
+                w.big(4, 1);
+                w.attribute(6, &timeout.to_be_bytes());
             }
             Self::Destination { family, address_words } => {
                 w.big(1, 1);

@@ -1,9 +1,12 @@
 //! The firewall: two tables of ours in nftables, written and read over netlink.
 
 pub(crate) mod batch;
+pub(crate) mod egress;
 pub(crate) mod elements;
 pub(crate) mod expr;
+pub(crate) mod flows;
 pub(crate) mod model;
+pub(crate) mod policy;
 pub(crate) mod read;
 pub(crate) mod rules;
 #[cfg(test)]

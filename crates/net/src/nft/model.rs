@@ -147,6 +147,10 @@ pub(crate) enum Leads {
 pub(crate) enum Filled {
     /// What is declared, one by one.
     Declared,
+    /// What is declared, by a range in each field.
+    Boxes,
+    /// As these, each for a time of its own; no concern of what is declared.
+    Pinned,
     /// These, always.
     Always(Vec<Element>),
     /// Ranges from a first to a last-but-one key, always.
@@ -172,10 +176,20 @@ impl Set {
         let map = if self.leads == Leads::Nowhere { 0 } else { 8 };
         map | match self.filled {
             Filled::Ranges(_) => 4,
+            // Ranges, of several fields (since Linux 5.6), and with a lifetime.
+            Filled::Boxes => 0x4 | 0x80,
+            Filled::Pinned => 0x4 | 0x80 | 0x10,
             // With a lifetime, and changed by rules.
             Filled::Kernel { .. } => 0x10 | 0x20,
             _ => 0,
         }
+    }
+}
+
+impl Filled {
+    /// Whether it is of what is declared.
+    pub(crate) fn is_declared(&self) -> bool {
+        matches!(self, Self::Declared | Self::Boxes)
     }
 }
 
@@ -191,7 +205,16 @@ pub(crate) enum Value {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Element {
     pub(crate) key: Vec<u8>,
+    /// The last key, where it is a range in each field.
+    pub(crate) end: Option<Vec<u8>>,
     pub(crate) value: Value,
+}
+
+impl Element {
+    /// One key and where it leads.
+    pub(crate) fn new(key: Vec<u8>, value: Value) -> Self {
+        Self { key, end: None, value }
+    }
 }
 
 impl Value {

@@ -15,6 +15,8 @@ const FIXED: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shown {
     pub(crate) key: Vec<u8>,
+    /// The last key of a range in each field.
+    pub(crate) end: Option<Vec<u8>>,
     pub(crate) data: Option<Vec<u8>>,
     pub(crate) range_end: bool,
     /// Packets and bytes, where they are counted.
@@ -70,6 +72,7 @@ fn shown(element: &[u8]) -> Shown {
         .and_then(|data| Some((wide(find(data, 0, 2)?)?, wide(find(data, 0, 1)?)?)));
     Shown {
         key: owned(find(element, 0, 1).and_then(|key| find(key, 0, 1))),
+        end: find(element, 0, 10).and_then(|key| find(key, 0, 1)).map(<[u8]>::to_vec),
         data: find(element, 0, 2).map(<[u8]>::to_vec),
         range_end: find(element, 0, 3).and_then(big).unwrap_or_default() & 1 != 0,
         counted,
@@ -269,11 +272,11 @@ fn same_elements(set: &Set, have: &[Shown]) -> bool {
 /// A set and what is in it.
 pub(crate) type Content = (Family, &'static str, Vec<Shown>);
 
-/// The declared sets of both tables, with what is in them.
-pub(crate) fn declared(socket: &mut Socket) -> Result<Vec<Content>, NetError> {
+/// The declared sets of both tables that are wanted, with what is in them.
+pub(crate) fn declared(socket: &mut Socket, wanted: impl Fn(&str) -> bool) -> Result<Vec<Content>, NetError> {
     let mut all = Vec::new();
     for table in rules::tables() {
-        for set in table.sets.iter().filter(|s| s.filled == Filled::Declared) {
+        for set in table.sets.iter().filter(|s| s.filled.is_declared() && wanted(s.name)) {
             all.push((table.family, set.name, elements(socket, table.family, set.name)?));
         }
     }

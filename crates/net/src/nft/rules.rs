@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::expr::*;
 use super::model::{Base, Chain, Element, Family, Field, Filled, Leads, Rule, Set, Table, Value};
+use super::{egress, policy};
 
 /// Group of the bridges (`IFLA_GROUP`).
 pub(crate) const BRIDGES: u32 = 0x6268_0001;
@@ -16,7 +17,7 @@ pub(crate) const PORTS: u32 = 0x6276_0001;
 /// Name of a container's link, its link address, its address.
 pub(crate) const MEMBERS4: &str = "members4";
 pub(crate) const MEMBERS6: &str = "members6";
-/// Bridge and bridge between which packets may go: a network whose members know each other.
+/// Bridge and bridge between which packets may go: a network whose members know each other, without a policy.
 pub(crate) const JOINED: &str = "joined";
 /// Bridges with a way out.
 pub(crate) const OUTWARD: &str = "outward";
@@ -36,41 +37,46 @@ pub(crate) const ANY6: &str = "any6";
 /// Families in which the host forwards only because we asked it to.
 pub(crate) const GUARDED: &str = "guarded";
 
-const IPV4: u8 = 2;
-const IPV6: u8 = 10;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMP4: u8 = 1;
-const ICMP6: u8 = 58;
-const ESTABLISHED_RELATED: u32 = 2 | 4;
+pub(super) const IPV4: u8 = 2;
+pub(super) const IPV6: u8 = 10;
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
+pub(super) const ICMP4: u8 = 1;
+pub(super) const ICMP6: u8 = 58;
+pub(super) const RELATED: u32 = 4;
+pub(super) const ESTABLISHED_RELATED: u32 = 2 | RELATED;
 const INVALID: u32 = 1;
 const DESTINATION_CHANGED: u32 = 0x20;
 /// What the kernel remembers of refused packets is forgotten after an hour.
-const REMEMBERED: Filled = Filled::Kernel { size: 8192, timeout: 3_600_000 };
+pub(super) const REMEMBERED: Filled = Filled::Kernel { size: 8192, timeout: 3_600_000 };
+
+/// A flow as sets have it: source, destination, protocol, destination port.
+pub(super) const FLOW4: &[Field] = &[Field::V4, Field::V4, Field::Protocol, Field::Port];
+pub(super) const FLOW6: &[Field] = &[Field::V6, Field::V6, Field::Protocol, Field::Port];
 
 /// Both tables.
 pub(crate) fn tables() -> [Table; 2] {
     [bridge(), inet()]
 }
 
-fn rule(says: &'static str, parts: &[&[Expr]]) -> Rule {
+pub(super) fn rule(says: &'static str, parts: &[&[Expr]]) -> Rule {
     Rule { says, expressions: parts.iter().flat_map(|p| p.iter().cloned()).collect() }
 }
 
-fn chain(name: &'static str, rules: Vec<Rule>) -> Chain {
+pub(super) fn chain(name: &'static str, rules: Vec<Rule>) -> Chain {
     Chain { name, base: None, rules }
 }
 
-fn base(name: &'static str, kind: &'static str, hook: u32, priority: i32, rules: Vec<Rule>) -> Chain {
+pub(super) fn base(name: &'static str, kind: &'static str, hook: u32, priority: i32, rules: Vec<Rule>) -> Chain {
     Chain { name, base: Some(Base { kind, hook, priority }), rules }
 }
 
-fn set(name: &'static str, key: &'static [Field], leads: Leads) -> Set {
+pub(super) fn set(name: &'static str, key: &'static [Field], leads: Leads) -> Set {
     Set { name, key, leads, filled: Filled::Declared }
 }
 
 /// Several loads side by side, as a set's key has them.
-fn key(parts: &[Load]) -> Vec<Expr> {
+pub(super) fn key(parts: &[Load]) -> Vec<Expr> {
     let mut to = 0;
     parts
         .iter()
@@ -82,39 +88,39 @@ fn key(parts: &[Load]) -> Vec<Expr> {
         .collect()
 }
 
-fn compare(what: Load, equal: bool, with: &[u8]) -> Vec<Expr> {
+pub(super) fn compare(what: Load, equal: bool, with: &[u8]) -> Vec<Expr> {
     vec![Expr::Load { what, to: 0 }, Expr::Compare { equal, with: with.to_vec() }]
 }
 
-fn is(what: Load, with: &[u8]) -> Vec<Expr> {
+pub(super) fn is(what: Load, with: &[u8]) -> Vec<Expr> {
     compare(what, true, with)
 }
 
-fn masked(what: Load, mask: &[u8], equal: bool, with: &[u8]) -> Vec<Expr> {
+pub(super) fn masked(what: Load, mask: &[u8], equal: bool, with: &[u8]) -> Vec<Expr> {
     vec![Expr::Load { what, to: 0 }, Expr::Mask { mask: mask.to_vec() }, Expr::Compare { equal, with: with.to_vec() }]
 }
 
 /// One of the bits is set.
-fn any_bit(what: Load, bits: u32) -> Vec<Expr> {
+pub(super) fn any_bit(what: Load, bits: u32) -> Vec<Expr> {
     masked(what, &bits.to_ne_bytes(), false, &[0; 4])
 }
 
-fn look(parts: &[Load], set: &'static str, found: Found) -> Vec<Expr> {
+pub(super) fn look(parts: &[Load], set: &'static str, found: Found) -> Vec<Expr> {
     let mut all = key(parts);
     all.push(Expr::Lookup { set, found });
     all
 }
 
-fn then(verdict: Verdict) -> Vec<Expr> {
+pub(super) fn then(verdict: Verdict) -> Vec<Expr> {
     vec![Expr::Then(verdict)]
 }
 
 /// Counted under this name, then decided in that chain.
-fn counted(reason: &'static str, chain: &'static str) -> Vec<Expr> {
+pub(super) fn counted(reason: &'static str, chain: &'static str) -> Vec<Expr> {
     vec![Expr::Count(reason), Expr::Then(Verdict::Goto(chain))]
 }
 
-fn icmp(protocol: u8, kind: u8) -> Vec<Expr> {
+pub(super) fn icmp(protocol: u8, kind: u8) -> Vec<Expr> {
     [is(L4, &[protocol]), is(ICMP_TYPE, &[kind])].concat()
 }
 
@@ -124,9 +130,9 @@ fn udp_from(port: u16) -> Vec<Expr> {
 
 // ---- frames -------------------------------------------------------------------------------------------------------
 
-const ETHER_IP4: [u8; 2] = [0x08, 0x00];
-const ETHER_ARP: [u8; 2] = [0x08, 0x06];
-const ETHER_IP6: [u8; 2] = [0x86, 0xdd];
+pub(super) const ETHER_IP4: [u8; 2] = [0x08, 0x00];
+pub(super) const ETHER_ARP: [u8; 2] = [0x08, 0x06];
+pub(super) const ETHER_IP6: [u8; 2] = [0x86, 0xdd];
 
 /// Why a frame of a container is dropped: the counter, the chain, and the set with the links that did it.
 const FRAME_REASONS: [(&str, &str, &str); 6] = [
@@ -152,9 +158,9 @@ fn bridge() -> Table {
             key: &[Field::EtherType],
             leads: Leads::Verdict,
             filled: Filled::Always(vec![
-                Element { key: ETHER_IP4.to_vec(), value: Value::Chain("from_ip4") },
-                Element { key: ETHER_ARP.to_vec(), value: Value::Chain("from_arp") },
-                Element { key: ETHER_IP6.to_vec(), value: Value::Chain("from_ip6") },
+                Element::new(ETHER_IP4.to_vec(), Value::Chain("from_ip4")),
+                Element::new(ETHER_ARP.to_vec(), Value::Chain("from_arp")),
+                Element::new(ETHER_IP6.to_vec(), Value::Chain("from_ip6")),
             ]),
         },
     ];
@@ -165,6 +171,7 @@ fn bridge() -> Table {
         leads: Leads::Nowhere,
         filled: REMEMBERED,
     }));
+    sets.extend(policy::frame_sets());
     // Chains that a rule leads to come first.
     let mut chains: Vec<Chain> = FRAME_REASONS
         .iter()
@@ -185,7 +192,9 @@ fn bridge() -> Table {
     ));
     let ours = [is(IN_GROUP, &PORTS.to_ne_bytes()), then(Verdict::Goto("member"))].concat();
     chains.push(base("prerouting", "filter", 0, -300, vec![rule("from a container", &[&ours])]));
-    Table { family: Family::Bridge, counters: FRAME_REASONS.iter().map(|(name, ..)| *name).collect(), sets, chains }
+    chains.extend(policy::frame_chains());
+    let counters = FRAME_REASONS.iter().map(|(name, ..)| *name).chain([policy::REASON]).collect();
+    Table { family: Family::Bridge, counters, sets, chains }
 }
 
 fn group_addressed() -> Vec<Expr> {
@@ -252,8 +261,8 @@ const OUTPUT: u32 = 3;
 const POSTROUTING: u32 = 4;
 
 /// Why a packet is refused: names of the counters.
-pub(crate) const PACKET_REASONS: [&str; 8] =
-    ["host", "refused", "network", "internal", "unpublished", "invalid", "forward", "bypass"];
+pub(crate) const PACKET_REASONS: [&str; 9] =
+    ["host", "refused", "network", "internal", egress::REASON, "unpublished", "invalid", "forward", "bypass"];
 
 /// Refused packets: source, destination, protocol, port.
 pub(crate) const FLOWS4: &str = "flows4";
@@ -291,6 +300,7 @@ fn inet() -> Table {
                 rule("", &[&[Expr::Reject { reset: false }]]),
             ],
         ),
+        chain("routed", policy::routed()),
         chain("between", between()),
         chain("outbound", outbound()),
         chain("inbound", inbound()),
@@ -333,6 +343,13 @@ fn inet() -> Table {
 }
 
 fn inet_sets() -> Vec<Set> {
+    let mut all = own_inet_sets();
+    all.extend(policy::packet_sets());
+    all.extend(egress::sets());
+    all
+}
+
+fn own_inet_sets() -> Vec<Set> {
     let leads4 = Leads::Values(&[Field::V4, Field::Port]);
     let leads6 = Leads::Values(&[Field::V6, Field::Port]);
     let nowhere = Leads::Nowhere;
@@ -351,18 +368,8 @@ fn inet_sets() -> Vec<Set> {
         Set { name: GUARDED, key: &[Field::Family], leads: nowhere, filled: Filled::Host },
         Set { name: "refused4", key: &[Field::V4], leads: nowhere, filled: Filled::Ranges(refused4()) },
         Set { name: "refused6", key: &[Field::V6], leads: nowhere, filled: Filled::Ranges(refused6()) },
-        Set {
-            name: FLOWS4,
-            key: &[Field::V4, Field::V4, Field::Protocol, Field::Port],
-            leads: nowhere,
-            filled: REMEMBERED,
-        },
-        Set {
-            name: FLOWS6,
-            key: &[Field::V6, Field::V6, Field::Protocol, Field::Port],
-            leads: nowhere,
-            filled: REMEMBERED,
-        },
+        Set { name: FLOWS4, key: FLOW4, leads: nowhere, filled: REMEMBERED },
+        Set { name: FLOWS6, key: FLOW6, leads: nowhere, filled: REMEMBERED },
     ]
 }
 
@@ -418,14 +425,17 @@ fn record() -> Vec<Rule> {
 /// From a bridge of ours to one of ours. Frames between ports of one bridge come here too where the host sends them through
 /// (`net.bridge.bridge-nf-call-iptables`).
 fn between() -> Vec<Rule> {
+    let joined = look(&[IN_NAME, OUT_NAME], JOINED, Found::Key);
+    let limited = look(&[IN_NAME, OUT_NAME], policy::LIMITED, Found::Key);
     vec![
-        rule("members of one network", &[&look(&[IN_NAME, OUT_NAME], JOINED, Found::Key), &then(Verdict::Accept)]),
+        rule("members of one network", &[&joined, &then(Verdict::Accept)]),
+        rule("and with a policy", &[&limited, &then(Verdict::Goto("routed"))]),
         rule("other networks", &[&counted("network", "refuse")]),
     ]
 }
 
 fn outbound() -> Vec<Rule> {
-    vec![
+    let mut rules = vec![
         rule("to a container", &[&is(OUT_GROUP, &BRIDGES.to_ne_bytes()), &then(Verdict::Goto("between"))]),
         rule("answers", &[&any_bit(STATE, ESTABLISHED_RELATED), &then(Verdict::Accept)]),
         // They would leave with the container's own address.
@@ -438,9 +448,10 @@ fn outbound() -> Vec<Rule> {
             "metadata and link-local",
             &[&is(FAMILY, &[IPV6]), &look(&[IP6_DESTINATION], "refused6", Found::Key), &counted("refused", "refuse")],
         ),
-        rule("the way out", &[&look(&[IN_NAME], OUTWARD, Found::Key), &then(Verdict::Accept)]),
-        rule("internal networks", &[&counted("internal", "refuse")]),
-    ]
+        rule("internal networks", &[&look(&[IN_NAME], OUTWARD, Found::NoKey), &counted("internal", "refuse")]),
+    ];
+    rules.extend(egress::rules());
+    rules
 }
 
 fn inbound() -> Vec<Rule> {

@@ -8,10 +8,11 @@ use bulkhead_sys::Errno;
 use super::batch::{Refused, comment};
 use super::elements::{self, Placed};
 use super::expr::{Expr, Verdict};
+use super::flows;
 use super::model::{Field, Filled, Leads, Value, length, shown_as};
 use super::rules::{self, tables};
 use crate::socket::Refusal;
-use crate::{Bridge, Declared, Member, Port, Protocol, Subnet};
+use crate::{Bridge, Declared, End, Flow, Member, Port, Protocol, Reach, Subnet, Traffic};
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -26,6 +27,7 @@ fn network() -> Bridge {
         internal: false,
         isolated: false,
         masquerade: true,
+        policy: None,
     }
 }
 
@@ -38,6 +40,8 @@ fn container() -> Member {
         v4: "10.1.0.9".parse().ok(),
         v6: "fd00::9".parse().ok(),
         default_route: true,
+        limited: false,
+        egress: None,
     }
 }
 
@@ -60,7 +64,7 @@ fn every_name_in_a_rule_is_there() {
                 match expression {
                     Expr::Then(Verdict::Jump(to) | Verdict::Goto(to)) => assert!(chains.contains(to), "{to}"),
                     Expr::Count(name) => assert!(table.counters.contains(name), "{name}"),
-                    Expr::Lookup { set, .. } | Expr::Remember { set } => {
+                    Expr::Lookup { set, .. } | Expr::Remember { set } | Expr::Refresh { set, .. } => {
                         assert!(table.sets.iter().any(|s| s.name == *set), "{set}");
                         known.insert(set);
                     }
@@ -85,7 +89,7 @@ fn what_a_lookup_reads_is_what_the_set_holds() {
                         let from = usize::try_from(*to).expect("small") * 4;
                         width = if from == 0 { what.len() } else { from + what.len().next_multiple_of(4) };
                     }
-                    Expr::Lookup { set, .. } | Expr::Remember { set } => {
+                    Expr::Lookup { set, .. } | Expr::Remember { set } | Expr::Refresh { set, .. } => {
                         let set = table.sets.iter().find(|s| s.name == *set).expect("it is there");
                         assert_eq!(width, length(set.key), "{} in {:?}", set.name, rule.says);
                     }
@@ -106,7 +110,10 @@ fn whatever_is_not_allowed_ends_in_a_drop() {
     };
     let counted = |reason, to| vec![Expr::Count(reason), Expr::Then(Verdict::Goto(to))];
     ends_with("member", &counted("frame", "drop_frame"));
-    ends_with("outbound", &counted("internal", "refuse"));
+    ends_with("outbound", &counted("egress", "refuse"));
+    ends_with("routed", &counted("network", "refuse"));
+    ends_with("policy", &counted("policy", "drop_policy"));
+    ends_with("drop_policy", &[Expr::Then(Verdict::Drop)]);
     ends_with("between", &counted("network", "refuse"));
     ends_with("inbound", &counted("unpublished", "deny"));
     ends_with("to_host", &counted("host", "refuse"));
@@ -134,14 +141,16 @@ fn elements_of_a_network() {
 #[test]
 fn elements_of_a_member_pin_its_addresses() {
     let all = elements::of_member(&container());
-    assert_eq!(sets(&all), ["members4", "neighbours4", "neighbours6", "members6", "members6"]);
+    let own = ["members4", "neighbours4", "neighbours6", "members6", "members6", "unlimited", "free4", "free6"];
+    assert_eq!(sets(&all), own);
     let key = |at: usize| &all[at].element.key;
     assert_eq!(&key(0)[..4], b"bv1\0");
     assert_eq!(&key(0)[16..], [2, 0, 0, 0, 0, 9, 0, 0, 10, 1, 0, 9]);
     // Its link has an address of its own: EUI-64 of the link address.
     assert_eq!(&key(4)[24..], [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 9]);
-    assert_eq!(sets(&elements::of_member(&Member { v6: None, ..container() })), ["members4", "neighbours4"]);
-    assert!(elements::of_member(&Member { v4: None, v6: None, ..container() }).is_empty());
+    let four = ["members4", "neighbours4", "unlimited", "free4"];
+    assert_eq!(sets(&elements::of_member(&Member { v6: None, ..container() })), four);
+    assert!(elements::of_member(&Member { v4: None, v6: None, limited: true, ..container() }).is_empty());
 }
 
 #[test]
@@ -157,6 +166,80 @@ fn elements_of_a_port() {
     assert_eq!(at(port("fd00::1", Protocol::Tcp, "fd00::9")).0, "ports6");
 }
 
+fn flow(from: u8, to: u8, traffic: Traffic) -> Flow {
+    let end = |host: u8| End {
+        link: format!("bv{host}"),
+        v4: Some([10, 1, 0, host].into()),
+        v6: Some([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(host)].into()),
+    };
+    Flow { from: end(from), to: end(to), traffic }
+}
+
+fn tcp(first: u16, last: u16) -> Traffic {
+    Traffic::Ports { protocol: Protocol::Tcp, first, last }
+}
+
+#[test]
+fn a_policy_closes_the_network_and_opens_its_flows() {
+    let of = |flows: &[Flow]| Bridge { policy: Some(flows.to_vec()), ..network() };
+    assert_eq!(sets(&elements::of_bridge(&of(&[]))), ["limited", "outward", "masqueraded", "gateways4", "gateways6"]);
+    assert!(flows::of_policy(&network()).is_empty() && flows::of_policy(&of(&[])).is_empty());
+    let all = flows::of_policy(&of(&[flow(2, 3, tcp(80, 80))]));
+    let expected = ["stated4", "stated6", "about4", "about4", "about6", "about6", "pairs", "pairs", "stated"];
+    assert_eq!(sets(&all), expected);
+    let stated = &all[8].element;
+    assert_eq!((&stated.key[..4], &stated.key[16..20]), (&b"bv2\0"[..], &b"bv3\0"[..]));
+    assert_eq!(&stated.key[32..], [6, 0, 0, 0, 0, 80, 0, 0]);
+    assert_eq!(stated.end.as_ref(), Some(&stated.key));
+    // What bv2 complains about came from bv3.
+    assert_eq!(&all[2].element.key[32..], [10, 1, 0, 3, 10, 1, 0, 2]);
+    // What lies in another is not there twice: the kernel would refuse it.
+    let both = flows::of_policy(&of(&[flow(2, 3, tcp(80, 80)), flow(2, 3, Traffic::Any), flow(2, 3, tcp(1, 90))]));
+    assert_eq!(both, flows::of_policy(&of(&[flow(2, 3, Traffic::Any)])));
+    // ICMP of both families by the links, of its own by addresses.
+    let echo = flows::of_policy(&of(&[flow(2, 3, Traffic::Icmp)]));
+    let protocols = |set: &str| -> Vec<u8> {
+        echo.iter().filter(|p| p.set == set).map(|p| p.element.key[p.element.key.len() - 8]).collect()
+    };
+    assert_eq!((protocols("stated"), protocols("stated4"), protocols("stated6")), (vec![1, 58], vec![1], vec![58]));
+}
+
+#[test]
+fn a_list_of_what_is_reached_is_of_the_members_own_family() {
+    let reach = |address: &str, prefix, traffic| Reach { address: ip(address), prefix, traffic };
+    let of = |list: &[Reach]| elements::of_member(&Member { egress: Some(list.to_vec()), ..container() });
+    let only =
+        |all: &[Placed]| -> Vec<Placed> { all.iter().filter(|p| p.set.starts_with("egress")).cloned().collect() };
+    assert!(only(&of(&[])).is_empty() && !sets(&of(&[])).contains(&"free4"));
+    let all = only(&of(&[reach("192.0.2.0", 24, tcp(443, 444)), reach("2001:db8::", 32, Traffic::Any)]));
+    assert_eq!(sets(&all), ["egress4", "egress6"]);
+    assert_eq!(all[0].element.key, [10, 1, 0, 9, 192, 0, 2, 0, 6, 0, 0, 0, 1, 187, 0, 0]);
+    assert_eq!(all[0].element.end, Some(vec![10, 1, 0, 9, 192, 0, 2, 255, 6, 0, 0, 0, 1, 188, 0, 0]));
+    let end = all[1].element.end.as_ref().expect("a range");
+    assert_eq!(&end[16..], [&[0x20, 1, 0xd, 0xb8][..], &[255; 12], &[255, 0, 0, 0, 255, 255, 0, 0]].concat());
+    let everything = only(&of(&[reach("0.0.0.0", 0, Traffic::Any), reach("192.0.2.1", 32, tcp(1, 1))]));
+    assert_eq!(everything.len(), 1);
+    assert_eq!(everything[0].element.end.as_ref().map(|e| e[4..8].to_vec()), Some(vec![255; 4]));
+}
+
+#[test]
+fn what_is_about_a_member_is_known() {
+    let limited = Bridge { policy: Some(vec![flow(2, 3, Traffic::Any)]), ..network() };
+    let member = Member { egress: Some(vec![]), ..container() };
+    let about = |all: &[Placed], links: &[&str], addresses: &[IpAddr]| {
+        all.iter().filter(|p| flows::concerns(p, links, &[], addresses)).count()
+    };
+    let all = flows::of_policy(&limited);
+    // Either end by its link, and by its address where the host routes.
+    assert_eq!((about(&all, &["bv2"], &[]), about(&all, &["bv3"], &[]), about(&all, &["bv4"], &[])), (7, 7, 0));
+    assert_eq!(about(&all, &[], &[ip("10.1.0.3"), ip("fd00::2")]), 2);
+    let own = elements::of_member(&member);
+    assert_eq!(about(&own, &["bv1"], &[ip("10.1.0.9"), ip("fd00::9")]), 4);
+    let joined = elements::of_bridge(&network());
+    assert!(joined.iter().all(|p| flows::concerns(p, &[], &["bh-1"], &[])));
+    assert!(!joined.iter().any(|p| flows::concerns(p, &[], &["bh-2"], &[])));
+}
+
 #[test]
 fn every_element_fits_its_set_and_is_there_once() {
     let ports = [
@@ -166,15 +249,22 @@ fn every_element_fits_its_set_and_is_there_once() {
         port("fd00::1", Protocol::Tcp, "fd00::9"),
         port("0.0.0.0", Protocol::Tcp, "10.1.0.9"),
     ];
-    let declared = Declared { bridges: vec![network()], members: vec![container()], ports: ports.to_vec() };
+    let mut declared = Declared { bridges: vec![network()], members: vec![container()], ports: ports.to_vec() };
+    assert_eq!(elements::all(&declared).len(), 5 + 8 + 4);
+    let some = vec![flow(2, 3, Traffic::Any), flow(3, 2, tcp(5, 9))];
+    declared.bridges.push(Bridge { link: "bh-2".to_owned(), policy: Some(some), ..network() });
+    let reach = |address: &str| Reach { address: ip(address), prefix: 8, traffic: tcp(1, 2) };
+    let limited = Member { limited: true, egress: Some(vec![reach("11.0.0.0"), reach("fd00::")]), ..container() };
+    declared.members.push(Member { v4: "10.2.0.9".parse().ok(), v6: "fd02::9".parse().ok(), ..limited });
     let all = elements::all(&declared);
-    assert_eq!(all.len(), 5 + 5 + 4);
     let tables = tables();
     for placed in &all {
         let table = tables.iter().find(|t| t.family == placed.family).expect("a table");
         let set = table.sets.iter().find(|s| s.name == placed.set).expect("a set");
-        assert_eq!(set.filled, Filled::Declared);
+        assert!(set.filled.is_declared());
         assert_eq!(placed.element.key.len(), length(set.key), "{}", set.name);
+        let end = placed.element.end.as_ref().map(Vec::len);
+        assert_eq!(end, (set.filled == Filled::Boxes).then(|| length(set.key)), "{}", set.name);
         match (set.leads, &placed.element.value) {
             (Leads::Nowhere, Value::Nothing) => {}
             (Leads::Values(fields), Value::Bytes(bytes)) => assert_eq!(bytes.len(), length(fields)),

@@ -88,6 +88,7 @@ fn connect(words: ConnectFlags) -> Result<u8, CliError> {
         mac: None,
         aliases: flags::each("--alias", &words.alias, network::alias)?,
         links: flags::each("--link", &words.link, network::link)?,
+        egress: None,
     };
     wire::connect(&words.container, &join).map(|()| 0)
 }

@@ -23,8 +23,12 @@ Options of the driver bridge:
   com.docker.network.bridge.enable_icc=false           members do not reach each other
   com.docker.network.bridge.enable_ip_masquerade=false what goes out keeps its address
 
+With --allow members reach each other by the stated flows alone; see 'network policy'. With --egress members reach outside
+what is listed alone, unless 'run --egress' says otherwise.
+
 Examples:
   bulkhead network create web
+  bulkhead network create --allow 'web -> db:5432/tcp' shop
   bulkhead network create --subnet 10.7.0.0/24 --gateway 10.7.0.254 --ipv6 web
   bulkhead network create --internal db",
     flags: Flags::Anywhere,
@@ -55,6 +59,12 @@ struct CreateFlags {
     /// No way out of the network
     #[arg(long)]
     internal: bool,
+    /// All that members may send each other: FROM -> TO[:PORT][/tcp|udp|sctp|icmp|any], or none; may be repeated [default: everything]
+    #[arg(long, value_name = "FLOW")]
+    allow: Vec<String>,
+    /// All that members reach outside: ADDRESS[/PREFIX][:PORT][/tcp|udp|sctp|icmp|any], or none; may be repeated [default: everything]
+    #[arg(long, value_name = "TO")]
+    egress: Vec<String>,
     /// Label, KEY[=VALUE]; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
@@ -149,6 +159,8 @@ fn execute(words: CreateFlags) -> Result<u8, CliError> {
         internal: words.internal,
         labels: flags::each("--label", &words.label, pairs::label)?.into_iter().collect(),
         options: flags::each("--opt", &words.opt, option)?.into_iter().collect(),
+        policy: flags::network::flows("--allow", &words.allow)?,
+        egress: flags::network::egress(&words.egress)?,
     };
     output::line(&wire::create_network(&request)?).map(|()| 0)
 }

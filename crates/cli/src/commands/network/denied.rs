@@ -43,6 +43,9 @@ fn meaning(reason: &str) -> &str {
         "internal" => "way out of an internal network",
         "unpublished" => "port that is not published",
         "invalid" => "out of no connection",
+        "egress" => "not on the egress list",
+        "policy" => "flow that no policy states",
+        "unstated" => "unstated flow",
         "forward" => "forwarding for others than containers",
         "flow" => "refused flow",
         other => other,
@@ -55,6 +58,7 @@ fn service((protocol, port): (u8, u16)) -> String {
         6 => format!("{port}/tcp"),
         17 => format!("{port}/udp"),
         132 => format!("{port}/sctp"),
+        0 => "neighbour".to_owned(),
         1 => "icmp".to_owned(),
         58 => "icmpv6".to_owned(),
         other => format!("protocol {other}"),
@@ -68,6 +72,7 @@ fn row(one: &Stopped) -> Value {
         "Container": one.container,
         "From": address(one.from),
         "To": address(one.to),
+        "Peer": one.peer,
         "Port": one.port.map(service).unwrap_or_default(),
         "Packets": one.packets.to_string(),
     })
@@ -78,7 +83,9 @@ fn execute(words: &DeniedFlags) -> Result<u8, CliError> {
     let rows: Vec<Value> = wire::stopped()?.iter().map(row).collect();
     let format = match format {
         Some(format) => format,
-        None => Format::parse("table {{.Reason}}\t{{.Container}}\t{{.From}}\t{{.To}}\t{{.Port}}\t{{.Packets}}")?,
+        None => {
+            Format::parse("table {{.Reason}}\t{{.Container}}\t{{.From}}\t{{.To}}\t{{.Peer}}\t{{.Port}}\t{{.Packets}}")?
+        }
     };
     output::text(&format.render(&rows, str::to_uppercase)?)?;
     Ok(0)
@@ -96,6 +103,7 @@ mod tests {
             container: "web".to_owned(),
             from: "10.88.0.2".parse().ok(),
             to: "169.254.169.254".parse().ok(),
+            peer: String::new(),
             port: Some((6, 80)),
             packets: 3,
         };

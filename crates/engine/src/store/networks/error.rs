@@ -101,6 +101,32 @@ pub enum NetworkError {
         /// Name of the container.
         holder: String,
     },
+    /// Nothing flows between the members of the network in any case.
+    #[error("a policy for network {name} is refused: its members do not reach each other at all")]
+    Isolated {
+        /// Its name.
+        name: String,
+    },
+    /// A policy that names nobody.
+    #[error("no member of network {network} is called {name:?}; {}", known(members))]
+    NoMember {
+        /// Name of the network.
+        network: String,
+        /// What the policy says.
+        name: String,
+        /// Names and aliases of those that are there.
+        members: Vec<String>,
+    },
+    /// A flow that is to be removed from a policy that has it not.
+    #[error("the policy of network {network} has no flow {flow:?}; {}", known(flows))]
+    NoFlow {
+        /// Name of the network.
+        network: String,
+        /// What was asked.
+        flow: String,
+        /// What it has.
+        flows: Vec<String>,
+    },
     /// No address is free.
     #[error("no address is left in network {network} ({subnet})")]
     NoAddressLeft {
@@ -137,6 +163,10 @@ pub enum NetworkError {
     },
 }
 
+fn known(all: &[String]) -> String {
+    if all.is_empty() { "there is none yet".to_owned() } else { format!("known are: {}", all.join(", ")) }
+}
+
 fn endpoints(users: &[(String, String)]) -> String {
     let one = |(id, name): &(String, String)| format!("name:{name:?} id:{:?}", id.get(..12).unwrap_or(id));
     users.iter().map(one).collect::<Vec<_>>().join(", ")
@@ -147,7 +177,7 @@ impl NetworkError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::NoMember { .. } | Self::NoFlow { .. } => ErrorKind::NotFound,
             Self::InvalidName { .. } | Self::BadAddress { .. } | Self::Unreachable { .. } => ErrorKind::Invalid,
             _ => ErrorKind::Conflict,
         }
@@ -173,6 +203,13 @@ impl NetworkError {
                 let names: Vec<&str> = users.iter().map(|(_, name)| name.as_str()).collect();
                 format!("remove the containers first: bulkhead rm {}", names.join(" "))
             }
+            Self::Isolated { .. } => {
+                "make a network of your own with 'bulkhead network create --allow FLOW NAME'".to_owned()
+            }
+            Self::NoMember { .. } => {
+                "connect the container first, or write --later for one that is still to come".to_owned()
+            }
+            Self::NoFlow { network, .. } => format!("'bulkhead network policy {network}' shows what it has"),
             Self::AddressTaken { flag, holder, .. } => {
                 format!("stop it with 'bulkhead stop {holder}', or choose another, or leave {flag} out")
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Transaction, params};
 
-use super::rows::blob;
+use super::rows::{blob, listed};
 use super::{Block, BlockWish, Ground, NetworkError, NetworkRecord, NewNetwork};
 use crate::networks::{Net, choose, unique_local};
 use crate::store::{Store, StoreError};
@@ -35,8 +35,8 @@ impl Store {
         let (four, six) = (columns(v4), columns(v6));
         tx.execute(
             "INSERT INTO networks (id, name, driver, subnet4, gateway4, range4, subnet6, gateway6, range6, mtu, internal, \
-             isolated, masquerade, options, labels, created) \
-             VALUES (?1, ?2, 'bridge', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+             isolated, masquerade, options, labels, created, policy, egress) \
+             VALUES (?1, ?2, 'bridge', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             params![
                 new.id,
                 new.name,
@@ -52,7 +52,9 @@ impl Store {
                 new.masquerade,
                 text(&new.options)?,
                 text(&new.labels)?,
-                new.created
+                new.created,
+                listed(&new.name, new.policy.as_deref())?,
+                listed(&new.name, new.egress.as_deref())?
             ],
         )
         .map_err(self.wrap("record the network"))?;
@@ -117,6 +119,8 @@ fn record_of(new: &NewNetwork, v4: Option<Block>, v6: Option<Block>) -> NetworkR
         options: new.options.clone(),
         labels: new.labels.clone(),
         created: new.created,
+        policy: new.policy.clone(),
+        egress: new.egress.clone(),
     }
 }
 

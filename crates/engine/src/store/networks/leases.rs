@@ -7,10 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
+use super::policy::Peer;
 use super::ports::{Busy, PortRecord};
-use super::rows::{address_at, blob};
+use super::rows::{address_at, blob, list, listed};
 use super::{Block, LeaseWish, NetworkError, NetworkRecord};
-use crate::networks::{Family, Mac, host_link, next_free};
+use crate::networks::{EgressRule, Family, Mac, host_link, next_free};
 use crate::store::{Store, StoreError, User};
 
 /// A network that a container is to be connected to.
@@ -29,6 +30,9 @@ pub struct JoinWish {
     /// `--link`: its own names for other containers; in the store, by their ids.
     #[serde(default)]
     pub links: Vec<(String, String)>,
+    /// `--egress` of the container: all that it reaches outside by the network, where that is limited.
+    #[serde(default)]
+    pub egress: Option<Vec<EgressRule>>,
 }
 
 /// A network that a container is connected to.
@@ -40,6 +44,8 @@ pub struct Joined {
     pub wish: JoinWish,
     /// What it has; nothing when the container does not run.
     pub lease: Option<Lease>,
+    /// Who is on the network, this container among them, where a policy says what flows between them.
+    pub peers: Vec<Peer>,
 }
 
 /// Addresses of a running container on one network.
@@ -63,15 +69,17 @@ impl Lease {
 }
 
 /// Columns of a lease, in the order of [`RawJoin::read`].
-const COLUMNS: &str = "l.network, l.want4, l.want6, l.want_mac, l.aliases, l.links, l.v4, l.v6, l.mac, l.link";
+pub(super) const COLUMNS: &str =
+    "l.network, l.want4, l.want6, l.want_mac, l.aliases, l.links, l.v4, l.v6, l.mac, l.link, l.egress";
 
-struct RawJoin {
+pub(super) struct RawJoin {
     network: String,
-    wish: JoinWish,
+    pub(super) wish: JoinWish,
     v4: Option<Ipv4Addr>,
     v6: Option<Ipv6Addr>,
     mac: Option<Mac>,
     link: Option<String>,
+    egress: Option<String>,
 }
 
 fn four(address: Option<IpAddr>) -> Option<Ipv4Addr> {
@@ -89,7 +97,7 @@ fn six(address: Option<IpAddr>) -> Option<Ipv6Addr> {
 }
 
 impl RawJoin {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let mac = |text: Option<String>| text.and_then(|text| Mac::parse(&text));
         let (aliases, links): (String, String) = (row.get(4)?, row.get(5)?);
         Ok(Self {
@@ -101,15 +109,17 @@ impl RawJoin {
                 mac: mac(row.get(3)?),
                 aliases: aliases.split(' ').filter(|a| !a.is_empty()).map(str::to_owned).collect(),
                 links: links.split(' ').filter_map(|l| l.split_once('=')).map(|(n, c)| (n.into(), c.into())).collect(),
+                egress: None,
             },
             v4: four(address_at(row, 6)?),
             v6: six(address_at(row, 7)?),
             mac: mac(row.get(8)?),
             link: row.get(9)?,
+            egress: row.get(10)?,
         })
     }
 
-    fn lease(&self) -> Option<Lease> {
+    pub(super) fn lease(&self) -> Option<Lease> {
         Some(Lease { v4: self.v4, v6: self.v6, mac: self.mac?, link: self.link.clone()? })
     }
 }
@@ -146,8 +156,8 @@ impl Store {
             return Err(NetworkError::Connected { container, network: network.name }.into());
         }
         tx.execute(
-            "INSERT INTO leases (container, network, position, want4, want6, want_mac, aliases, links) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO leases (container, network, position, want4, want6, want_mac, aliases, links, egress) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 container,
                 network.id,
@@ -156,7 +166,8 @@ impl Store {
                 join.v6.map(|a| blob(a.into())),
                 join.mac.map(|m| m.to_string()),
                 join.aliases.join(" "),
-                join.links.iter().map(|(name, id)| format!("{name}={id}")).collect::<Vec<_>>().join(" ")
+                join.links.iter().map(|(name, id)| format!("{name}={id}")).collect::<Vec<_>>().join(" "),
+                listed(&network.name, join.egress.as_deref())?
             ],
         )
         .map_err(&wrap)?;
@@ -176,7 +187,7 @@ impl Store {
             let position = tx.query_row(sql, [container], |row| row.get(0)).map_err(&wrap)?;
             let network = self.insert_join(tx, container, position, join)?;
             if running {
-                let joined = Joined { network: network.clone(), wish: join.clone(), lease: None };
+                let joined = Joined { network: network.clone(), wish: join.clone(), lease: None, peers: Vec::new() };
                 self.lease_one(tx, container, &joined)?;
             }
             Ok(network)
@@ -234,7 +245,10 @@ impl Store {
             .map(|raw| {
                 let network = self.network(tx, &raw.network)?;
                 let lease = raw.lease();
-                Ok(Joined { wish: JoinWish { network: network.name.clone(), ..raw.wish }, network, lease })
+                let egress = list("read the egress list of container", container, raw.egress.as_deref())?;
+                let peers = if network.policy.is_some() { self.peers(tx, container, &network.id)? } else { Vec::new() };
+                let wish = JoinWish { network: network.name.clone(), egress, ..raw.wish };
+                Ok(Joined { wish, network, lease, peers })
             })
             .collect()
     }
@@ -254,7 +268,7 @@ impl Store {
             );
             let mut query = tx.prepare_cached(&sql).map_err(&wrap)?;
             let rows = query.query_map([network], |row| {
-                let user: User = (row.get(10)?, row.get(11)?);
+                let user: User = (row.get(11)?, row.get(12)?);
                 Ok((user, RawJoin::read(row)?.lease()))
             });
             rows.map_err(&wrap)?.collect::<Result<_, _>>().map_err(&wrap)

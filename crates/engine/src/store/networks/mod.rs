@@ -3,6 +3,7 @@
 mod error;
 mod insert;
 mod leases;
+mod policy;
 mod ports;
 mod rows;
 
@@ -14,11 +15,12 @@ use rusqlite::{OptionalExtension, Transaction};
 pub use self::error::NetworkError;
 pub(crate) use self::leases::check_join;
 pub use self::leases::{JoinWish, Joined, Lease};
+pub use self::policy::Peer;
 pub use self::ports::{Busy, PortRecord};
 use self::rows::{COLUMNS, read_row};
 use super::containers::prefix_bounds;
 use super::{Store, StoreError, User};
-use crate::networks::{Net, Pool, WantedPort};
+use crate::networks::{EgressRule, FlowRule, Net, Pool, WantedPort};
 
 /// The default network.
 pub const DEFAULT_NETWORK: &str = "bridge";
@@ -74,6 +76,10 @@ pub struct NewNetwork {
     pub labels: BTreeMap<String, String>,
     /// Nanoseconds since 1970.
     pub created: i64,
+    /// What members may send each other, where that is limited.
+    pub policy: Option<Vec<FlowRule>>,
+    /// What members reach outside that have no list of their own, where that is limited.
+    pub egress: Option<Vec<EgressRule>>,
 }
 
 /// A network as the store knows it.
@@ -103,6 +109,10 @@ pub struct NetworkRecord {
     pub labels: BTreeMap<String, String>,
     /// Nanoseconds since 1970.
     pub created: i64,
+    /// What members may send each other, where that is limited.
+    pub policy: Option<Vec<FlowRule>>,
+    /// What members reach outside that have no list of their own, where that is limited.
+    pub egress: Option<Vec<EgressRule>>,
 }
 
 impl NetworkRecord {

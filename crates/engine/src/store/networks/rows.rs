@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 
 use rusqlite::Row;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{Block, NetworkRecord};
 use crate::networks::Net;
 use crate::store::StoreError;
 
 pub(super) const COLUMNS: &str = "id, name, driver, subnet4, gateway4, range4, subnet6, gateway6, range6, mtu, internal, \
-     isolated, masquerade, options, labels, created FROM networks";
+     isolated, masquerade, options, labels, created, policy, egress FROM networks";
 
 /// Bytes of an address in the order of the network, so that they sort as addresses do.
 pub(super) fn blob(address: IpAddr) -> Vec<u8> {
@@ -30,6 +32,23 @@ pub(super) fn address_at(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Ip
     Ok(row.get::<_, Option<Vec<u8>>>(at)?.and_then(|bytes| address(&bytes)))
 }
 
+/// A list as a column has it; nothing is no list, and not an empty one.
+pub(super) fn list<T: DeserializeOwned>(
+    what: &'static str,
+    id: &str,
+    text: Option<&str>,
+) -> Result<Option<Vec<T>>, StoreError> {
+    let read = |text| serde_json::from_str(text);
+    text.map(read).transpose().map_err(|source| StoreError::Record { what, id: id.to_owned(), source })
+}
+
+/// The text of such a column.
+pub(super) fn listed<T: Serialize>(id: &str, all: Option<&[T]>) -> Result<Option<String>, StoreError> {
+    let what = "store the policy of network";
+    let written = |all| serde_json::to_string(all);
+    all.map(written).transpose().map_err(|source| StoreError::Record { what, id: id.to_owned(), source })
+}
+
 /// A row as it is in the table, before its texts are read.
 pub(super) struct RawNetwork {
     id: String,
@@ -44,6 +63,8 @@ pub(super) struct RawNetwork {
     options: String,
     labels: String,
     created: i64,
+    policy: Option<String>,
+    egress: Option<String>,
 }
 
 struct RawBlock {
@@ -77,6 +98,8 @@ pub(super) fn read_row(row: &Row<'_>) -> rusqlite::Result<RawNetwork> {
         options: row.get(13)?,
         labels: row.get(14)?,
         created: row.get(15)?,
+        policy: row.get(16)?,
+        egress: row.get(17)?,
     })
 }
 
@@ -90,6 +113,9 @@ impl RawNetwork {
             })
         };
         let (options, labels) = (map(&self.options)?, map(&self.labels)?);
+        let what = "read the policy of network";
+        let policy = list(what, &self.name, self.policy.as_deref())?;
+        let egress = list(what, &self.name, self.egress.as_deref())?;
         Ok(NetworkRecord {
             id: self.id,
             name: self.name,
@@ -103,6 +129,8 @@ impl RawNetwork {
             options,
             labels,
             created: self.created,
+            policy,
+            egress,
         })
     }
 }

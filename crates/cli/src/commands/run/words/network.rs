@@ -37,6 +37,9 @@ pub(in super::super) struct NetworkWords {
     /// A port that the container serves, for -P: 80, 80/udp or 8000-8010; may be repeated
     #[arg(long, value_name = "PORT", help_heading = "Network")]
     pub(in super::super) expose: Vec<String>,
+    /// All that is reached outside: ADDRESS[/PREFIX][:PORT[-PORT]][/tcp|udp|sctp|icmp|any], or none; may be repeated [default: everything]
+    #[arg(long, value_name = "TO", help_heading = "Network")]
+    pub(in super::super) egress: Vec<String>,
     /// Line for /etc/hosts, NAME:ADDRESS; may be repeated
     #[arg(long, value_name = "NAME:ADDRESS", help_heading = "Network")]
     pub(in super::super) add_host: Vec<String>,
@@ -81,6 +84,7 @@ impl NetworkWords {
             publish: flags::each("--publish", &self.publish, form::publish)?,
             publish_all: self.publish_all,
             expose: flags::each("--expose", &self.expose, form::expose)?,
+            egress: form::egress(&self.egress)?,
         })
     }
 
