@@ -96,7 +96,9 @@ pub fn config_to_plan(bytes: &[u8]) {
             cgroup: group,
             no_pivot: bytes.len().is_multiple_of(5),
             no_new_keyring: bytes.len().is_multiple_of(2),
+            waits: !bytes.len().is_multiple_of(3),
             preserve: 0,
+            resctrl: bytes.len().is_multiple_of(3).then_some(Path::new("/sys/fs/resctrl")),
         };
         let target = join::Target { pid: 1, started: 1, namespaces: 0x1000_0000, cgroups: Vec::new() };
         let entered = Entered { id: "c1", target: &target, preserve: 0, no_new_keyring: true };

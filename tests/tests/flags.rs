@@ -474,7 +474,6 @@ fn flags_that_are_refused_start_nothing() {
         &["--device-cgroup-rule", "c 1:1 rwm"],
         &["--oom-kill-disable"],
         &["--kernel-memory", "1g"],
-        &["--link", "db"],
         &["--link-local-ip", "169.254.1.1"],
     ] {
         let error = bench.sh(flags, "true").fails(125);

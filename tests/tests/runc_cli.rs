@@ -184,7 +184,9 @@ fn features_are_json_of_the_known_shape() {
     ] {
         assert!(features.pointer(path).unwrap().as_array().unwrap().contains(&json!(word)), "{path}");
     }
-    assert_eq!(features["linux"]["intelRdt"]["enabled"], json!(false));
+    for field in ["intelRdt", "netDevices"] {
+        assert_eq!(features["linux"][field]["enabled"], json!(true), "{field}");
+    }
     assert_eq!(features["linux"]["cgroup"]["v2"], json!(true));
     assert!(features["ociVersionMax"].as_str().unwrap() >= "1.2");
 }

@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-/// The C library's own asks the kernel for every few pages: a hundred times in a start of a container.
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: bulkhead_sys::heap::Heap = bulkhead_sys::heap::Heap::new();
 
 fn main() -> ExitCode {
     bulkhead_cli::main(std::env::args_os().collect())

@@ -16,6 +16,8 @@ use crate::step::Step;
 pub enum Stdio {
     /// Three open files, in order.
     Files([OwnedFd; 3]),
+    /// Those of the process that makes the sandbox.
+    Own,
     /// A terminal that the child makes.
     Terminal,
 }

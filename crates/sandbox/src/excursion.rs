@@ -9,10 +9,11 @@ use bulkhead_sys::{Errno, signal};
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::StartError;
+use crate::maps::map_text;
 use crate::oci::KINDS;
 use crate::plan::{OwnIds, SandboxPlan};
 use crate::spec::IdRange;
-use crate::supervise::map_text;
+use crate::supervise::HostProc;
 
 /// The way back.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ impl Excursion {
     ///
     /// # Errors
     /// What cannot be entered; the caller is where it was.
-    pub(crate) fn begin(plan: &SandboxPlan, proc: &Proc) -> Result<Self, StartError> {
+    pub(crate) fn begin(plan: &SandboxPlan, proc: &HostProc) -> Result<Self, StartError> {
         let mut away = Self { own: Vec::new() };
         let begun = away.go(plan, proc);
         match begun {
@@ -34,7 +35,7 @@ impl Excursion {
         }
     }
 
-    fn go(&mut self, plan: &SandboxPlan, proc: &Proc) -> Result<(), StartError> {
+    fn go(&mut self, plan: &SandboxPlan, proc: &HostProc) -> Result<(), StartError> {
         let open = |path: &std::ffi::CStr| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         let mut others = Vec::new();
@@ -44,7 +45,7 @@ impl Excursion {
             others.push((file, enter));
         }
         for (file, enter) in others {
-            let back = own(proc, pid, enter.kind)?;
+            let back = own(proc.get()?, pid, enter.kind)?;
             let shown = enter.path.show();
             clone::join(file.as_fd(), enter.kind)
                 .map_err(StartError::parent(format!("enter the namespace {shown:?}")))?;
@@ -52,12 +53,13 @@ impl Excursion {
             self.own.push((back, enter.kind));
         }
         if !plan.time_offsets.is_empty() {
-            let back = own(proc, pid, clone::NEWTIME)?;
+            let back = own(proc.get()?, pid, clone::NEWTIME)?;
             // Only before its first process is born can the clocks of a namespace be set (`time_namespaces(7)`).
             clone::unshare(clone::NEWTIME).map_err(StartError::parent("make the time namespace"))?;
             self.own.push((back, clone::NEWTIME));
             let path = std::ffi::CString::new(format!("{pid}/timens_offsets")).unwrap_or_default();
-            proc.write(&path, plan.time_offsets.concat().as_bytes())
+            proc.get()?
+                .write(&path, plan.time_offsets.concat().as_bytes())
                 .map_err(StartError::parent("set the clocks of the time namespace"))?;
         }
         Ok(())

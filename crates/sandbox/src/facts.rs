@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bulkhead_sys::{Errno, caps, landlock, proc::Proc};
+use rustix::fs::{AtFlags, OFlags};
 use serde::{Deserialize, Serialize};
+
+use crate::mountinfo;
 
 /// How control groups are laid out (`cgroups(7)`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,29 +145,34 @@ impl HostFacts {
     /// # Errors
     /// As [`HostFacts::gather`].
     pub fn gather_with(mountinfo: &str) -> Result<Self, FactsError> {
-        let proc = Proc::host().map_err(|source| FactsError { what: "/proc", source })?;
+        Self::look(&Proc::host().map_err(|source| FactsError { what: "/proc", source })?, mountinfo, true)
+    }
+
+    fn look(proc: &Proc, mountinfo: &str, all: bool) -> Result<Self, FactsError> {
         let uid = rustix::process::geteuid().as_raw();
         let effective = caps::effective().unwrap_or(0);
-        let initial = proc_text(&proc, c"thread-self/uid_map", "self/uid_map")
+        let initial = proc_text(proc, c"thread-self/uid_map", "self/uid_map")
             .is_some_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
         let needed = 1 << 21 | 1 << 7 | 1 << 6 | 1;
         let kernel = kernel_version();
         let cgroup = cgroup_layout(mountinfo, uid == 0);
         let swap_accounting = match &cgroup {
             CgroupLayout::V1 { controllers } => {
-                controllers.get("memory").is_some_and(|p| p.join("memory.memsw.limit_in_bytes").exists())
+                all && controllers.get("memory").is_some_and(|p| p.join("memory.memsw.limit_in_bytes").exists())
             }
             CgroupLayout::V2 { .. } | CgroupLayout::None => false,
         };
+        let may_raise_limits = effective & (1 << 24) != 0 && initial;
         let hard_limits = RLIMITS
             .iter()
+            .filter(|_| all || !may_raise_limits)
             .filter_map(|(name, resource)| {
                 rustix::process::getrlimit(*resource).maximum.map(|hard| ((*name).to_owned(), hard))
             })
             .collect();
         let root = uid == 0 && effective & needed == needed;
         let (privileged, nested) = (root && initial, root && !initial);
-        let oom_score = || proc_text(&proc, c"thread-self/oom_score_adj", "self/oom_score_adj")?.trim().parse().ok();
+        let oom_score = || proc_text(proc, c"thread-self/oom_score_adj", "self/oom_score_adj")?.trim().parse().ok();
         Ok(Self {
             privileged,
             nested,
@@ -173,8 +181,8 @@ impl HostFacts {
             uid,
             gid: rustix::process::getegid().as_raw(),
             kernel,
-            landlock_abi: landlock::abi(),
-            namespaces: names_in("/proc/self/ns"),
+            landlock_abi: if all { landlock::abi() } else { 0 },
+            namespaces: namespaces(proc),
             kernel_mounts: kernel_mounts(mountinfo),
             swap_accounting,
             cgroup,
@@ -182,11 +190,20 @@ impl HostFacts {
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             keyrings: Path::new("/proc/keys").exists(),
             hard_limits,
-            may_raise_limits: effective & (1 << 24) != 0 && initial,
-            memory: memory_total(),
-            pid_max: text("/proc/sys/kernel/pid_max").trim().parse().unwrap_or(32_768),
-            cpus: possible_cpus(&text("/sys/devices/system/cpu/possible")),
+            may_raise_limits,
+            memory: if all { memory_total() } else { 0 },
+            pid_max: if all { text("/proc/sys/kernel/pid_max").trim().parse().unwrap_or(32_768) } else { 0 },
+            cpus: if all { possible_cpus(&text("/sys/devices/system/cpu/possible")) } else { 0 },
         })
+    }
+
+    /// What the plan of a bundle asks, by a caller who has opened `/proc` and read `mountinfo`: as [`HostFacts::gather_with`], but that what
+    /// only the engine's own containers need stays as it is without it.
+    ///
+    /// # Errors
+    /// As [`HostFacts::gather`].
+    pub fn gather_for_bundle(proc: &Proc, mountinfo: &str) -> Result<Self, FactsError> {
+        Self::look(proc, mountinfo, false)
     }
 
     /// Whether the kernel has this kind of namespace.
@@ -208,11 +225,14 @@ fn proc_text(proc: &Proc, _: &std::ffi::CStr, name: &str) -> Option<String> {
     String::from_utf8(proc.read(&path).ok()?).ok()
 }
 
-fn names_in(directory: &str) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-    let mut names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
-    names.sort();
-    names
+/// Kinds of namespaces that the kernel has. Each is asked for: to list them would make it look at every one twice.
+fn namespaces(proc: &Proc) -> Vec<String> {
+    const KINDS: [&std::ffi::CStr; 8] = [c"cgroup", c"ipc", c"mnt", c"net", c"pid", c"time", c"user", c"uts"];
+    let own = format!("{}/ns", rustix::process::getpid().as_raw_nonzero());
+    let directory = std::ffi::CString::new(own).ok().and_then(|own| proc.open(&own, OFlags::PATH).ok());
+    let Some(directory) = directory else { return Vec::new() };
+    let there = |kind: &&&std::ffi::CStr| rustix::fs::statat(&directory, **kind, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    KINDS.iter().filter(there).map(|kind| kind.to_string_lossy().into_owned()).collect()
 }
 
 fn kernel_version() -> (u32, u32) {
@@ -239,30 +259,25 @@ fn possible_cpus(list: &str) -> u32 {
 
 /// Mount points of procfs and sysfs from `mountinfo`; the one on top is the last.
 fn kernel_mounts(mountinfo: &str) -> Vec<String> {
-    let kernel = |line: &&str| line.contains(" - proc ") || line.contains(" - sysfs ");
-    let points = mountinfo.lines().filter(kernel).filter_map(|line| line.split(' ').nth(4));
-    points.map(crate::cgroup::oci::unescape).collect()
+    mountinfo::of(mountinfo, &["proc", "sysfs"]).map(|line| crate::cgroup::oci::unescape(line.point)).collect()
 }
 
 /// Finds the hierarchies from `mountinfo`. A user who is not root can use only what was delegated to him on v2.
 fn cgroup_layout(mountinfo: &str, root: bool) -> CgroupLayout {
     let mut v1 = BTreeMap::new();
     let mut v2 = None;
-    for line in mountinfo.lines() {
-        let Some((left, right)) = line.split_once(" - ") else { continue };
-        let Some(point) = left.split(' ').nth(4) else { continue };
-        let mut right = right.split(' ');
-        let kind = right.next();
-        let options = right.nth(1).unwrap_or_default();
-        match kind {
+    for line in mountinfo::of(mountinfo, &["cgroup", "cgroup2"]) {
+        let point = line.point;
+        match line.kind {
             // The first is the host's; later ones can be those of containers whose mounts are seen here.
-            Some("cgroup2") => drop(v2.get_or_insert_with(|| PathBuf::from(point))),
-            Some("cgroup") => {
-                for option in options.split(',').filter(|o| !matches!(*o, "rw" | "ro" | "xattr") && !o.contains('=')) {
+            "cgroup2" => drop(v2.get_or_insert_with(|| PathBuf::from(point))),
+            _ => {
+                for option in
+                    line.options.split(',').filter(|o| !matches!(*o, "rw" | "ro" | "xattr") && !o.contains('='))
+                {
                     v1.entry(option.to_owned()).or_insert_with(|| PathBuf::from(point));
                 }
             }
-            _ => {}
         }
     }
     if !v1.is_empty() {

@@ -220,5 +220,5 @@ pub fn prepare_joined(joined: &JoinedPlan, stdio: Stdio, binary: std::os::fd::Ow
     drop(armed);
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
     let terminal = await_ready_of(&plan.steps, &ours, &mut child)?;
-    child.into_prepared(ours, terminal, plan.steps.clone(), plan.program.name())
+    child.into_prepared(ours, terminal, crate::supervise::Left::of(&plan.steps), plan.program.name())
 }

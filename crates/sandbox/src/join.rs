@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bulkhead_sys::clone::{self, Fork, SingleThreaded};
 use bulkhead_sys::proc::Proc;
-use bulkhead_sys::{Errno, ids};
+use bulkhead_sys::{Errno, ids, mount};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,13 @@ pub struct JoinPlan {
     pub namespaces: u64,
     /// Member files of its control groups.
     pub members: Vec<PathBuf>,
+    /// The directory of version 2 beside groups of version 1, into which the process is cloned: to move it there takes
+    /// the kernel a while.
+    #[serde(default)]
+    pub into: Option<PathBuf>,
+    /// Its mounts are the caller's own: the root of its first process is entered apart.
+    #[serde(default)]
+    pub root: bool,
     /// Process limits.
     pub limits: Vec<LimitStep>,
     /// `oom_score_adj`; nothing leaves the caller's.
@@ -85,6 +92,8 @@ pub fn plan_join(
         oom_score_adj: Some(process.oom_score_adj),
         steps: identity::join_steps(process, spec, facts, members.len())?,
         members,
+        into: None,
+        root: false,
         program: program(process)?,
         preserve: 0,
         filter: match &spec.seccomp {
@@ -118,30 +127,40 @@ pub fn join(plan: &JoinPlan, stdio: Stdio) -> Result<Prepared, StartError> {
             .map_err(|e| ended_or(e, format!("open {file:?}")))?;
         members.push(fd);
     }
+    let open = |path: &PathBuf| {
+        rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|e| ended_or(e, format!("open {path:?}")))
+    };
+    let into = plan.into.as_ref().map(open).transpose()?;
+    let root = if plan.root { Some(root_of(plan.pid, plan.started)?) } else { None };
     // Now: in the container's own /proc this process does not exist.
     let single = SingleThreaded::check().map_err(StartError::parent("clone a process that has one thread"))?;
     ids::set_dumpable(false).map_err(StartError::parent("forbid being traced"))?;
     clone::join(pidfd.as_fd(), plan.namespaces)
         .map_err(|e| ended_or(e, "enter the container's namespaces".to_owned()))?;
+    if let Some(root) = root {
+        mount::change_root(root.as_fd()).map_err(StartError::parent("enter the container's root"))?;
+    }
     drop(proc);
     let (ours, theirs) = Channel::pair().map_err(StartError::parent("make a channel"))?;
     let mut armed = Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, 0, &members, None);
     armed.joining = true;
     armed.preserve = plan.preserve;
     armed.survives = !plan.steps.contains(&Step::DieWithParent);
-    let mut child =
-        match clone::clone3(&single, 0, None).map_err(StartError::parent("make a process in the container"))? {
-            Fork::Child => {
-                drop(ours);
-                apply::run(&mut armed, &theirs)
-            }
-            Fork::Parent { pid, pidfd } => JoinChild::new(pid, pidfd),
-        };
+    let mut child = match clone::clone3(&single, 0, into.as_ref().map(AsFd::as_fd))
+        .map_err(StartError::parent("make a process in the container"))?
+    {
+        Fork::Child => {
+            drop(ours);
+            apply::run(&mut armed, &theirs)
+        }
+        Fork::Parent { pid, pidfd } => JoinChild::new(pid, pidfd),
+    };
     drop(theirs);
     drop(armed);
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
     let terminal = await_ready_of(&plan.steps, &ours, &mut child)?;
-    child.into_prepared(ours, terminal, plan.steps.clone(), plan.program.name())
+    child.into_prepared(ours, terminal, crate::supervise::Left::of(&plan.steps), plan.program.name())
 }
 
 /// What a container that ends this moment answers is that it has ended.
@@ -149,6 +168,18 @@ pub(crate) fn ended_or(error: Errno, what: String) -> StartError {
     match error {
         Errno::NOENT | Errno::NODEV | Errno::SRCH => StartError::Vanished("the container has ended".to_owned()),
         source => StartError::Parent { what, source },
+    }
+}
+
+/// The root of the first process, which is still the one that is meant after it was opened.
+fn root_of(pid: i32, started: u64) -> Result<OwnedFd, StartError> {
+    let path = format!("/proc/{pid}/root");
+    let root = rustix::fs::open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| ended_or(e, format!("open {path:?}")))?;
+    if start_time(pid) == Some(started) {
+        Ok(root)
+    } else {
+        Err(StartError::Vanished("the container has ended".to_owned()))
     }
 }
 

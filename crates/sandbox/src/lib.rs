@@ -16,11 +16,16 @@ pub mod files;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod join;
+pub mod maps;
+mod mountinfo;
 pub mod nest;
+pub mod netdev;
 pub mod oci;
 pub mod plan;
 mod protocol;
+pub mod rdt;
 mod share;
+mod shift;
 pub mod spec;
 pub mod step;
 pub mod supervise;

@@ -12,8 +12,8 @@ use bulkhead_sys::Errno;
 use bulkhead_sys::proc::Proc;
 
 use crate::error::StartError;
+use crate::maps::map_text;
 use crate::spec::{IdMaps, IdRange};
-use crate::supervise::map_text;
 
 /// The user namespace that those of sandboxes are made in. Every right in it is the caller's.
 #[derive(Debug)]

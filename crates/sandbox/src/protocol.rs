@@ -7,6 +7,8 @@
 //!        │ ──────── Proceed ─────────────────────► │
 //!        │                                         │ apply step 0, 1, 2 …
 //!        │ ◄─────── Failed { step, errno } ─────── │ at any time, then _exit
+//!        │ ◄─────── Shift  (+ tree) ────────────── │ a mount of the container with ids of its own
+//!        │ ──────── Proceed ─────────────────────► │
 //!        │ ◄─────── Hooks ──────────────────────── │ a bundle that has some: before the root is changed
 //!        │ ──────── Proceed ─────────────────────► │
 //!        │ ◄─────── Ready  (+ terminal) ────────── │ all but what takes rights away is done
@@ -34,6 +36,7 @@ const BORN: u32 = 0xffff_0005;
 const OUTSIDE: u32 = 0xffff_0006;
 const HOOKS: u32 = 0xffff_0007;
 const LISTENER: u32 = 0xffff_0008;
+const SHIFT: u32 = 0xffff_0009;
 
 /// How long the child may take for what lies between two messages.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
@@ -58,6 +61,11 @@ pub(crate) enum Message {
     },
     /// The child waits for its hooks to be run.
     Hooks,
+    /// The child, which has no right to, wants the ids of a mount tree shifted, which comes with it.
+    Shift {
+        /// Index of the step.
+        step: u32,
+    },
     /// The descriptor of a system call filter that asks comes with it.
     Listener,
     /// A step failed.
@@ -78,6 +86,7 @@ impl Message {
             Self::Exec => (EXEC, 0),
             Self::Hooks => (HOOKS, 0),
             Self::Listener => (LISTENER, 0),
+            Self::Shift { step } => (SHIFT, i32::try_from(step).unwrap_or(i32::MAX)),
             Self::Born => (BORN, 0),
             Self::Outside { errno } => (OUTSIDE, errno),
             Self::Failed { step, errno } => (step, errno),
@@ -98,6 +107,7 @@ impl Message {
             EXEC => Some(Self::Exec),
             HOOKS => Some(Self::Hooks),
             LISTENER => Some(Self::Listener),
+            SHIFT => Some(Self::Shift { step: u32::from_ne_bytes([e, f, g, h]) }),
             BORN => Some(Self::Born),
             OUTSIDE => Some(Self::Outside { errno: i32::from_ne_bytes([e, f, g, h]) }),
             step if step < TREES => Some(Self::Failed { step, errno: i32::from_ne_bytes([e, f, g, h]) }),

@@ -1,7 +1,6 @@
 //! The parent: clone, id maps, mount trees, hand-over, and the end.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Command, Stdio as CommandStdio};
 
 use bulkhead_sys::clone::{self, Fork, SingleThreaded};
 use bulkhead_sys::proc::Proc;
@@ -20,9 +19,11 @@ use crate::oci::step::OciStep;
 use crate::plan::{LimitStep, Origin, OwnIds, SandboxKind, SandboxPlan, Tree};
 use crate::protocol::{Channel, Message};
 use crate::share::{self, Entry};
-use crate::spec::{DeviceRule, IdMaps, IdRange, MapWriter, outside};
+use crate::shift;
+use crate::spec::{DeviceRule, outside};
 use crate::step::Step;
 use crate::verify::verify;
+use crate::{maps, netdev, rdt};
 
 /// A child between clone and program. Dropped, it is killed and collected.
 #[derive(Debug)]
@@ -64,8 +65,33 @@ pub struct Prepared {
     channel: Channel,
     terminal: Option<OwnedFd>,
     cgroup: CgroupHandle,
-    steps: Vec<Step>,
+    left: Left,
     program: String,
+}
+
+/// The steps that a child has left which has said that it is ready: of the others nothing is to be told any more.
+#[derive(Debug)]
+pub(crate) struct Left {
+    first: usize,
+    steps: Vec<Step>,
+}
+
+impl Left {
+    pub(crate) fn of(steps: &[Step]) -> Self {
+        let first = steps.iter().position(|step| *step == Step::Ready).unwrap_or(0);
+        Self { first, steps: steps.get(first..).unwrap_or_default().to_vec() }
+    }
+
+    fn failed(&self, program: &str, step: u32, errno: i32) -> StartError {
+        let known = usize::try_from(step).ok().and_then(|step| step.checked_sub(self.first));
+        let index = known.and_then(|index| u32::try_from(index).ok()).unwrap_or(u32::MAX);
+        match StartError::step(&self.steps, program, index, errno) {
+            StartError::Step { index, description, exec, source } => {
+                StartError::Step { index: index.saturating_add(self.first), description, exec, source }
+            }
+            other => other,
+        }
+    }
 }
 
 /// A sandbox whose program runs.
@@ -141,6 +167,22 @@ pub(crate) fn deliver_from(fds: &mut Vec<OwnedFd>, deliver: &mut Deliver<'_>) ->
     deliver(listener).map_err(StartError::Listener)
 }
 
+/// The host's `/proc`, opened when it is needed first.
+#[derive(Debug, Default)]
+pub(crate) struct HostProc(std::cell::OnceCell<Proc>);
+
+impl HostProc {
+    pub(crate) fn get(&self) -> Result<&Proc, StartError> {
+        match self.0.get() {
+            Some(proc) => Ok(proc),
+            None => {
+                let proc = Proc::host().map_err(StartError::parent("open /proc as a procfs"))?;
+                Ok(self.0.get_or_init(|| proc))
+            }
+        }
+    }
+}
+
 /// As [`prepare`], of a bundle.
 ///
 /// # Errors
@@ -152,7 +194,7 @@ pub fn prepare_bundle(plan: &SandboxPlan, stdio: Stdio, extras: Extras<'_>) -> R
 /// Makes the child, which goes its own way; in the caller: what refers to it, and the channel to it.
 fn make(
     plan: &SandboxPlan,
-    proc: &Proc,
+    proc: &HostProc,
     cgroup: &CgroupHandle,
     (stdio, init, listener): (Stdio, Option<OwnedFd>, Option<OwnedFd>),
     entry: Option<&Entry>,
@@ -199,11 +241,11 @@ fn launch(
     };
     let below = entry.as_ref().is_some_and(Entry::is_below);
     let mut cgroup = CgroupHandle::create(&plan.cgroup)?;
-    let proc = Proc::host().map_err(StartError::parent("open /proc as a procfs"))?;
+    let proc = HostProc::default();
     let listener = extras.listener.take();
     let (mut child, ours) = make(plan, &proc, &cgroup, (stdio, init, listener), entry.as_ref())?;
     if plan.namespaces & clone::NEWUSER != 0 && !below {
-        write_maps(&plan.ids, &proc, child.pid)?;
+        maps::write(&plan.ids, proc.get()?, child.pid)?;
     }
     // The limit on processes that a namespace is made with holds for all that are above it together (Linux 5.14): that of one
     // sandbox must not become the limit of all.
@@ -211,7 +253,9 @@ fn launch(
     if limited && !below {
         set_limits(&plan.limits, child.pid)?;
     }
-    set_oom_score(&proc, child.pid, plan.oom_score_adj)?;
+    if plan.oom_score_adj.is_some() {
+        set_oom_score(proc.get()?, child.pid, plan.oom_score_adj)?;
+    }
     if let Some(entry) = &entry {
         let (pid, pidfd) = share::await_birth(entry, &ours, child.pidfd.as_fd())?;
         child.over = true;
@@ -220,6 +264,12 @@ fn launch(
     if limited && below {
         set_limits(&plan.limits, child.pid)?;
     }
+    // Given back where the start fails.
+    let devices = match plan.net_devices.is_empty() {
+        true => None,
+        false => netdev::attach(&plan.net_devices, proc.get()?, child.pid)?,
+    };
+    let class = plan.rdt.as_ref().map(|rdt| rdt::enter(rdt, child.pid)).transpose()?;
     send_trees(plan, &proc, &child, &ours, entry.as_ref())?;
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
     let terminal = await_ready(&plan.steps, &ours, &mut child, extras.hooks)?;
@@ -228,8 +278,14 @@ fn launch(
         // A bundle's mounts may need more descriptors than its program may have.
         set_limits(&plan.limits, child.pid)?;
     }
+    if let Some(devices) = devices {
+        devices.keep();
+    }
+    if let Some(class) = class {
+        class.keep();
+    }
     let program = plan.program.name();
-    Ok(Prepared { child, channel: ours, terminal, cgroup, steps: plan.steps.clone(), program })
+    Ok(Prepared { child, channel: ours, terminal, cgroup, left: Left::of(&plan.steps), program })
 }
 
 pub(crate) fn await_ready_of(
@@ -253,11 +309,11 @@ impl JoinChild {
         self,
         channel: Channel,
         terminal: Option<OwnedFd>,
-        steps: Vec<Step>,
+        left: Left,
         program: String,
     ) -> Result<Prepared, StartError> {
         let cgroup = CgroupHandle::create(&crate::cgroup::CgroupPlan::None)?;
-        Ok(Prepared { child: self.0, channel, terminal, cgroup, steps, program })
+        Ok(Prepared { child: self.0, channel, terminal, cgroup, left, program })
     }
 }
 
@@ -265,14 +321,20 @@ fn await_ready(
     steps: &[Step],
     channel: &Channel,
     child: &mut Child,
-    hooks: Option<&mut dyn FnMut(i32) -> Result<(), String>>,
+    mut hooks: Option<&mut dyn FnMut(i32) -> Result<(), String>>,
 ) -> Result<Option<OwnedFd>, StartError> {
     let mut fds = Vec::with_capacity(1);
-    let mut heard = channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))?;
-    if let (Some(Message::Hooks), Some(hooks)) = (heard, hooks) {
-        hooks(child.pid).map_err(StartError::Hook)?;
+    let hear =
+        |fds: &mut Vec<OwnedFd>| channel.recv_in_time(fds).map_err(StartError::parent("hear from the new process"));
+    let mut heard = hear(&mut fds)?;
+    while let Some(Message::Hooks | Message::Shift { .. }) = heard {
+        match (heard, &mut hooks) {
+            (Some(Message::Hooks), Some(hooks)) => hooks(child.pid).map_err(StartError::Hook)?,
+            (Some(Message::Shift { step }), _) => shift::shift(steps, step, child.pid, fds.pop())?,
+            _ => break,
+        }
         channel.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to go on"))?;
-        heard = channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))?;
+        heard = hear(&mut fds)?;
     }
     match heard {
         Some(Message::Ready) => Ok(fds.pop()),
@@ -322,13 +384,13 @@ impl Prepared {
     pub fn leave(mut self, deliver: &mut Deliver<'_>) -> Result<OwnedFd, StartError> {
         self.channel.send(Message::Exec, &[]).map_err(StartError::parent("tell the new process to wait"))?;
         let asks = |step: &&Step| matches!(step, Step::Bundle(OciStep::Filter { listener: true, .. }));
-        let waits = self.steps.iter().position(|step| *step == OciStep::AwaitStart.into()).unwrap_or(0);
-        if self.steps.iter().take(waits).any(|step| asks(&step)) {
+        let waits = self.left.steps.iter().position(|step| *step == OciStep::AwaitStart.into()).unwrap_or(0);
+        if self.left.steps.iter().take(waits).any(|step| asks(&step)) {
             let mut fds = Vec::with_capacity(1);
             match self.channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))? {
                 Some(Message::Listener) => deliver_from(&mut fds, deliver)?,
                 Some(Message::Failed { step, errno }) => {
-                    return Err(StartError::step(&self.steps, &self.program, step, errno));
+                    return Err(self.left.failed(&self.program, step, errno));
                 }
                 _ => return Err(StartError::Vanished("no listener came from it".to_owned())),
             }
@@ -359,7 +421,7 @@ impl Prepared {
                 None => break,
                 Some(Message::Listener) => deliver_from(&mut fds, deliver)?,
                 Some(Message::Failed { step, errno }) => {
-                    return Err(StartError::step(&self.steps, &self.program, step, errno));
+                    return Err(self.left.failed(&self.program, step, errno));
                 }
                 Some(_) => return Err(StartError::Vanished("it broke the protocol".to_owned())),
             }
@@ -372,63 +434,21 @@ impl Prepared {
     }
 }
 
+impl Running {
+    /// Lets it go on without this process; its group stays.
+    #[must_use]
+    pub fn into_kept(mut self) -> OwnedFd {
+        self.cgroup.keep();
+        self.pidfd
+    }
+}
+
 /// Waits for the program to end.
 ///
 /// # Errors
 /// When it is not a child of the caller.
 pub fn wait(running: &Running) -> Result<signal::Ended, StartError> {
     signal::wait(running.pidfd.as_fd()).map_err(StartError::parent("wait for the program"))
-}
-
-pub(crate) fn map_text(ranges: &[IdRange]) -> String {
-    ranges.iter().map(|r| format!("{} {} {}\n", r.inside, r.outside, r.count)).collect()
-}
-
-/// Writes the id maps of a process in a user namespace that is new.
-///
-/// # Errors
-/// What the kernel or a helper says.
-pub fn map_ids(ids: &IdMaps, pid: i32) -> Result<(), StartError> {
-    write_maps(ids, &Proc::host().map_err(StartError::parent("open /proc as a procfs"))?, pid)
-}
-
-fn write_maps(ids: &IdMaps, proc: &Proc, pid: i32) -> Result<(), StartError> {
-    let write = |file: &str, value: &str| {
-        let path = std::ffi::CString::new(format!("{pid}/{file}")).unwrap_or_default();
-        let shown: String = value.trim_end().chars().take(80).collect();
-        proc.write(&path, value.as_bytes())
-            .map_err(StartError::parent(format!("write {shown:?} to /proc/{pid}/{file}")))
-    };
-    match ids.writer {
-        MapWriter::Direct => {
-            write("uid_map", &map_text(&ids.uids))?;
-            write("gid_map", &map_text(&ids.gids))
-        }
-        MapWriter::Single => {
-            // Without this the kernel takes no gid map from an ordinary user (CVE-2014-8989).
-            write("setgroups", "deny")?;
-            write("uid_map", &map_text(&ids.uids))?;
-            write("gid_map", &map_text(&ids.gids))
-        }
-        MapWriter::Helpers => {
-            helper("newuidmap", pid, &ids.uids)?;
-            helper("newgidmap", pid, &ids.gids)
-        }
-    }
-}
-
-fn helper(name: &'static str, pid: i32, ranges: &[IdRange]) -> Result<(), StartError> {
-    let mut command = Command::new(format!("/usr/bin/{name}"));
-    command.arg(pid.to_string()).env_clear().stdin(CommandStdio::null()).stdout(CommandStdio::null());
-    for r in ranges {
-        command.args([r.inside, r.outside, r.count].map(|n| n.to_string()));
-    }
-    let failed = |message: String| StartError::Helper { helper: name, message };
-    let output = command.output().map_err(|e| failed(e.to_string()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
 pub(crate) fn set_limits(limits: &[LimitStep], pid: i32) -> Result<(), StartError> {
@@ -454,7 +474,7 @@ pub(crate) fn set_oom_score(proc: &Proc, pid: i32, score: Option<i32>) -> Result
 /// Opens what the child has no right to, shifts its owners by the child's own map, and sends it.
 fn send_trees(
     plan: &SandboxPlan,
-    proc: &Proc,
+    proc: &HostProc,
     child: &Child,
     channel: &Channel,
     entry: Option<&Entry>,
@@ -468,8 +488,10 @@ fn send_trees(
         let borrowed: Vec<BorrowedFd<'_>> = opened.iter().map(AsFd::as_fd).collect();
         return channel.send(Message::Trees, &borrowed).map_err(StartError::parent("send mount trees"));
     }
-    let userns =
-        proc.namespace(child.pid, c"user").map_err(StartError::parent("open the user namespace of the new process"))?;
+    let userns = proc
+        .get()?
+        .namespace(child.pid, c"user")
+        .map_err(StartError::parent("open the user namespace of the new process"))?;
     let mut opened = Vec::with_capacity(plan.trees.len());
     // Many mounts have the same ids.
     let mut made: Vec<(&OwnIds, OwnedFd)> = Vec::new();
@@ -546,7 +568,12 @@ fn open_tree(plan: &SandboxPlan, tree: &Tree, userns: BorrowedFd<'_>) -> Result<
 /// Reads a pid's start time in clock ticks since boot: with the pid it names one process for ever.
 #[must_use]
 pub fn start_time(pid: i32) -> Option<u64> {
-    let proc = Proc::host().ok()?;
+    start_time_in(&Proc::host().ok()?, pid)
+}
+
+/// As [`start_time`], by a caller who has `/proc` open.
+#[must_use]
+pub fn start_time_in(proc: &Proc, pid: i32) -> Option<u64> {
     let path = std::ffi::CString::new(format!("{pid}/stat")).ok()?;
     let text = String::from_utf8_lossy(&proc.read(&path).ok()?).into_owned();
     // The second field is the name, in parentheses, and may hold anything.

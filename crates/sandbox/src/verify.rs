@@ -62,11 +62,22 @@ fn bundle(plan: &SandboxPlan) -> Result<(), Violation> {
             format!("the {name} namespace is missing and no grant says so")
         })?;
     }
-    must(plan.namespaces & clone::NEWNS != 0, || "mounts would be made in a namespace of others".to_owned())?;
     let entered = plan.enter.iter().fold(0, |bits, e| bits | e.kind);
     must(plan.namespaces & entered == 0, || "a namespace is both new and entered".to_owned())?;
-    let cut = position(&plan.steps, |s| *s == Step::PrivateMounts || *s == OciStep::SlaveMounts.into());
-    let left = position(&plan.steps, |s| matches!(s, Step::Pivot | Step::Bundle(OciStep::MoveRoot { .. })));
+    must(entered & clone::NEWNS == 0, || "mounts would be made in a namespace of others".to_owned())?;
+    // In the caller's own mount namespace, with the grant for it, all hangs on the root, and nothing else is touched.
+    let (cut, left) = if plan.namespaces & clone::NEWNS == 0 {
+        let of_others =
+            |s: &Step| matches!(s, Step::PrivateMounts | Step::Pivot) || matches!(s, Step::Bundle(s) if s.is_of_all());
+        must(!plan.steps.iter().any(of_others), || "mounts of the host would be changed".to_owned())?;
+        let root = |s: &Step| matches!(s, Step::Bundle(OciStep::BundleRoot { below: true, .. }));
+        (position(&plan.steps, root), position(&plan.steps, |s| *s == OciStep::Chroot.into()))
+    } else {
+        (
+            position(&plan.steps, |s| *s == Step::PrivateMounts || *s == OciStep::SlaveMounts.into()),
+            position(&plan.steps, |s| matches!(s, Step::Pivot | Step::Bundle(OciStep::MoveRoot { .. }))),
+        )
+    };
     let (Some(cut), Some(left)) = (cut, left) else {
         return Err(Violation("mounts are not cut off, or the old root is kept".to_owned()));
     };

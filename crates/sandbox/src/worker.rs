@@ -136,6 +136,8 @@ pub(crate) fn plan_with(
             LimitStep { name: "as".to_owned(), soft: Some(MEMORY), hard: Some(MEMORY) },
         ],
         oom_score_adj: Some(500),
+        net_devices: Vec::new(),
+        rdt: None,
         trees,
         steps,
         program: Program {

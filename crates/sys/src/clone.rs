@@ -21,6 +21,7 @@ pub const NEWCGROUP: u64 = 0x0200_0000;
 /// New time namespace; only `clone3` and `unshare` know it.
 pub const NEWTIME: u64 = 0x0000_0080;
 
+const THREAD: u64 = 0x1_0000;
 const PARENT: u64 = 0x8000;
 const PIDFD: u64 = 0x1000;
 const INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -50,15 +51,13 @@ impl SingleThreaded {
     /// # Errors
     /// `EDEADLK` when the process has more than one thread.
     pub fn check() -> Result<Self> {
-        if threads()? == 1 { Ok(Self(())) } else { Err(Errno::DEADLK) }
+        // The kernel pretends to part a thread from its process when there is no other, and does nothing (`unshare(2)`).
+        match unshare(THREAD) {
+            Ok(()) => Ok(Self(())),
+            Err(Errno::INVAL) => Err(Errno::DEADLK),
+            Err(e) => Err(e),
+        }
     }
-}
-
-/// How many threads this process has. The kernel's own count: the links of `/proc/self/task`.
-fn threads() -> Result<u64> {
-    let stat = rustix::fs::stat(c"/proc/self/task")?;
-    #[allow(clippy::useless_conversion, reason = "the field is narrower on some machines")]
-    Ok(u64::from(stat.st_nlink).saturating_sub(2))
 }
 
 /// Clones this single-threaded process into new namespaces (`clone3(2)`), with a pidfd, and into `cgroup` if given.

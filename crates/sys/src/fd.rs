@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{
@@ -64,6 +64,28 @@ pub fn close_from_but<const N: usize>(first: u32, keep: [BorrowedFd<'_>; N]) -> 
     }
     // SAFETY: as above.
     check(unsafe { libc::syscall(libc::SYS_close_range, from, libc::c_uint::MAX, 0) }).map(drop)
+}
+
+/// Closes all of them, those with numbers in a row by one call.
+pub fn close_all(fds: Vec<OwnedFd>) {
+    let mut numbers: Vec<u32> = fds.into_iter().map(|fd| fd.into_raw_fd().unsigned_abs()).collect();
+    numbers.sort_unstable();
+    for row in numbers.chunk_by(|a, b| a + 1 == *b) {
+        if let (Some(first), Some(last)) = (row.first(), row.last()) {
+            // SAFETY: takes three integers; the descriptors in the row were owned and are given up here. It fails only
+            // for a row that begins after its end.
+            unsafe { libc::syscall(libc::SYS_close_range, *first, *last, 0) };
+        }
+    }
+}
+
+/// Writes a value to a file that the kernel makes, in one write.
+///
+/// # Errors
+/// What the kernel says; `EIO` when it took only a part.
+pub fn put(path: &std::path::Path, value: &[u8]) -> Result<()> {
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    if rustix::io::write(&file, value)? == value.len() { Ok(()) } else { Err(Errno::IO) }
 }
 
 /// The text of a small file that the kernel makes, with no more calls than that takes: a standard library asks for its

@@ -10,8 +10,10 @@
 pub mod bpf;
 pub mod caps;
 pub mod clone;
+pub mod entry;
 pub mod exec;
 pub mod fd;
+pub mod heap;
 pub mod ids;
 pub mod keyring;
 pub mod landlock;
@@ -20,6 +22,7 @@ pub mod net;
 pub mod proc;
 pub mod quota;
 pub mod root;
+pub mod rtnetlink;
 pub mod seccomp;
 pub mod signal;
 pub mod stdio;

@@ -39,11 +39,17 @@ pub const UNBINDABLE: u64 = 1 << 17;
 const IDMAP: u64 = 0x0010_0000;
 
 #[repr(C)]
-struct MountAttr {
+pub(crate) struct MountAttr {
     set: u64,
     clear: u64,
     propagation: u64,
     userns_fd: u64,
+}
+
+impl MountAttr {
+    /// A place to execute from and nothing else.
+    pub(crate) const EXECUTABLE: Self =
+        Self { set: RDONLY | NOSUID | NODEV, clear: NOEXEC, propagation: 0, userns_fd: 0 };
 }
 
 fn setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result<()> {
@@ -85,7 +91,7 @@ pub fn change(mount: BorrowedFd<'_>, set: u64, clear: u64, propagation: u64, rec
 /// # Errors
 /// `EPERM` when the flag is locked by a more privileged namespace.
 pub fn set_executable(mount: BorrowedFd<'_>) -> Result<()> {
-    setattr(mount, false, &MountAttr { set: RDONLY | NOSUID | NODEV, clear: NOEXEC, propagation: 0, userns_fd: 0 })
+    setattr(mount, false, &MountAttr::EXECUTABLE)
 }
 
 /// Shifts the ids of a detached mount by the map of a user namespace (id-mapped mount, Linux 5.12).
@@ -135,6 +141,27 @@ pub fn move_over_root(root: BorrowedFd<'_>) -> Result<()> {
     rustix::process::chdir(c"/")
 }
 
+/// Makes `root` the root of this process and nothing else (`chroot(2)`). Child-safe.
+///
+/// Whoever has `CAP_SYS_CHROOT` can leave it again.
+///
+/// # Errors
+/// What the kernel says.
+pub fn change_root(root: BorrowedFd<'_>) -> Result<()> {
+    rustix::process::fchdir(root)?;
+    rustix::process::chroot(c".")?;
+    rustix::process::chdir(c"/")
+}
+
+/// Takes a mount off, with what is mounted in it, from the place where `there`, a handle on its root, is (`umount2(2)`,
+/// `MNT_DETACH`).
+///
+/// # Errors
+/// `EINVAL` when nothing is mounted there.
+pub fn detach(there: BorrowedFd<'_>) -> Result<()> {
+    rustix::mount::unmount(format!("/proc/self/fd/{}", there.as_raw_fd()), UnmountFlags::DETACH)
+}
+
 /// A new file system of type `name`, mounted nowhere yet. An option without a value is a flag. Child-safe.
 ///
 /// # Errors
@@ -171,6 +198,16 @@ pub fn copy_tree(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<Ow
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
     open_tree(dir, path, flags)
+}
+
+/// As [`copy_tree`] of an absolute path, whose links are followed. Child-safe.
+///
+/// # Errors
+/// What the kernel says.
+pub fn copy_of(path: &CStr, recursive: bool) -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let flags = if recursive { flags | OpenTreeFlags::AT_RECURSIVE } else { flags };
+    open_tree(rustix::fs::CWD, path, flags)
 }
 
 /// A handle on an absolute path, which only names it; a link at its end is not followed, and with `exact` no link may be
@@ -229,9 +266,7 @@ pub fn pivot(root: BorrowedFd<'_>) -> Result<()> {
     // One mount left behind on the way would be a door to the host that `cd ..` opens: look where the doors lead.
     let wanted = mount_id(root)?;
     for way in [c"/", c"/..", c"."] {
-        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-        let there = rustix::fs::open(way, flags, rustix::fs::Mode::empty())?;
-        if mount_id(there.as_fd())? != wanted {
+        if mount_id_at(rustix::fs::CWD, way, rustix::fs::AtFlags::empty())? != wanted {
             return Err(crate::Errno::XDEV);
         }
     }
@@ -243,8 +278,12 @@ pub fn pivot(root: BorrowedFd<'_>) -> Result<()> {
 /// # Errors
 /// `ENOTSUP` when the kernel does not tell; else what it says.
 pub fn mount_id(file: BorrowedFd<'_>) -> Result<u64> {
-    use rustix::fs::{AtFlags, StatxFlags, statx};
-    let stat = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    mount_id_at(file, c"", rustix::fs::AtFlags::EMPTY_PATH)
+}
+
+fn mount_id_at(dir: BorrowedFd<'_>, path: &CStr, flags: rustix::fs::AtFlags) -> Result<u64> {
+    use rustix::fs::{StatxFlags, statx};
+    let stat = statx(dir, path, flags, StatxFlags::MNT_ID)?;
     if stat.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
         return Err(crate::Errno::NOTSUP);
     }

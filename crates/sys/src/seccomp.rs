@@ -10,7 +10,8 @@ pub const TSYNC: u64 = 1;
 pub const LOG: u64 = 2;
 /// Mitigations against speculation are given up (`SECCOMP_FILTER_FLAG_SPEC_ALLOW`).
 pub const SPEC_ALLOW: u64 = 4;
-const NEW_LISTENER: u64 = 8;
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`: the filter asks whoever holds the descriptor.
+pub const NEW_LISTENER: u64 = 8;
 /// A call that a listener has taken is interrupted by fatal signals only (`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`).
 pub const WAIT_KILLABLE_RECV: u64 = 32;
 

@@ -56,7 +56,7 @@ impl Log {
             None => None,
             Some(path) => {
                 let path = std::path::absolute(path).during("find the working directory")?;
-                open(&path).during(format!("open the log {}", path.display()))?;
+                open(&path).during(format_args!("open the log {}", path.display()))?;
                 Some(path)
             }
         };
@@ -71,7 +71,7 @@ impl Log {
     /// A file that cannot be opened any more.
     pub fn hold(&self) -> Result<(), RuncError> {
         let Some(path) = &self.file else { return Ok(()) };
-        let file = open(path).during(format!("open the log {}", path.display()))?;
+        let file = open(path).during(format_args!("open the log {}", path.display()))?;
         // A second time there is one already.
         self.held.0.set(file).unwrap_or_default();
         Ok(())
@@ -85,6 +85,8 @@ impl Log {
         if self.file.is_some() {
             self.line("error", &error.message);
             // Paths and names come from configs; they must not drive a terminal, nor make two lines of one.
+            standard_error(&format!("{}\n", escape::cell(&error.message)));
+        } else if error.plain {
             standard_error(&format!("{}\n", escape::cell(&error.message)));
         } else {
             self.line("error", &error.message);

@@ -28,16 +28,18 @@ pub(super) fn resolver_of_host() -> HostResolver {
     read("/etc/resolv.conf")
 }
 
+/// Without servers that a container does not reach.
+fn reachable(mut all: HostResolver) -> HostResolver {
+    all.servers.retain(|a| match a {
+        IpAddr::V4(a) => !a.is_loopback() && !a.is_link_local(),
+        IpAddr::V6(a) => !a.is_loopback() && !a.is_unicast_link_local(),
+    });
+    all
+}
+
 /// The host's resolver as a container can use it itself. One that only listens on the host's loopback cannot be reached from
 /// there: then those that `systemd-resolved` asks.
 fn resolver_for_container() -> HostResolver {
-    let reachable = |mut all: HostResolver| {
-        all.servers.retain(|a| match a {
-            IpAddr::V4(a) => !a.is_loopback() && !a.is_link_local(),
-            IpAddr::V6(a) => !a.is_loopback() && !a.is_unicast_link_local(),
-        });
-        all
-    };
     let own = reachable(resolver_of_host());
     if own.servers.is_empty() { reachable(read("/run/systemd/resolve/resolv.conf")) } else { own }
 }
@@ -166,9 +168,12 @@ mod tests {
         let text = "# a comment\nnameserver 127.0.0.53\nnameserver 10.0.0.53\nnameserver fe80::1%eth0\nnameserver fd00::53\n\
                     nameserver x\ndomain old\nsearch example.org lan\noptions ndots:2 \u{7f}bad\n";
         let found = parse(text);
+        // The host itself reaches all of them, but for those that are only on one of its links.
+        assert_eq!(found.servers, ["127.0.0.53", "10.0.0.53", "fd00::53"].map(|a| a.parse::<IpAddr>().unwrap()));
+        let found = reachable(found);
         assert_eq!(found.servers, ["10.0.0.53", "fd00::53"].map(|a| a.parse::<IpAddr>().unwrap()));
         assert_eq!((found.search, found.options), (vec!["example.org".into(), "lan".into()], vec!["ndots:2".into()]));
-        assert!(parse("nameserver 127.0.0.1\nnameserver ::1\n").servers.is_empty());
+        assert!(reachable(parse("nameserver 127.0.0.1\nnameserver ::1\n")).servers.is_empty());
     }
 
     #[test]
@@ -189,11 +194,18 @@ mod tests {
             options: Vec::new(),
         };
         let plain = ContainerRequest::default();
-        let open = [joined(network("web", "10.1.0.0/24"), "10.1.0.2")];
+        let mut apart = network("web", "10.1.0.0/24");
+        apart.isolated = true;
+        let open = [joined(apart.clone(), "10.1.0.2")];
         // Version 6 is of no use to one that has none.
         assert_eq!(file("resolv.conf", &plain, &open, &host), "nameserver 10.0.0.53\nsearch lan\n");
         assert_eq!(file("resolv.conf", &plain, &[], &host), "");
-        let mut internal = network("web", "10.1.0.0/24");
+        // Where members know each other there is a resolver of its own, and a neighbour's name comes before a domain.
+        let own = [joined(network("web", "10.1.0.0/24"), "10.1.0.2")];
+        assert_eq!(file("resolv.conf", &plain, &own, &host), "nameserver 127.0.0.11\nsearch lan\noptions ndots:0\n");
+        let ndots = ContainerRequest { dns_options: vec!["ndots:3".into()], ..ContainerRequest::default() };
+        assert!(file("resolv.conf", &ndots, &own, &host).ends_with("options ndots:3\n"));
+        let mut internal = apart;
         internal.internal = true;
         assert_eq!(file("resolv.conf", &plain, &[joined(internal, "10.1.0.2")], &host), "");
         let asked = ContainerRequest {

@@ -328,6 +328,7 @@ mod tests {
             ("[2001:DB8::]/32:53-54/any", "[2001:db8::]/32:53-54/any"),
             ("[2001:db8::1]", "[2001:db8::1]"),
             ("API.example.org.:443", "api.example.org:443/tcp"),
+            ("*.example.org", "*.example.org"),
             ("localhost/udp", "localhost/udp"),
         ] {
             let rule = EgressRule::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
@@ -356,7 +357,10 @@ mod tests {
             "[::1]:80",
             "[fe80::1]",
             "[ff02::1]",
-            "*.example.org",
+            "*",
+            "*.",
+            "a.*.org",
+            "*example.org",
             "a.org:0",
             "http://a.org",
         ] {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::wire::{bridge_link, host_link, wiring};
-use super::{Mac, Net, Protocol};
-use crate::store::{Block, JoinWish, Joined, Lease, NetworkRecord, PortRecord};
+use super::{EgressRule, FlowRule, Mac, Net, Protocol};
+use crate::store::{Block, JoinWish, Joined, Lease, NetworkRecord, Peer, PortRecord};
 
 pub(super) fn network(name: &str, subnet: &str) -> NetworkRecord {
     let subnet = Net::parse(subnet).unwrap();
@@ -74,4 +74,67 @@ fn names_of_links_fit_the_kernel_and_are_always_the_same() {
     let link = host_link(&id, "n");
     assert!(link.len() <= 15 && link.starts_with("bv") && link == host_link(&id, "n"), "{link}");
     assert!(link != host_link(&id, "m") && link != host_link("x", "n"));
+}
+
+fn rule(text: &str) -> FlowRule {
+    FlowRule::parse(text).unwrap()
+}
+
+#[test]
+fn a_member_has_the_flows_with_those_that_run() {
+    let mut shop = network("shop", "10.1.0.0/24");
+    shop.policy = Some(["web -> db:80", "* -> web/icmp", "gone -> db", "db -> web:1-2/any"].map(rule).to_vec());
+    let mut web = joined(shop.clone(), "10.1.0.2");
+    let peer = |name: &str, alias: &str, address: Option<&str>| Peer {
+        container: name.repeat(8),
+        names: vec![name.to_owned(), alias.to_owned()],
+        lease: address.map(|a| Lease {
+            link: format!("bv-{name}"),
+            v4: a.parse().ok(),
+            ..web.lease.clone().expect("it runs")
+        }),
+    };
+    web.peers = vec![
+        peer("web", "www", None),
+        peer("base", "db", Some("10.1.0.3")),
+        peer("off", "x", None),
+        peer("y", "z", Some("10.1.0.4")),
+    ];
+    let made = wiring(&[web.clone()], &[]);
+    assert!(made.members[0].limited && made.members[0].egress.is_none());
+    let mut flows: Vec<String> = made.bridges[0]
+        .policy
+        .iter()
+        .flatten()
+        .map(|f| {
+            let end = |end: &bulkhead_net::End| end.v4.map(|a| a.octets()[3]).unwrap_or_default();
+            format!("{}>{} {}", end(&f.from), end(&f.to), f.traffic)
+        })
+        .collect();
+    flows.sort();
+    let expected = ["2>3 80/tcp", "3>2 1-2/sctp", "3>2 1-2/tcp", "3>2 1-2/udp", "3>2 icmp", "4>2 icmp"];
+    assert_eq!(flows, expected);
+    // What one start declares and what another does are the same network.
+    let mut all = made.clone();
+    all.add(made);
+    assert_eq!((all.bridges.len(), all.bridges[0].policy.as_ref().map(Vec::len)), (1, Some(6)));
+    // Without a policy nothing is said of flows.
+    web.network.policy = None;
+    let open = wiring(&[web], &[]);
+    assert!(open.bridges[0].policy.is_none() && !open.members[0].limited);
+}
+
+#[test]
+fn a_container_says_what_it_reaches_or_its_network_does() {
+    let list = |texts: &[&str]| Some(texts.iter().map(|t| EgressRule::parse(t).unwrap()).collect::<Vec<_>>());
+    let mut web = joined(network("web", "10.1.0.0/24"), "10.1.0.2");
+    let reached = |joined: &Joined| {
+        let made = wiring(std::slice::from_ref(joined), &[]);
+        made.members[0].egress.as_ref().map(|all| all.iter().map(|r| r.address.to_string()).collect::<Vec<_>>())
+    };
+    assert_eq!(reached(&web), None);
+    web.network.egress = list(&["192.0.2.0/24", "a.example.org:443"]);
+    assert_eq!(reached(&web), Some(vec!["192.0.2.0".to_owned()]));
+    web.wish.egress = list(&[]);
+    assert_eq!(reached(&web), Some(Vec::new()));
 }

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
+use bulkhead_sys::mount::{ATIME, NOATIME, NODEV, NODIRATIME, NOEXEC, NOSUID, RDONLY, STRICTATIME};
 use bulkhead_sys::proc::Proc;
 use bulkhead_sys::root::Root;
 use bulkhead_sys::{Errno, Result, caps, clone, fd, mount, seccomp, signal, tune};
@@ -20,8 +20,12 @@ use crate::step::TreeFrom;
 pub(super) fn apply(step: &OciStep, armed: &Armed<'_>, state: &mut State, channel: &Channel) -> Result<()> {
     match step {
         OciStep::SlaveMounts => mount::make_all_slave(),
-        OciStep::BundleRoot { from, propagation } => bundle_root(armed, state, from, *propagation),
+        OciStep::BundleRoot { from, propagation, below } => bundle_root(armed, state, from, *propagation, *below),
         OciStep::Hooks => hooks(channel),
+        OciStep::Attach { source: Source::Inside { path, recursive, maps }, target, attributes } => {
+            let tree = inside(state, channel, path.c(), *recursive, maps.is_some())?;
+            bind(state, tree.as_fd(), target.c(), *attributes)
+        }
         OciStep::Attach { source, target, attributes } => attach(armed, state, source, target.c(), *attributes),
         OciStep::Node { path, kind, major, minor, mode, uid, gid } => {
             node(state, path.c(), *kind, (*major, *minor), *mode, (*uid, *gid))
@@ -45,6 +49,7 @@ pub(super) fn apply(step: &OciStep, armed: &Armed<'_>, state: &mut State, channe
             }
             mount::move_over_root(state.root()?.as_fd())
         }
+        OciStep::Chroot => mount::change_root(state.root()?.as_fd()),
         OciStep::Personality { domain } => tune::personality(*domain),
         OciStep::Schedule { policy, flags, nice, priority, deadline: [runtime, deadline, period] } => {
             tune::schedule(tune::SchedAttr {
@@ -81,7 +86,7 @@ pub(super) fn apply(step: &OciStep, armed: &Armed<'_>, state: &mut State, channe
 }
 
 /// On itself, so that who knows the bundle finds in this mount namespace what the container will see.
-fn bundle_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom, propagation: u64) -> Result<()> {
+fn bundle_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom, propagation: u64, below: bool) -> Result<()> {
     let (tree, place) = match from {
         TreeFrom::Path(place) => (mounts::open_tree(place)?, open(place.path.c())?),
         TreeFrom::Sent(index) => {
@@ -93,7 +98,7 @@ fn bundle_root(armed: &Armed<'_>, state: &mut State, from: &TreeFrom, propagatio
     if !mounts::is_dir(tree.as_fd())? {
         return Err(Errno::NOTDIR);
     }
-    mount::change(tree.as_fd(), 0, 0, propagation, false)?;
+    mount::change(tree.as_fd(), 0, 0, propagation, below)?;
     mount::attach(tree.as_fd(), place.as_fd())?;
     state.root = Some(Root::new(tree));
     Ok(())
@@ -140,24 +145,25 @@ fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, 
             let place = state.root()?.handle(target)?;
             change(place.as_fd(), a)
         }
-        Source::Tree { tree } => mounts::with_tree(armed, tree, |tree| {
-            let root = state.root()?;
-            let place = if mounts::is_dir(tree)? { root.directory(target, 0o755)? } else { root.file(target)? };
-            refuse_proc(target, place.as_fd(), false)?;
-            // Before it is attached, so that no moment is writable.
-            change(tree, a)?;
-            mount::attach(tree, place.as_fd())
-        }),
+        // Such a one was taken care of.
+        Source::Inside { .. } => Err(Errno::INVAL),
+        Source::Tree { tree } => mounts::with_tree(armed, tree, |tree| bind(state, tree, target, a)),
         Source::New { filesystem, source, options, keep_mode, copy_up } => {
             let root = state.root()?;
             let there = *keep_mode && root.handle(target).is_ok();
-            let place = match root.directory(target, 0o755) {
+            let of_kernel = matches!(target.to_bytes(), b"/proc" | b"/sys" | b"/dev");
+            let found = match mounts::made_directory(root, target) {
+                Ok(Some(place)) => Ok(place),
+                Ok(None) if of_kernel => root.directory(target, 0o755),
+                Ok(None) => root.target(target, true, 0o755),
+                Err(e) => Err(e),
+            };
+            let place = match found {
                 Ok(place) => place,
                 // A link that leads nowhere, or to a file, is a link all the same.
                 Err(Errno::NOENT | Errno::NOTDIR) => return Err(Errno::LOOP),
                 Err(e) => return Err(e),
             };
-            mounts::refuse_link_target(root, target, &place)?;
             refuse_proc(target, place.as_fd(), filesystem.c() == c"proc")?;
             let words = source.iter().map(|s| (c"source", Some(s.c())));
             let words = words.chain(options.iter().map(|(k, v)| (k.c(), v.as_ref().map(crate::spec::Text::c))));
@@ -182,6 +188,27 @@ fn attach(armed: &Armed<'_>, state: &mut State, source: &Source, target: &CStr, 
     }
 }
 
+fn bind(state: &State, tree: BorrowedFd<'_>, target: &CStr, attributes: Attributes) -> Result<()> {
+    let place = state.root()?.target(target, mounts::is_dir(tree)?, 0o755)?;
+    refuse_proc(target, place.as_fd(), false)?;
+    // Before it is attached, so that no moment is writable.
+    change(tree, attributes)?;
+    mount::attach(tree, place.as_fd())
+}
+
+/// A copy of what is in the container at this moment. Who is in a user namespace may not shift ids: the parent does.
+fn inside(state: &State, channel: &Channel, path: &CStr, recursive: bool, shift: bool) -> Result<OwnedFd> {
+    let place = state.root()?.handle(path)?;
+    let tree = mount::copy_tree(place.as_fd(), c"", recursive)?;
+    if shift {
+        channel.send(Message::Shift { step: state.index }, &[tree.as_fd()])?;
+        if !wait_for(channel, Message::Proceed, &mut Vec::new()) {
+            clone::exit_now(FAILED);
+        }
+    }
+    Ok(tree)
+}
+
 /// Permission bits as a mount option has them.
 fn octal(mode: u32, buffer: &mut [u8; 5]) -> Result<&CStr> {
     for (digit, shift) in buffer.iter_mut().zip([9, 6, 3, 0]) {
@@ -190,10 +217,27 @@ fn octal(mode: u32, buffer: &mut [u8; 5]) -> Result<&CStr> {
     CStr::from_bytes_with_nul(buffer).map_err(|_| Errno::INVAL)
 }
 
+/// `ST_NOATIME`, `ST_NODIRATIME` and `ST_RELATIME` of `statvfs(3)`.
+const ST_ATIME: u64 = 0x400 | 0x800 | 0x1000;
+
+/// Times of access as `statvfs(3)` shows them for attributes that are set.
+fn times(set: u64) -> u64 {
+    let of = match set & ATIME {
+        NOATIME => 0x400,
+        STRICTATIME => 0,
+        _ => 0x1000,
+    };
+    of | if set & NODIRATIME != 0 { 0x800 } else { 0 }
+}
+
 /// As the kernel would for a mount that a more privileged namespace has locked: which restrictions it has itself, and
 /// not by its file system, shows when they are gone.
 fn change_locked(mount: BorrowedFd<'_>, a: Attributes) -> Result<()> {
     let has = |bits: u64| -> Result<u64> { Ok(rustix::fs::fstatvfs(mount)?.f_flag.bits() & bits) };
+    // The times of access are locked as a whole.
+    if a.clear & ATIME != 0 && has(ST_ATIME)? != times(a.set) {
+        return Err(Errno::PERM);
+    }
     let taken = has((a.clear | a.clear_below) & (RDONLY | NOSUID | NODEV | NOEXEC))?;
     change(mount, Attributes { locked: false, ..a })?;
     if taken & !has(taken)? == 0 { Ok(()) } else { Err(Errno::PERM) }

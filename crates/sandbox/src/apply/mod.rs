@@ -26,6 +26,8 @@ const FAILED: i32 = 125;
 /// What the steps so far have opened.
 #[derive(Default)]
 struct State {
+    /// Which step it is.
+    index: u32,
     root: Option<Root>,
     scratch: Option<OwnedFd>,
     proc: Option<Proc>,
@@ -79,6 +81,7 @@ pub(crate) fn run(armed: &mut Armed<'_>, channel: &Channel) -> ! {
     }
     let mut state = State::default();
     for (step, index) in armed.steps.iter().zip(0..) {
+        state.index = index;
         if let Err(errno) = apply(step, armed, &mut state, channel) {
             let channel = state.starter.as_ref().unwrap_or(channel);
             // If even this cannot be said, the exit code says that something failed.
@@ -236,7 +239,7 @@ fn join_cgroups(armed: &Armed<'_>, count: usize) -> Result<()> {
 }
 
 fn streams(armed: &Armed<'_>, state: &mut State, terminal: bool, owner: Option<(u32, Option<u32>)>) -> Result<()> {
-    let give = |file: &OwnedFd| match owner {
+    let give = |file: BorrowedFd<'_>| match owner {
         // The host's own `/dev/null` is nobody's to have.
         Some(_) if is_null(file) => Ok(()),
         // Root's own pipes already belong to the user: the parent saw to it, and the child has no right over them.
@@ -249,7 +252,7 @@ fn streams(armed: &Armed<'_>, state: &mut State, terminal: bool, owner: Option<(
     match (&armed.stdio, terminal) {
         (Stdio::Terminal, true) => {
             let slave = state.slave.take().ok_or(Errno::BADF)?;
-            give(&slave)?;
+            give(slave.as_fd())?;
             stdio::control(slave.as_fd())?;
             for number in 0..3 {
                 fd::place(slave.as_fd(), number)?;
@@ -258,16 +261,19 @@ fn streams(armed: &Armed<'_>, state: &mut State, terminal: bool, owner: Option<(
         }
         (Stdio::Files(files), false) => {
             for (file, number) in files.iter().zip(0..) {
-                give(file)?;
+                give(file.as_fd())?;
                 fd::place(file.as_fd(), number)?;
             }
             Ok(())
+        }
+        (Stdio::Own, false) => {
+            [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().try_for_each(give)
         }
         _ => Err(Errno::BADF),
     }
 }
 
-fn is_null(file: &OwnedFd) -> bool {
+fn is_null(file: BorrowedFd<'_>) -> bool {
     let numbers = |device| (rustix::fs::major(device), rustix::fs::minor(device));
     rustix::fs::fstat(file).is_ok_and(|stat| {
         rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice

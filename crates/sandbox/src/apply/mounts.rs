@@ -31,6 +31,9 @@ fn open_at(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
 /// Opens a place once, makes sure that it is the one that was looked at, and copies its mount tree by the descriptor.
 /// Child-safe.
 pub(crate) fn open_tree(place: &TreePath) -> Result<OwnedFd> {
+    if place.follow && place.below.is_none() && place.expected.is_none() {
+        return mount::copy_of(place.path.c(), place.recursive);
+    }
     let mut at = if place.follow {
         rustix::fs::open(place.path.c(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?
     } else {
@@ -186,16 +189,17 @@ pub(super) fn filesystem(
     directories: &[Directory],
 ) -> Result<()> {
     let root = state.root()?;
-    let place = match missing {
-        Missing::Make => root.directory(target, 0o755)?,
-        Missing::Fail => root.handle(target)?,
-        Missing::Skip => match root.handle(target) {
+    let plain = if missing == Missing::Make { made_directory(root, target)? } else { kernel_directory(root, target)? };
+    let place = match (plain, missing) {
+        (Some(plain), _) => plain,
+        (None, Missing::Make) => root.directory(target, 0o755)?,
+        (None, Missing::Fail) => root.handle(target)?,
+        (None, Missing::Skip) => match root.handle(target) {
             Ok(place) => place,
             Err(Errno::NOENT) => return Ok(()),
             Err(e) => return Err(e),
         },
     };
-    refuse_link_target(root, target, &place)?;
     refuse_kernel_place(root, target, &place)?;
     // What is to be read-only takes its directories first.
     let late = if directories.is_empty() { 0 } else { attributes & RDONLY };
@@ -229,14 +233,28 @@ pub(super) fn filesystem(
 }
 
 /// `/proc`, `/sys` and `/dev` must be what their names say: an image that makes one a link would have its labels and
-/// devices written elsewhere (CVE-2019-19921, CVE-2026-41579).
-pub(super) fn refuse_link_target(root: &Root, target: &CStr, place: &OwnedFd) -> Result<()> {
+/// devices written elsewhere (CVE-2019-19921, CVE-2026-41579). Nothing for another target, and for one that is missing.
+fn kernel_directory(root: &Root, target: &CStr) -> Result<Option<OwnedFd>> {
     if !matches!(target.to_bytes(), b"/proc" | b"/sys" | b"/dev") {
-        return Ok(());
+        return Ok(None);
     }
-    let plain = root.open(target, OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY, Mode::empty())?;
-    let (a, b) = (rustix::fs::fstat(&plain)?, rustix::fs::fstat(place)?);
-    if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) { Ok(()) } else { Err(Errno::LOOP) }
+    match root.open(target, OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY, Mode::empty()) {
+        Ok(plain) => Ok(Some(plain)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(Errno::NOTDIR) => Err(Errno::LOOP),
+        Err(e) => Err(e),
+    }
+}
+
+/// As [`kernel_directory`], which is made where it is missing; nothing for another target.
+pub(super) fn made_directory(root: &Root, target: &CStr) -> Result<Option<OwnedFd>> {
+    match kernel_directory(root, target)? {
+        None if matches!(target.to_bytes(), b"/proc" | b"/sys" | b"/dev") => {
+            drop(root.directory(target, 0o755)?);
+            kernel_directory(root, target)
+        }
+        found => Ok(found),
+    }
 }
 
 /// Whether a directory is on another file system than this.

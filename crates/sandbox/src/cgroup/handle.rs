@@ -21,7 +21,7 @@ pub struct CgroupError {
 }
 
 impl CgroupError {
-    pub(super) fn new(what: impl Into<String>, path: &Path, source: impl Into<std::io::Error>) -> Self {
+    pub(crate) fn new(what: impl Into<String>, path: &Path, source: impl Into<std::io::Error>) -> Self {
         Self { what: what.into(), path: path.to_path_buf(), source: source.into() }
     }
 
@@ -214,7 +214,7 @@ impl CgroupHandle {
 
     /// Lets go of the descriptors that were only needed to enter.
     pub fn entered(&mut self) {
-        self.tasks.clear();
+        bulkhead_sys::fd::close_all(std::mem::take(&mut self.tasks));
         self.into = None;
         if let Some(scope) = &mut self.scope {
             scope.entered();

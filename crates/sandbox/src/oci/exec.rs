@@ -46,7 +46,11 @@ pub fn plan_exec(
         filter: filter.as_ref(),
         set_groups: !own_ids || ids.writer != MapWriter::Single,
     };
-    let members: Vec<_> = entered.target.cgroups.iter().map(|d| member_file(d)).collect();
+    let mut groups = entered.target.cgroups.clone();
+    // Of several the one of version 2 comes last.
+    let beside = groups.len() > 1 && groups.last().is_some_and(|d| !d.join("tasks").exists());
+    let into = if beside { groups.pop() } else { None };
+    let members: Vec<_> = groups.iter().map(|d| member_file(d)).collect();
     let mut steps = Vec::new();
     let affinity = wanted.exec_cpu_affinity.clone().unwrap_or_default();
     steps.push(process::all_cpus());
@@ -77,6 +81,8 @@ pub fn plan_exec(
         started: entered.target.started,
         namespaces: entered.target.namespaces,
         members,
+        into,
+        root: !namespaces.has(clone::NEWNS) || entered.target.namespaces & clone::NEWNS == 0,
         limits: process::limits(wanted, facts)?,
         oom_score_adj: wanted.oom_score_adj.map(oom_score).transpose()?,
         steps,

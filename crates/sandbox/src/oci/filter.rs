@@ -64,7 +64,12 @@ fn of(text: &ProfileText, context: &Context) -> Result<Filter, PlanError> {
     }
     let program = bulkhead_seccomp::compile(&resolved).map_err(|e| refuse(&e))?;
     let early = listener && WAITING.iter().all(|name| always(name));
-    Ok(Filter { program, flags: profile.flags().to_vec(), listener, early })
+    let mut flags = profile.flags().to_vec();
+    if !text.lists_flags() {
+        // Callers who say nothing of flags expect this one of an OCI runtime; an empty list is none.
+        flags.push(FilterFlag::SpecAllow);
+    }
+    Ok(Filter { program, flags, listener, early })
 }
 
 /// With the reason below it: what is not JSON says more there.
@@ -119,6 +124,9 @@ mod tests {
         for action in ["NOTIFY", "ERRNO"] {
             let late = notify("/run/s", "ALLOW", &format!("{mkdir},{}", rule("accept4", action))).unwrap();
             assert!(late.listener && !late.early, "{action}");
+        }
+        for (flags, loaded) in [("", vec![FilterFlag::SpecAllow]), (r#","flags":[]"#, vec![])] {
+            assert_eq!(plan(&format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW"{flags}}}"#)).unwrap().flags, loaded);
         }
         assert!(
             !notify("/run/s", "ALLOW", &rule("mkdir", "ERRNO")).unwrap().listener,

@@ -33,7 +33,9 @@ pub use self::start::{Rest, start};
 use self::step::OciStep;
 use crate::cgroup::CgroupPlan;
 use crate::facts::HostFacts;
+use crate::netdev::NetDevice;
 use crate::plan::{PlanError, SandboxKind, SandboxPlan, Tree, oom_score, path_text, text};
+use crate::rdt::RdtPlan;
 use crate::spec::{Grant, IdMaps, IdRange, MapWriter, outside};
 use crate::step::Step;
 
@@ -52,6 +54,10 @@ pub struct Ask<'a> {
     pub no_new_keyring: bool,
     /// How many descriptors beyond the standard streams the program gets.
     pub preserve: u32,
+    /// Where resctrl is mounted; asked for only where the config has `linux.intelRdt`.
+    pub resctrl: Option<&'a Path>,
+    /// It waits for a start by another process; else it is started by whoever made it.
+    pub waits: bool,
 }
 
 /// What steps are made from.
@@ -113,7 +119,7 @@ pub fn plan(config: &Config, ask: &Ask<'_>, facts: &HostFacts) -> Result<Sandbox
     tune::container_steps(process, &linux, &mut b.steps)?;
     b.steps.push(OciStep::FindProgram.into());
     b.steps.push(Step::Ready);
-    process::late(process, &rights, true, &mut b.steps)?;
+    process::late(process, &rights, ask.waits, &mut b.steps)?;
     let mut grants = process::grants(process, filter.is_some())?;
     grants.extend(loosened(&b));
     let Builder { trees, steps, .. } = b;
@@ -128,6 +134,8 @@ pub fn plan(config: &Config, ask: &Ask<'_>, facts: &HostFacts) -> Result<Sandbox
         ids,
         limits: process::limits(process, facts)?,
         oom_score_adj: process.oom_score_adj.map(oom_score).transpose()?,
+        net_devices: net_devices(&linux, &namespaces, facts)?,
+        rdt: linux.intel_rdt.as_ref().map(|rdt| RdtPlan::of(rdt, ask.id, ask.resctrl)).transpose()?,
         trees,
         steps,
         program: process::what(process)?,
@@ -152,11 +160,6 @@ fn refuse(config: &Config, facts: &HostFacts) -> Result<(), PlanError> {
         ("freebsd", config.freebsd.is_some()),
     ];
     let linux = config.linux();
-    let rdt = linux.intel_rdt.is_some();
-    let absent = [
-        ("linux.intelRdt", rdt, "this runtime does not manage cache and memory bandwidth"),
-        ("linux.netDevices", !linux.net_devices.is_empty(), "network devices are not moved; attach them by a hook"),
-    ];
     if !linux.mount_label.is_empty() && !facts.selinux {
         return Err(PlanError::Unsupported {
             what: format!("linux.mountLabel {:?}", linux.mount_label),
@@ -171,12 +174,39 @@ fn refuse(config: &Config, facts: &HostFacts) -> Result<(), PlanError> {
             });
         }
     }
-    for (name, there, reason) in absent {
-        if there {
-            return Err(PlanError::Unsupported { what: name.to_owned(), reason: reason.to_owned() });
-        }
-    }
     Ok(())
+}
+
+/// The devices of `linux.netDevices`, with names that a device can have.
+fn net_devices(linux: &Linux, namespaces: &Namespaces, facts: &HostFacts) -> Result<Vec<NetDevice>, PlanError> {
+    let field = "linux.netDevices";
+    if linux.net_devices.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !namespaces.has(clone::NEWNET) {
+        return Err(PlanError::invalid(field, "", "it needs a network namespace of the container's own"));
+    }
+    if !facts.privileged {
+        let reason = "only root may move network devices of the host".to_owned();
+        return Err(PlanError::Unsupported { what: field.to_owned(), reason });
+    }
+    let mut devices: Vec<NetDevice> = Vec::with_capacity(linux.net_devices.len());
+    for (from, device) in &linux.net_devices {
+        let to = if device.name.is_empty() { from } else { &device.name };
+        for (field, name) in [(field.to_owned(), from), (format!("{field}.{from}.name"), to)] {
+            // `dev_valid_name` of the kernel; it makes a number of a `%`.
+            let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '%');
+            if name.is_empty() || name.len() > 15 || matches!(name.as_str(), "." | "..") || name.contains(odd) {
+                let accepted = "1 to 15 bytes without spaces, '/', ':' and '%' are needed";
+                return Err(PlanError::invalid(&field, name, accepted));
+            }
+        }
+        if devices.iter().any(|other| other.to == *to) {
+            return Err(PlanError::invalid(&format!("{field}.{from}.name"), to, "another device has this name"));
+        }
+        devices.push(NetDevice { from: from.clone(), to: to.clone() });
+    }
+    Ok(devices)
 }
 
 /// Control group, user namespace, session, names: what comes before mounts. Returns the namespaces that are made at the
@@ -231,11 +261,16 @@ fn rootfs(b: &mut Builder<'_>, ask: &Ask<'_>, process: &config::Process) -> Resu
             reason: "the root file system would be set up in a mount namespace that others use".to_owned(),
         });
     }
-    if !b.namespaces.has(clone::NEWNS) {
+    let own_mounts = b.namespaces.has(clone::NEWNS);
+    if !own_mounts && b.namespaces.has(clone::NEWUSER) {
         return Err(PlanError::Unsupported {
-            what: "linux.namespaces without mount".to_owned(),
-            reason: "the container's mounts would be made on the host".to_owned(),
+            what: "linux.namespaces with user and without mount".to_owned(),
+            reason: "a user namespace has no right to mount anything in the caller's mount namespace".to_owned(),
         });
+    }
+    if !own_mounts && !b.linux.rootfs_propagation.is_empty() {
+        let accepted = "it needs a mount namespace of its own; it would change the host";
+        return Err(PlanError::invalid("linux.rootfsPropagation", &b.linux.rootfs_propagation, accepted));
     }
     mounts::root(b, ask)?;
     mounts::mounts(b, ask)?;
@@ -257,7 +292,7 @@ fn rootfs(b: &mut Builder<'_>, ask: &Ask<'_>, process: &config::Process) -> Resu
         b.steps.push(OciStep::Seal { target: path_text("linux.readonlyPaths", &mounts::clean(path))? }.into());
     }
     let mut masked: Vec<String> = b.linux.masked_paths.iter().map(|path| mounts::clean(path)).collect();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = std::collections::BTreeSet::new();
     masked.retain(|path| seen.insert(path.clone()));
     for path in masked {
         b.steps.push(OciStep::Cover { target: path_text("linux.maskedPaths", &path)? }.into());
@@ -266,7 +301,11 @@ fn rootfs(b: &mut Builder<'_>, ask: &Ask<'_>, process: &config::Process) -> Resu
     if b.config.root.as_ref().is_some_and(|r| r.readonly) {
         b.steps.push(Step::ReadOnlyRoot);
     }
-    b.steps.push(if ask.no_pivot { move_root(b, ask)? } else { Step::Pivot });
+    b.steps.push(match (own_mounts, ask.no_pivot) {
+        (false, _) => OciStep::Chroot.into(),
+        (true, true) => move_root(b, ask)?,
+        (true, false) => Step::Pivot,
+    });
     Ok(())
 }
 

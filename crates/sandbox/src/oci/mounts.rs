@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use bulkhead_sys::clone::NEWUSER;
-use bulkhead_sys::mount::{NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, PRIVATE, RDONLY, SHARED, SLAVE};
+use bulkhead_sys::clone::{NEWNS, NEWUSER};
+use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, NOSYMFOLLOW, PRIVATE, RDONLY, SHARED, SLAVE};
 
 use super::config::Mount;
 use super::options::{self, IdMap, Options};
@@ -29,9 +29,6 @@ const PROC_FILES: [&str; 11] = [
     "/proc/sys/crypto/fips_enabled",
 ];
 
-/// What a bind can take from a mount.
-const RESTRICTIONS: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NODIRATIME | NOSYMFOLLOW;
-
 /// The target without double slashes, `.` and `..`; a relative one is taken from the root.
 pub(super) fn clean(path: &str) -> String {
     format!("/{}", crate::cgroup::oci::names(path).join("/"))
@@ -44,14 +41,17 @@ pub(super) fn root(b: &mut Builder<'_>, ask: &Ask<'_>) -> Result<(), PlanError> 
         return Err(PlanError::invalid("root.path", "", "a directory is needed"));
     }
     let path = ask.bundle.join(&root.path);
-    b.steps.push(if propagation(b)?.is_some_and(|(bit, _)| bit == PRIVATE) {
-        Step::PrivateMounts
-    } else {
-        OciStep::SlaveMounts.into()
-    });
+    let shared = !b.namespaces.has(NEWNS);
+    if !shared {
+        b.steps.push(if propagation(b)?.is_some_and(|(bit, _)| bit == PRIVATE) {
+            Step::PrivateMounts
+        } else {
+            OciStep::SlaveMounts.into()
+        });
+    }
     let from = tree(b, &path, true, false, None)?;
     let slave = propagation(b)?.is_some_and(|(bit, _)| bit == SLAVE);
-    b.steps.push(OciStep::BundleRoot { from, propagation: if slave { SLAVE } else { PRIVATE } }.into());
+    b.steps.push(OciStep::BundleRoot { from, propagation: if slave { SLAVE } else { PRIVATE }, below: shared }.into());
     Ok(())
 }
 
@@ -98,7 +98,7 @@ pub(super) fn mounts(b: &mut Builder<'_>, ask: &Ask<'_>) -> Result<(), PlanError
         if mount.destination.is_empty() {
             return Err(PlanError::invalid(&format!("{field}.destination"), "", "a path in the container is needed"));
         }
-        let target = clean(&mount.destination);
+        let target = in_root(b, ask, &mount.destination).unwrap_or_else(|| clean(&mount.destination));
         check_target(&field, mount, &target)?;
         let options = Options::read(&mount.options);
         match mount.kind.as_str() {
@@ -113,6 +113,15 @@ pub(super) fn mounts(b: &mut Builder<'_>, ask: &Ask<'_>) -> Result<(), PlanError
         }
     }
     Ok(())
+}
+
+/// The path in the container of one that begins with the path of the root file system, as some callers write them.
+fn in_root(b: &Builder<'_>, ask: &Ask<'_>, path: &str) -> Option<String> {
+    let root = ask.bundle.join(&b.config.root.as_ref()?.path);
+    let root = clean(root.to_str()?);
+    let rest = Path::new(&clean_source(path)).strip_prefix(&root).ok()?.to_str()?.to_owned();
+    let plain = !rest.split('/').any(|part| part == "..");
+    (plain && root != "/" && path.starts_with('/')).then(|| clean(&rest))
 }
 
 fn check_target(field: &str, mount: &Mount, target: &str) -> Result<(), PlanError> {
@@ -168,13 +177,16 @@ fn one(
             return Err(PlanError::invalid(&format!("{field}.source"), "", "a bind needs a path of the host"));
         }
         // The tree comes from the parent, who could take away what the container could not.
-        let mut a = Attributes { locked: b.namespaces.has(NEWUSER), ..options.attributes };
-        if (a.set | a.clear) & RESTRICTIONS != 0 {
-            // As `mount --bind -o` with the same words: a restriction of the source that is not named again goes.
-            let lockable = if a.locked { !NOSYMFOLLOW } else { 0 };
-            a.clear_if_free = RESTRICTIONS & !a.set & !a.clear & !lockable;
-        }
+        let locked = b.namespaces.has(NEWUSER);
+        let a = Attributes { locked, ..options.of_bind(if locked { !NOSYMFOLLOW } else { 0 }) };
         let peer = a.propagation == SHARED || a.propagation_below == SHARED;
+        // Where the host opens trees it does not see what is mounted in the container.
+        let by_parent = b.facts.privileged && locked || maps.is_some();
+        if let Some(path) = source.to_str().and_then(|s| in_root(b, ask, s)).filter(|_| by_parent && !peer) {
+            let path = path_text(&format!("{field}.source"), &path)?;
+            b.steps.push(attach(Source::Inside { path, recursive: options.recursive, maps }, target, a));
+            return Ok(());
+        }
         let tree = tree(b, &source, options.recursive, peer, maps)?;
         b.steps.push(attach(Source::Tree { tree }, target, a));
         return Ok(());

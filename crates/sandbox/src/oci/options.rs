@@ -21,6 +21,8 @@ pub enum IdMap {
 pub struct Options {
     /// Attributes.
     pub attributes: Attributes,
+    /// Some word is about an attribute of the mount itself, though it may ask for what is so anyway.
+    pub named: bool,
     /// It is a bind.
     pub bind: bool,
     /// With what is mounted below the source.
@@ -34,6 +36,9 @@ pub struct Options {
     /// For the file system: one without a value is a flag.
     pub data: Vec<(String, Option<String>)>,
 }
+
+/// What a bind can take from a mount, beside its times of access.
+const RESTRICTIONS: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
 
 /// Words that ask for what a mount has anyway: the kernel keeps the times of access as they are unless one is named.
 const AS_IT_IS: [&str; 3] = ["atime", "norelatime", "nostrictatime"];
@@ -115,6 +120,23 @@ fn apply(set: &mut u64, clear: &mut u64, word: &str, (bits, on): (u64, bool)) {
 }
 
 impl Options {
+    /// The attributes as a bind has them: as with `mount --bind -o`, times of access are as in the source unless a word
+    /// sets them, which then decides of all of them; and of the other restrictions of the source, those that `lockable`
+    /// leaves stay only where no word is about any.
+    #[must_use]
+    pub(super) fn of_bind(&self, lockable: u64) -> Attributes {
+        let mut a = self.attributes;
+        if a.clear & ATIME != 0 || a.set & NODIRATIME != 0 {
+            a.clear |= ATIME | NODIRATIME;
+        } else {
+            a.clear &= !NODIRATIME;
+        }
+        if self.named {
+            a.clear_if_free = RESTRICTIONS & !a.set & !a.clear & !lockable;
+        }
+        a
+    }
+
     /// Reads them; a later word wins over an earlier one.
     #[must_use]
     pub fn read(words: &[String]) -> Self {
@@ -134,9 +156,11 @@ impl Options {
             "tmpcopyup" => self.copy_up = true,
             "idmap" => self.id_map = Some(IdMap::Top),
             "ridmap" => self.id_map = Some(IdMap::Recursive),
+            _ if AS_IT_IS.contains(&word) => self.named = true,
             _ if QUIET.contains(&word) || AS_IT_IS.contains(&word.strip_prefix('r').unwrap_or(word)) => {}
             _ => {
                 if let Some(found) = attribute(word) {
+                    self.named = true;
                     apply(&mut a.set, &mut a.clear, word, found);
                 } else if let Some((bit, below)) = propagation(word) {
                     *(if below { &mut a.propagation_below } else { &mut a.propagation }) = bit;
@@ -170,6 +194,29 @@ mod tests {
         assert_eq!((a.set, a.clear), (0, ATIME));
         let a = read("strictatime").attributes;
         assert_eq!((a.set, a.clear), (STRICTATIME, ATIME));
+    }
+
+    #[test]
+    fn a_bind_takes_times_of_access_whole_or_not_at_all() {
+        for (words, set, clear, free) in [
+            ("bind", 0, 0, 0),
+            ("bind,rprivate", 0, 0, 0),
+            ("bind,atime", 0, 0, RESTRICTIONS),
+            ("bind,diratime", 0, 0, RESTRICTIONS),
+            ("bind,dev", 0, NODEV, RESTRICTIONS & !NODEV),
+            ("bind,relatime", 0, ATIME | NODIRATIME, RESTRICTIONS),
+            ("bind,nodiratime", NODIRATIME, ATIME | NODIRATIME, RESTRICTIONS),
+            (
+                "bind,ro,nodiratime,strictatime",
+                RDONLY | NODIRATIME | STRICTATIME,
+                ATIME | NODIRATIME,
+                RESTRICTIONS & !RDONLY,
+            ),
+        ] {
+            let a = read(words).of_bind(0);
+            assert_eq!((a.set, a.clear, a.clear_if_free), (set, clear, free), "{words}");
+        }
+        assert_eq!(read("bind,dev").of_bind(!NOSYMFOLLOW).clear_if_free, NOSYMFOLLOW);
     }
 
     #[test]

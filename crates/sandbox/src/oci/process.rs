@@ -196,10 +196,10 @@ pub(super) fn late(
 }
 
 /// The kernel takes not every flag with every filter: without a listener nothing waits to be received, and with one it
-/// takes no `TSYNC`, which does nothing in a process of one thread.
+/// takes no `TSYNC`. That one does nothing in a process of one thread, and is left out.
 fn flags(wanted: &[FilterFlag], listener: bool) -> u64 {
     let taken = |flag: &&FilterFlag| match flag {
-        FilterFlag::Tsync => !listener,
+        FilterFlag::Tsync => false,
         FilterFlag::WaitKillableRecv => listener,
         FilterFlag::Log | FilterFlag::SpecAllow => true,
     };
@@ -284,7 +284,7 @@ pub(super) fn what(process: &Process) -> Result<Program, PlanError> {
 /// A name that is there twice has its last value: programs would see whichever they look for first.
 fn last_of_each(env: &[String]) -> Vec<String> {
     let name = |entry: &String| entry.split('=').next().unwrap_or_default().to_owned();
-    let mut last = std::collections::HashMap::with_capacity(env.len());
+    let mut last = std::collections::BTreeMap::new();
     for (index, entry) in env.iter().enumerate() {
         last.insert(name(entry), index);
     }

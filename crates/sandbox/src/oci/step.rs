@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::TreeMaps;
 use crate::spec::Text;
 use crate::step::{Phase, TreeFrom};
 
@@ -26,6 +27,15 @@ pub enum Source {
     Tree {
         /// Its tree.
         tree: TreeFrom,
+    },
+    /// A tree of the container itself, with what was mounted there so far.
+    Inside {
+        /// Absolute path in the container.
+        path: Text,
+        /// With the mounts below it.
+        recursive: bool,
+        /// How its ids are shifted, by the parent.
+        maps: Option<TreeMaps>,
     },
     /// What is mounted there already: only its attributes change.
     Existing,
@@ -78,6 +88,9 @@ pub enum OciStep {
         from: TreeFrom,
         /// Its propagation until it is the root: `pivot_root(2)` takes no shared one.
         propagation: u64,
+        /// Of the mounts in it too: others see this mount namespace, and none of them may travel on.
+        #[serde(default)]
+        below: bool,
     },
     /// Let the parent run the hooks of this moment, and wait.
     Hooks,
@@ -149,6 +162,8 @@ pub enum OciStep {
         /// Where the host has its kernel's own file systems.
         kernel: Vec<Text>,
     },
+    /// Make the root file system the root of this process alone, in a mount namespace that others use.
+    Chroot,
     /// Set the execution domain.
     Personality {
         /// Number of `personality(2)`.
@@ -216,6 +231,12 @@ pub enum OciStep {
 }
 
 impl OciStep {
+    /// Whether it changes the mounts of its whole mount namespace.
+    #[must_use]
+    pub fn is_of_all(&self) -> bool {
+        matches!(self, Self::SlaveMounts | Self::RootPropagation { .. } | Self::MoveRoot { .. })
+    }
+
     /// The phase it belongs to.
     #[must_use]
     pub fn phase(&self) -> Phase {
@@ -230,7 +251,8 @@ impl OciStep {
             | Self::DetachedProc
             | Self::Cover { .. }
             | Self::Seal { .. }
-            | Self::MoveRoot { .. } => Phase::Rootfs,
+            | Self::MoveRoot { .. }
+            | Self::Chroot => Phase::Rootfs,
             Self::Affinity { .. } => Phase::Namespace,
             Self::RootPropagation { .. }
             | Self::Personality { .. }
@@ -253,6 +275,9 @@ impl std::fmt::Display for OciStep {
             Self::Attach { source, target, .. } => match source {
                 Source::New { filesystem, .. } => write!(f, "mount {filesystem} on {:?}", target.show()),
                 Source::Tree { tree } => write!(f, "bind {tree} on {:?}", target.show()),
+                Source::Inside { path, .. } => {
+                    write!(f, "bind {:?} of the container on {:?}", path.show(), target.show())
+                }
                 Source::Existing => write!(f, "change the attributes of the mount {:?}", target.show()),
             },
             Self::Node { path, major, minor, .. } => write!(f, "make the device {major}:{minor} {:?}", path.show()),
@@ -263,6 +288,7 @@ impl std::fmt::Display for OciStep {
             Self::Seal { target } => write!(f, "make {:?} read-only", target.show()),
             Self::RootPropagation { .. } => f.write_str("set the propagation of the root mount"),
             Self::MoveRoot { .. } => f.write_str("move the root file system over the root"),
+            Self::Chroot => f.write_str("change the root"),
             Self::Personality { domain } => write!(f, "set the execution domain {domain:#x}"),
             Self::Schedule { policy, nice, priority, .. } => {
                 write!(f, "set scheduling policy {policy}, nice {nice}, priority {priority}")

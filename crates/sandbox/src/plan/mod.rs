@@ -10,7 +10,9 @@ use bulkhead_sys::clone;
 
 use crate::cgroup::{self, CgroupPlan, LimitError};
 use crate::facts::{HostFacts, rlimit_named};
+use crate::netdev::NetDevice;
 use crate::oci::Enter;
+use crate::rdt::RdtPlan;
 use crate::spec::{DeviceRule, Grant, IdMaps, IdRange, MapWriter, Process, SandboxSpec, Seccomp, Share, Text};
 use crate::step::{Step, TreePath};
 
@@ -132,6 +134,12 @@ pub struct SandboxPlan {
     pub limits: Vec<LimitStep>,
     /// `oom_score_adj`, written by the parent; nothing leaves the caller's.
     pub oom_score_adj: Option<i32>,
+    /// Network devices of the caller's that are moved in by the parent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub net_devices: Vec<NetDevice>,
+    /// Class of cache and memory bandwidth, which the parent puts the child into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rdt: Option<RdtPlan>,
     /// Mount trees that the parent opens.
     pub trees: Vec<Tree>,
     /// What the child does, in order.
@@ -262,6 +270,8 @@ pub fn plan(spec: &SandboxSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanEr
         ids: spec.ids.clone(),
         limits: limits(&spec.process, spec, facts)?,
         oom_score_adj: Some(oom_score(spec.process.oom_score_adj)?),
+        net_devices: Vec::new(),
+        rdt: None,
         trees,
         steps,
         program: program(&spec.process)?,

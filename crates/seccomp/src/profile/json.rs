@@ -40,6 +40,12 @@ impl ProfileText {
         self.default_action.as_ref().is_none_or(String::is_empty) && self.syscalls.as_ref().is_none_or(Vec::is_empty)
     }
 
+    /// Whether it has a list of flags; an empty one is a list too.
+    #[must_use]
+    pub fn lists_flags(&self) -> bool {
+        self.flags.is_some()
+    }
+
     /// `listenerPath`: the socket that gets the listener of [`Action::Notify`].
     #[must_use]
     pub fn listener_path(&self) -> Option<&str> {

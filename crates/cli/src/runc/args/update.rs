@@ -42,8 +42,8 @@ impl UpdateArgs {
             Some(Source::StandardInput) => ("standard input".to_owned(), limited(std::io::stdin().lock())),
             Some(Source::File(path)) => (path.display().to_string(), std::fs::File::open(path).and_then(limited)),
         };
-        let bytes = bytes.during(format!("read resources from {name}"))?;
-        serde_json::from_slice(&bytes).during(format!("read resources from {name}"))
+        let bytes = bytes.during(format_args!("read resources from {name}"))?;
+        serde_json::from_slice(&bytes).during(format_args!("read resources from {name}"))
     }
 }
 

@@ -37,10 +37,10 @@ fn resize(master: BorrowedFd<'_>, process: &Process) -> Result<(), RuncError> {
 /// A connection to a socket of the caller.
 fn connect(path: &Path) -> Result<OwnedFd, RuncError> {
     let what = || format!("connect to {}", path.display());
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).during(what())?;
-    let address = SocketAddrUnix::new(path).during(what())?;
-    rustix::net::connect(&socket, &address).during(what())?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .during_with(what)?;
+    let address = SocketAddrUnix::new(path).during_with(what)?;
+    rustix::net::connect(&socket, &address).during_with(what)?;
     Ok(socket)
 }
 

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use bulkhead_sandbox::cgroup::{CgroupHandle, oci as cgroup};
 use bulkhead_sandbox::oci::config::Config;
+use bulkhead_sandbox::rdt;
 use bulkhead_sandbox::systemd::{self, Bus};
 
 use super::hooks::{self, Moment};
-use super::kill;
+use super::{kill, mounted};
 use crate::runc::args::{DeleteArgs, Global};
 use crate::runc::error::{During, RuncError};
 use crate::runc::group;
@@ -65,12 +66,15 @@ pub(super) fn remove(
         cgroup::kill_all(&record.cgroups, 9);
     }
     gone(record)?;
+    mounted::take_off(record)?;
+    rdt::remove(&record.rdt_own);
     if let Some(unit) = &record.unit {
         Bus::open(unit.user).and_then(|mut bus| systemd::stop(&mut bus, &unit.name)).during("remove the unit")?;
     }
     if !removed {
         CgroupHandle::remove_all(&record.cgroups).during("remove the control group")?;
     }
+    settle(&record.pending);
     let last = match config {
         Some(config) => config.hooks.as_ref().map(|hooks| hooks.poststop.clone()),
         None => place.read_config().ok().and_then(|config| config.hooks).map(|hooks| hooks.poststop),
@@ -88,6 +92,15 @@ pub(super) fn remove(
         }
     }
     Ok(())
+}
+
+/// Removes the groups of a create that was killed before it had written down that it had made them. A process of it that
+/// is in there has lost the other end of its channel, and ends; anybody else is none of ours, and keeps the group.
+fn settle(pending: &[std::path::PathBuf]) {
+    let end = Instant::now() + PATIENCE / 5;
+    while !cgroup::remove_empty(pending) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn gone(record: &Record) -> Result<(), RuncError> {

@@ -7,6 +7,7 @@ use bulkhead_sandbox::join::{Target, join};
 use bulkhead_sandbox::oci::config::{Config, Process};
 use bulkhead_sandbox::oci::step::OciStep;
 use bulkhead_sandbox::oci::{Entered, KINDS, plan_exec};
+use bulkhead_sandbox::rdt;
 use bulkhead_sandbox::step::Step;
 use bulkhead_sys::ids;
 
@@ -40,12 +41,10 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     // Before anything is read that can be read only once.
     protect::before(protected, &config.linux())?;
     global.log.debug(|| format!("{args:?}"));
+    protect::tell(global, protected);
     let facts = facts()?;
     let process = wanted(&config, &args)?;
     streams::warn_of_capabilities(global, &process);
-    if let Some(affinity) = &process.exec_cpu_affinity {
-        global.log.debug(|| format!("affinity: {}", streams::mask(&affinity.initial)));
-    }
     console::check(process.terminal, args.detach, args.console_socket.as_deref())?;
     rustix::process::umask(rustix::fs::Mode::empty());
     let pid = record.pid.unwrap_or_default();
@@ -62,15 +61,18 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     let pidfd_socket = args.pidfd_socket.as_deref().map(Socket::open).transpose()?;
     let pid_file = args.pid_file.as_deref().map(PidFile::open).transpose()?;
     global.log.hold()?;
+    tell(global, &process, &target);
     let asks = plan.steps.iter().any(|s| matches!(s, Step::Bundle(OciStep::Filter { listener: true, .. })));
     let answers = if asks { listener::socket(&config)? } else { None };
     let message = if asks { listener::message(&config, &record, Status::Running)? } else { serde_json::Value::Null };
-    let stdio = streams::own(process.terminal)?;
+    let stdio = streams::own(process.terminal);
     let first = process.args.first().map_or("", String::as_str);
     if facts.privileged || facts.nested {
         ids::set_dumpable(false).during("forbid being traced")?;
     }
+    rdt::join(&record.rdt).during("enter the class of linux.intelRdt")?;
     let mut prepared = join(&plan, stdio).map_err(|e| streams::program_error(&e, first))?;
+    global.log.debug(|| format!("child process in init(): {} is in the container", prepared.pid()));
     let terminal = console::hand_over(prepared.take_terminal(), &process, console.as_ref())?;
     let own = prepared.pid();
     // Before the program runs: what fails here ends the process, and callers never see a program without its pid.
@@ -84,6 +86,7 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
         Some(to) => listener::send(to, message.clone(), own, &asking).map_err(|e| e.to_string()),
         None => Err("listenerPath is missing".to_owned()),
     };
+    global.log.debug(|| format!("setns_init: about to exec {first:?}"));
     let running = prepared.exec_asking(&mut deliver).map_err(|e| streams::program_error(&e, first))?;
     if args.detach {
         return Ok(0);
@@ -91,12 +94,26 @@ pub fn exec(global: &Global, args: ExecArgs) -> Result<u8, RuncError> {
     foreground::wait(running.pid, running.pidfd, terminal)
 }
 
+/// What is going to be done, in words that readers of other runtimes' logs look for.
+fn tell(global: &Global, process: &Process, target: &Target) {
+    global.log.debug(|| {
+        let names = streams::namespaces(target.namespaces);
+        format!("nsexec container setup: enters the namespaces [{names}] of process {}", target.pid)
+    });
+    let Some(affinity) = &process.exec_cpu_affinity else { return };
+    for (word, list) in [("affinity", &affinity.initial), ("final affinity", &affinity.last)] {
+        if !list.is_empty() {
+            global.log.debug(|| format!("nsexec: {word}: {}", streams::mask(list)));
+        }
+    }
+}
+
 /// The process of the file, or the container's own with what the flags say.
 fn wanted(config: &Config, args: &ExecArgs) -> Result<Process, RuncError> {
     if let Some(path) = &args.process {
         let what = || format!("read {}", path.display());
-        let bytes = std::fs::File::open(path).and_then(limited).during(what())?;
-        return serde_json::from_slice(&bytes).during(what());
+        let bytes = std::fs::File::open(path).and_then(limited).during_with(what)?;
+        return serde_json::from_slice(&bytes).during_with(what);
     }
     let mut process = config.process.clone().unwrap_or_default();
     process.args.clone_from(&args.args);
@@ -142,7 +159,7 @@ fn differing(pid: i32) -> Result<u64, RuncError> {
     for (_, name, bit) in KINDS {
         let look = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/{name}"));
         let Ok(own) = look("self") else { continue };
-        let theirs = look(&pid.to_string()).during(format!("look at the {name} namespace of the container"))?;
+        let theirs = look(&pid.to_string()).during(format_args!("look at the {name} namespace of the container"))?;
         if own != theirs {
             bits |= bit;
         }
@@ -173,17 +190,28 @@ fn groups(record: &Record, args: &ExecArgs) -> Result<Vec<PathBuf>, RuncError> {
         *group = below;
     }
     let hierarchies = if args.cgroups.is_empty() { Vec::new() } else { Own::read().hierarchies };
+    let known = |name: &String| hierarchies.iter().any(|h| h.controllers.contains(name));
     for sub in &args.cgroups {
+        if let Some(unknown) = sub.controllers.iter().find(|name| !known(name)) {
+            return Err(RuncError::new(format!(
+                "invalid value {unknown:?} for --cgroup: unknown controller {unknown:?}"
+            )));
+        }
         let mut found = false;
         for (group, original) in groups.iter_mut().zip(&record.cgroups) {
             let here = |h: &&Hierarchy| original.starts_with(&h.mount);
             let of = |controller: &String| hierarchies.iter().filter(here).any(|h| h.controllers.contains(controller));
+            // Beside version 1 the other one has no controller, and need not have such a group.
+            let bare = record.cgroups.len() > 1 && !original.join("tasks").exists();
+            if bare && !original.join(sub.path.trim_start_matches('/')).is_dir() {
+                continue;
+            }
             if sub.controllers.is_empty() || sub.controllers.iter().any(of) {
                 *group = original.join(sub.path.trim_start_matches('/'));
                 found = true;
                 if !group.is_dir() {
                     return Err(RuncError::new(format!(
-                        "invalid value {:?} for --cgroup: {} is no control group",
+                        "invalid value {:?} for --cgroup: adding pid of the new process to {}: no such file or directory",
                         sub.path,
                         group.display()
                     )));

@@ -89,8 +89,8 @@ pub(super) fn creating(config: &Config, bundle: &Path, state: &[u8], pid: i32, b
     let rootfs = bundle.join(config.root.as_ref().map_or("", |r| r.path.as_str()));
     for (index, hook) in hooks.create_container.iter().enumerate() {
         let (moment, what) = (Moment::CreateContainer, || format!("hook createContainer[{index}] {:?}", hook.path));
-        let input = fd::sealed(c"state", state).during(what())?;
-        let said = rustix::fs::memfd_create(c"said", rustix::fs::MemfdFlags::CLOEXEC).during(what())?;
+        let input = fd::sealed(c"state", state).during_with(what)?;
+        let said = rustix::fs::memfd_create(c"said", rustix::fs::MemfdFlags::CLOEXEC).during_with(what)?;
         let inside = Inside {
             pid,
             namespaces: bits,
@@ -102,7 +102,7 @@ pub(super) fn creating(config: &Config, bundle: &Path, state: &[u8], pid: i32, b
             output: said.as_fd(),
             timeout: hook.timeout,
         };
-        let ended = hook::run(&inside).during(what())?;
+        let ended = hook::run(&inside).during_with(what)?;
         judge(moment, index, hook, ended, &said)?;
     }
     Ok(())
@@ -127,9 +127,9 @@ pub(super) fn in_container(
         if !hook.env.is_empty() {
             process.env.clone_from(&hook.env);
         }
-        let process = serde_json::to_vec(&process).during(what())?;
-        let file = fd::sealed(c"process", &process).during(what())?;
-        fd::keep_over_exec(&file).during(what())?;
+        let process = serde_json::to_vec(&process).during_with(what)?;
+        let file = fd::sealed(c"process", &process).during_with(what)?;
+        fd::keep_over_exec(&file).during_with(what)?;
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
         let exec = Hook {
             path: "/proc/self/exe".to_owned(),
@@ -167,9 +167,9 @@ fn run(
 ) -> Result<(), RuncError> {
     use std::os::unix::process::CommandExt;
     let what = || format!("hook {}[{index}] {:?}", moment.word(), named.path);
-    let input = fd::sealed(c"state", state).during(what())?;
-    let said = rustix::fs::memfd_create(c"said", rustix::fs::MemfdFlags::CLOEXEC).during(what())?;
-    let copy = || said.try_clone().during(what());
+    let input = fd::sealed(c"state", state).during_with(what)?;
+    let said = rustix::fs::memfd_create(c"said", rustix::fs::MemfdFlags::CLOEXEC).during_with(what)?;
+    let copy = || said.try_clone().during_with(what);
     let mut command = Command::new(&hook.path);
     if let Some((name, rest)) = hook.args.split_first() {
         command.arg0(name).args(rest);
@@ -180,12 +180,12 @@ fn run(
     }
     command.current_dir(bundle);
     command.stdin(Stdio::from(input)).stdout(Stdio::from(copy()?)).stderr(Stdio::from(copy()?));
-    let mut child = command.spawn().during(what())?;
+    let mut child = command.spawn().during_with(what)?;
     let end = hook.timeout.map(|t| Instant::now() + Duration::from_secs(u64::try_from(t).unwrap_or(0)));
     loop {
         let done = match end {
-            None => Some(child.wait().during(what())?),
-            Some(_) => child.try_wait().during(what())?,
+            None => Some(child.wait().during_with(what)?),
+            Some(_) => child.try_wait().during_with(what)?,
         };
         if let Some(status) = done {
             let code = std::os::unix::process::ExitStatusExt::signal(&status).map_or(status.code(), |s| Some(128 + s));

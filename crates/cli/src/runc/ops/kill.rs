@@ -65,7 +65,7 @@ pub(super) fn send(record: &Record, number: i32) -> Result<(), RuncError> {
     let raw = Pid::from_raw(pid).ok_or_else(not_running)?;
     let pidfd = match pidfd_open(raw, PidfdFlags::empty()) {
         Err(Errno::SRCH) => return Err(not_running()),
-        opened => opened.during(format!("open process {pid}"))?,
+        opened => opened.during(format_args!("open process {pid}"))?,
     };
     // Looked at while it is held.
     if !is_alive(pid, record.start_time)? {
@@ -73,7 +73,7 @@ pub(super) fn send(record: &Record, number: i32) -> Result<(), RuncError> {
     }
     match signal::send(pidfd.as_fd(), number) {
         Err(Errno::SRCH) => Err(not_running()),
-        sent => sent.during(format!("send signal {number} to process {pid}")),
+        sent => sent.during(format_args!("send signal {number} to process {pid}")),
     }
 }
 

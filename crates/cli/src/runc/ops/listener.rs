@@ -10,6 +10,11 @@ use crate::runc::error::{During, RuncError};
 use crate::runc::show::state::State;
 use crate::runc::state::{Record, Status};
 
+/// Whether the config names such a socket.
+pub(super) fn is_asked(config: &Config) -> bool {
+    config.linux().seccomp.as_ref().is_some_and(|text| text.listener_path().is_some())
+}
+
 /// The socket of `linux.seccomp.listenerPath`, connected; nothing where the config has none. Without a filter that asks
 /// it must not be opened at all: the path then has no meaning.
 pub(super) fn socket(config: &Config) -> Result<Option<Socket>, RuncError> {

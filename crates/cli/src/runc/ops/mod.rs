@@ -8,6 +8,7 @@ mod foreground;
 mod hooks;
 mod kill;
 mod listener;
+mod mounted;
 mod pid_file;
 mod protect;
 mod run;
@@ -37,7 +38,7 @@ const SOCKET: &str = "start";
 /// Address of that socket. Its path would be too long for one, so it is reached from the directory's descriptor.
 fn address(place: &Place) -> Result<SocketAddrUnix, RuncError> {
     SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", place.as_fd().as_raw_fd()))
-        .during(format!("reach {}", place.path().join(SOCKET).display()))
+        .during(format_args!("reach {}", place.path().join(SOCKET).display()))
 }
 
 fn facts() -> Result<HostFacts, RuncError> {

@@ -22,7 +22,7 @@ impl PidFile {
         let parent = path.parent().ok_or_else(invalid)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(parent, flags, Mode::empty())
-            .during(format!("open {} for --pid-file", parent.display()))?;
+            .during(format_args!("open {} for --pid-file", parent.display()))?;
         Ok(Self { directory, name, path: path.to_path_buf() })
     }
 
@@ -31,9 +31,9 @@ impl PidFile {
         let fresh = format!(".{}.{}", self.name, std::process::id());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file =
-            rustix::fs::openat(&self.directory, fresh.as_str(), flags, Mode::from_raw_mode(0o644)).during(what())?;
-        let done = std::fs::File::from(file).write_all(pid.to_string().as_bytes()).during(what()).and_then(|()| {
-            rustix::fs::renameat(&self.directory, fresh.as_str(), &self.directory, self.name.as_str()).during(what())
+            rustix::fs::openat(&self.directory, fresh.as_str(), flags, Mode::from_raw_mode(0o644)).during_with(what)?;
+        let done = std::fs::File::from(file).write_all(pid.to_string().as_bytes()).during_with(what).and_then(|()| {
+            rustix::fs::renameat(&self.directory, fresh.as_str(), &self.directory, self.name.as_str()).during_with(what)
         });
         if done.is_err() {
             rustix::fs::unlinkat(&self.directory, fresh.as_str(), AtFlags::empty()).unwrap_or_default();

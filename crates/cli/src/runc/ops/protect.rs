@@ -12,6 +12,8 @@ use bulkhead_sandbox::oci::config::{IdMapping, Linux};
 use bulkhead_sys::{fd, mount};
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 
+use crate::runc::NAME;
+use crate::runc::args::Global;
 use crate::runc::error::{During, RuncError};
 
 const SELF: &str = "/proc/self/exe";
@@ -23,17 +25,25 @@ const SELF: &str = "/proc/self/exe";
 ///
 /// When this program cannot be looked at.
 pub(super) fn early() -> Result<bool, RuncError> {
+    // Usually the first instructions have done it.
+    if bulkhead_sys::entry::began_read_only() {
+        return Ok(named());
+    }
     let own = rustix::fs::open(SELF, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).during("open this program")?;
     if is_protected(&own)? {
-        // It has the name of a number by now.
-        rustix::thread::set_name(c"bulkhead-runc").unwrap_or_default();
-        return Ok(true);
+        return Ok(named());
     }
     // An ordinary user makes no mounts here, and a security module may let none be executed that is nowhere.
     if let Ok(copy) = mounted(&own) {
         drop(go_on(&copy));
     }
     Ok(false)
+}
+
+/// It has the name of a number by now.
+fn named() -> bool {
+    rustix::thread::set_name(c"bulkhead-runc").unwrap_or_default();
+    true
 }
 
 /// The same for whom [`early`] left unprotected, where the container could reach this program.
@@ -48,6 +58,17 @@ pub(super) fn before(protected: bool, linux: &Linux) -> Result<(), RuncError> {
     let own = rustix::fs::open(SELF, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during("open this program")?;
     let copy = fd::sealed_copy(c"bulkhead-runc", own.as_fd()).during("copy this program to memory")?;
     Err(go_on(&copy))
+}
+
+/// Says from where this program runs, in the words that other runtimes have for it.
+pub(super) fn tell(global: &Global, protected: bool) {
+    global.log.debug(|| {
+        if protected {
+            format!("{NAME} exeseal: using /proc/self/exe clone, which nobody can write")
+        } else {
+            format!("{NAME} exeseal: not needed: nobody in the container has a right over this program")
+        }
+    });
 }
 
 /// Only an error comes back. The descriptor ends with the call: the kernel has the file by then.

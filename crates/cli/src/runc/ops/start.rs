@@ -3,10 +3,11 @@
 use bulkhead_sandbox::StartError;
 use bulkhead_sandbox::oci::config::Config;
 use bulkhead_sandbox::oci::{self, Rest};
+use bulkhead_sys::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::hooks::{self, Moment};
-use super::{SOCKET, address, kill, listener, streams};
+use super::{SOCKET, address, create, kill, streams};
 use crate::runc::args::Global;
 use crate::runc::error::{During, RuncError};
 use crate::runc::group;
@@ -41,8 +42,16 @@ pub(super) fn begin(global: &Global, place: &Place, record: &mut Record, config:
     }
     let what = || format!("reach container {}", record.id);
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-        .during(what())?;
-    rustix::net::connect(&socket, &address(place)?).during(what())?;
+        .during_with(what)?;
+    match rustix::net::connect(&socket, &address(place)?) {
+        // Nobody waits there: whoever started the program was killed before he wrote it down.
+        Err(Errno::CONNREFUSED | Errno::NOENT) => {
+            record.started = true;
+            record.write(place)?;
+            return Err(RuncError::new("cannot start an already running container"));
+        }
+        connected => connected.during_with(what)?,
+    }
     let first = record.first_step;
     let rest = || {
         let facts = bulkhead_sandbox::facts::HostFacts::gather().map_err(|e| {
@@ -50,13 +59,7 @@ pub(super) fn begin(global: &Global, place: &Place, record: &mut Record, config:
         })?;
         Rest::of(config, first, &facts)
     };
-    let mut deliver = |asking| {
-        let to = listener::socket(config).map_err(|e| e.to_string())?;
-        let to = to.ok_or_else(|| "listenerPath is missing".to_owned())?;
-        let pid = record.pid.unwrap_or_default();
-        let message = listener::message(config, record, Status::Created).map_err(|e| e.to_string())?;
-        listener::send(&to, message, pid, &asking).map_err(|e| e.to_string())
-    };
+    let mut deliver = |asking| create::deliver(config, record, Status::Created, &asking);
     oci::start(socket, &mut deliver, rest).map_err(|e| {
         if !matches!(e, StartError::Step { .. }) {
             // It may wait for an answer that nobody gives.
@@ -64,6 +67,7 @@ pub(super) fn begin(global: &Global, place: &Place, record: &mut Record, config:
         }
         streams::program_error(&e, "")
     })?;
+    global.log.debug(|| "init: closing the pipe to signal completion: the program runs".to_owned());
     record.started = true;
     record.write(place)?;
     rustix::fs::unlinkat(place, SOCKET, rustix::fs::AtFlags::empty()).unwrap_or_default();

@@ -1,7 +1,5 @@
 //! What a program gets from its caller: standard streams and further descriptors.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
 use bulkhead_sandbox::StartError;
 use bulkhead_sandbox::Stdio;
 use bulkhead_sandbox::oci::config::Process;
@@ -9,22 +7,11 @@ use bulkhead_sandbox::oci::{idle_ambient, unknown_capabilities};
 use bulkhead_sys::Errno;
 
 use crate::runc::args::Global;
-use crate::runc::error::{During, RuncError};
+use crate::runc::error::RuncError;
 
 /// The caller's own standard streams, or a terminal to be made.
-pub(super) fn own(terminal: bool) -> Result<Stdio, RuncError> {
-    if terminal {
-        return Ok(Stdio::Terminal);
-    }
-    let copy = |number: i32| -> Result<OwnedFd, RuncError> {
-        let stream: BorrowedFd<'_> = match number {
-            0 => rustix::stdio::stdin(),
-            1 => rustix::stdio::stdout(),
-            _ => rustix::stdio::stderr(),
-        };
-        rustix::io::fcntl_dupfd_cloexec(stream.as_fd(), 3).during(format!("use descriptor {number}"))
-    };
-    Ok(Stdio::Files([copy(0)?, copy(1)?, copy(2)?]))
+pub(super) fn own(terminal: bool) -> Stdio {
+    if terminal { Stdio::Terminal } else { Stdio::Own }
 }
 
 /// How many sockets systemd has passed (`sd_listen_fds(3)`).
@@ -50,6 +37,12 @@ pub(super) fn preserved(wanted: u32, with_listeners: bool) -> Result<u32, RuncEr
         }
     }
     Ok(all)
+}
+
+/// Names of namespaces for people.
+pub(super) fn namespaces(bits: u64) -> String {
+    let named = bulkhead_sandbox::oci::KINDS.iter().filter(|(_, _, bit)| bits & bit != 0);
+    named.map(|(name, _, _)| *name).collect::<Vec<_>>().join(" ")
 }
 
 /// Tells the program of the sockets it gets: it is the first process of its pid namespace.
@@ -105,8 +98,7 @@ pub(super) fn program_error(error: &StartError, name: &str) -> RuncError {
             other => other.to_string(),
         };
         let program = description.trim_start_matches("start ").trim_matches('"');
-        let hint = error.hint().map_or(String::new(), |hint| format!(" ({hint})"));
-        return RuncError::new(format!("exec {program}: {words}{hint}"));
+        return RuncError { plain: true, ..RuncError::new(format!("exec {program}: {words}")) };
     }
     match words {
         Some(words) if name.contains('/') => {
@@ -116,10 +108,31 @@ pub(super) fn program_error(error: &StartError, name: &str) -> RuncError {
         Some(words) => RuncError::new(format!("exec: {name:?}: {words}")),
         None => {
             let plain = RuncError::chain(error);
-            match error.hint() {
+            let plain = match error.hint() {
                 Some(hint) => RuncError::new(format!("{plain} ({hint})")),
                 None => plain,
+            };
+            match error {
+                StartError::Step { description, .. } => plain.during(in_init(description)),
+                _ => plain,
             }
         }
     }
+}
+
+/// What every step of the new process is a part of, in the words that callers show and look for.
+fn in_init(step: &str) -> &'static str {
+    if step.starts_with("bind ") || step.starts_with("mount ") {
+        "unable to start container process: error during container init: error mounting"
+    } else {
+        "unable to start container process: error during container init"
+    }
+}
+
+/// Puts the command before a failure of the new process.
+pub(super) fn failed(error: RuncError, command: &str) -> RuncError {
+    if error.message.starts_with("unable to start") {
+        return error.during(format!("{} {command} failed", crate::runc::NAME));
+    }
+    error
 }

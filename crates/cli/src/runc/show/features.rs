@@ -41,10 +41,10 @@ fn features() -> Value {
             "seccomp": filters(),
             "apparmor": enabled,
             "selinux": enabled,
-            "intelRdt": {"enabled": false},
+            "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
             "memoryPolicy": {"modes": modes, "flags": flags},
             "mountExtensions": {"idmap": enabled},
-            "netDevices": {"enabled": false},
+            "netDevices": {"enabled": true},
         },
         "annotations": {
             "io.bulkhead.version": env!("CARGO_PKG_VERSION"),

@@ -24,9 +24,9 @@ pub fn execute(bundle: &Path, rootless: bool) -> Result<u8, RuncError> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             return Err(RuncError::new(format!("File {} exists. Remove it first", path.display())));
         }
-        opened => opened.during(format!("make {}", path.display()))?,
+        opened => opened.during(format_args!("make {}", path.display()))?,
     };
-    file.write_all(&bytes).during(format!("write {}", path.display()))?;
+    file.write_all(&bytes).during(format_args!("write {}", path.display()))?;
     Ok(0)
 }
 

@@ -15,6 +15,6 @@ mod root;
 mod status;
 
 pub use self::place::{CONFIG, Lock, Place, RECORD, Use};
-pub use self::record::{RECORD_VERSION, Record, ScopeName};
+pub use self::record::{Mounted, RECORD_VERSION, Record, ScopeName};
 pub use self::root::ids;
 pub use self::status::{Status, is_alive};

@@ -65,15 +65,15 @@ impl Place {
         let root = global.make_root()?;
         let path = root.join(id);
         let failed = || format!("make {}", path.display());
-        let root = super::root::open(&root).during(format!("open {}", root.display()))??;
+        let root = super::root::open(&root).during(format_args!("open {}", root.display()))??;
         match rustix::fs::mkdirat(&root, id, Mode::RWXU) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(RuncError::new(TAKEN)),
             Err(error) => return Err(RuncError::chain(&error).during(failed())),
         }
-        let fd = open_below(root.as_fd(), id).during(failed())?;
+        let fd = open_below(root.as_fd(), id).during_with(failed)?;
         // A umask may have taken bits from the owner.
-        rustix::fs::fchmod(&fd, Mode::RWXU).during(failed())?;
+        rustix::fs::fchmod(&fd, Mode::RWXU).during_with(failed)?;
         Ok(Self { fd, root, id: id.to_owned(), path })
     }
 
@@ -92,7 +92,7 @@ impl Place {
         };
         let dir = super::root::open(&root).map_err(|error| unknown_or(error, &root))??;
         let fd = open_below(dir.as_fd(), id).map_err(|error| unknown_or(error, &path))?;
-        let found = rustix::fs::fstat(&fd).during(format!("look at {}", path.display()))?;
+        let found = rustix::fs::fstat(&fd).during(format_args!("look at {}", path.display()))?;
         let user = rustix::process::geteuid().as_raw();
         if found.st_uid != user {
             let owner = found.st_uid;
@@ -125,7 +125,7 @@ impl Place {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = match rustix::fs::openat(&self.fd, c".", flags, Mode::empty()) {
             Err(Errno::NOENT) => return Err(RuncError::unknown()),
-            opened => opened.during(format!("open {}", self.path.display()))?,
+            opened => opened.during(format_args!("open {}", self.path.display()))?,
         };
         let operation = match with {
             Use::Shared => FlockOperation::LockShared,
@@ -134,13 +134,13 @@ impl Place {
         loop {
             match rustix::fs::flock(&fd, operation) {
                 Err(Errno::INTR) => {}
-                locked => break locked.during(format!("lock {}", self.path.display()))?,
+                locked => break locked.during(format_args!("lock {}", self.path.display()))?,
             }
         }
         let lock = Lock { fd };
         // Whoever had it may have removed the container, and another may have the id by now.
         let named = rustix::fs::statat(&self.root, self.id.as_str(), AtFlags::SYMLINK_NOFOLLOW);
-        let held = rustix::fs::fstat(&self.fd).during(format!("look at {}", self.path.display()))?;
+        let held = rustix::fs::fstat(&self.fd).during(format_args!("look at {}", self.path.display()))?;
         match named {
             Ok(named) if (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino) => Ok(lock),
             Ok(_) | Err(Errno::NOENT) => Err(RuncError::unknown()),
@@ -170,19 +170,32 @@ impl Place {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(None),
-            opened => opened.during(what())?,
+            opened => opened.during_with(what)?,
         };
-        let found = rustix::fs::fstat(&fd).during(what())?;
+        let found = rustix::fs::fstat(&fd).during_with(what)?;
         if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
             return Err(RuncError::new(format!("{}: it is no file", what())));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(found.st_size).unwrap_or(0).min(limit));
         let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        std::fs::File::from(fd).take(most).read_to_end(&mut bytes).during(what())?;
+        std::fs::File::from(fd).take(most).read_to_end(&mut bytes).during_with(what)?;
         if bytes.len() > limit {
             return Err(RuncError::new(format!("{}: it has more than {limit} bytes", what())));
         }
         Ok(Some(bytes))
+    }
+
+    /// Writes a file in it that nobody looks for before there is a record, mode 0600.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn write_first(&self, name: &str, bytes: &[u8]) -> Result<(), RuncError> {
+        let what = || format!("write {}", self.path.join(name).display());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR);
+        let mut file = std::fs::File::from(made.during_with(what)?);
+        file.write_all(bytes).during_with(what)
     }
 
     /// Writes a whole file in it, mode 0600, in place of what has the name.
@@ -198,16 +211,16 @@ impl Place {
         let fd = match make() {
             // Of a process that had this number and was killed.
             Err(Errno::EXIST) => {
-                rustix::fs::unlinkat(&self.fd, fresh.as_str(), AtFlags::empty()).during(what())?;
+                rustix::fs::unlinkat(&self.fd, fresh.as_str(), AtFlags::empty()).during_with(what)?;
                 make()
             }
             made => made,
         };
-        let mut file = std::fs::File::from(fd.during(what())?);
+        let mut file = std::fs::File::from(fd.during_with(what)?);
         let written = file
             .write_all(bytes)
-            .during(what())
-            .and_then(|()| rustix::fs::renameat(&self.fd, fresh.as_str(), &self.fd, name).during(what()));
+            .during_with(what)
+            .and_then(|()| rustix::fs::renameat(&self.fd, fresh.as_str(), &self.fd, name).during_with(what));
         if written.is_err() {
             rustix::fs::unlinkat(&self.fd, fresh.as_str(), AtFlags::empty()).unwrap_or_default();
         }
@@ -223,8 +236,12 @@ impl Place {
     pub fn remove(&self) -> Result<(), RuncError> {
         let what = || format!("remove {}", self.path.display());
         let mut names = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&self.fd).during(what())? {
-            let name = entry.during(what())?.file_name().to_owned();
+        let mut room = [std::mem::MaybeUninit::<u8>::uninit(); 4096];
+        // It may have been read before.
+        rustix::fs::seek(&self.fd, rustix::fs::SeekFrom::Start(0)).during_with(what)?;
+        let mut entries = rustix::fs::RawDir::new(&self.fd, &mut room);
+        while let Some(entry) = entries.next() {
+            let name = entry.during_with(what)?.file_name().to_owned();
             if !matches!(name.to_bytes(), b"." | b"..") {
                 names.push(name);
             }
@@ -239,7 +256,7 @@ impl Place {
                 }
             }
         }
-        rustix::fs::unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR).during(what())
+        rustix::fs::unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR).during_with(what)
     }
 }
 

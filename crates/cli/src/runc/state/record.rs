@@ -41,6 +41,9 @@ pub struct Record {
     pub namespaces: u64,
     /// Directories of its control group, one for each hierarchy.
     pub cgroups: Vec<PathBuf>,
+    /// Directories that are about to be made for it: nobody in them is known to be its process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<PathBuf>,
     /// Annotations of its config.
     pub annotations: BTreeMap<String, String>,
     /// Version of the specification that its config names.
@@ -54,6 +57,24 @@ pub struct Record {
     pub first_step: usize,
     /// Its program was started.
     pub started: bool,
+    /// Directories of its class of cache and memory bandwidth, which others of its processes enter.
+    #[serde(default)]
+    pub rdt: Vec<PathBuf>,
+    /// Those of them that end with it.
+    #[serde(default)]
+    pub rdt_own: Vec<PathBuf>,
+    /// Where its root file system is mounted in the caller's own mount namespace, it is taken off at the end.
+    #[serde(default)]
+    pub mounted: Option<Mounted>,
+}
+
+/// Mounts by their ids (`statx(2)`) at the path of a root file system.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounted {
+    /// What was there before.
+    pub before: u64,
+    /// What the container has put there, as soon as that is known.
+    pub own: Option<u64>,
 }
 
 /// A unit of systemd.
@@ -104,7 +125,8 @@ impl Record {
         let Some(bytes) = place.read(RECORD, MAX_RECORD_BYTES)? else {
             return Err(RuncError::unknown());
         };
-        Self::parse(&bytes, place.id()).map_err(|e| e.during(format!("read {}", place.path().join(RECORD).display())))
+        Self::parse(&bytes, place.id())
+            .map_err(|e| e.during(format_args!("read {}", place.path().join(RECORD).display())))
     }
 
     /// Reads the bytes of a record, of the container `id`.
@@ -149,7 +171,7 @@ impl Place {
     ///
     /// What the kernel says.
     pub fn write_config(&self, bytes: &[u8]) -> Result<(), RuncError> {
-        self.write(CONFIG, bytes)
+        self.write_first(CONFIG, bytes)
     }
 
     /// The config that the container was made from.
@@ -161,7 +183,7 @@ impl Place {
         let path = self.path().join(CONFIG);
         let bytes = self.read(CONFIG, MAX_CONFIG_BYTES)?;
         let bytes = bytes.ok_or_else(|| RuncError::new(format!("{} is missing", path.display())))?;
-        Config::read(&bytes).during(format!("read {}", path.display()))
+        Config::read(&bytes).during(format_args!("read {}", path.display()))
     }
 }
 

@@ -38,11 +38,14 @@ impl Global {
     /// As [`Global::root`]; a directory that cannot be made.
     pub(super) fn make_root(&self) -> Result<PathBuf, RuncError> {
         let root = self.root()?;
+        if rustix::fs::access(&root, rustix::fs::Access::EXISTS).is_ok() {
+            return Ok(root);
+        }
         // Others may look up ids below root's directory, as with other runtimes, and open none of them. The sticky bit
         // keeps what is below `XDG_RUNTIME_DIR` from those who tidy up there (XDG base directories).
         let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o1700 };
         let made = DirBuilder::new().recursive(true).mode(mode).create(&root);
-        made.during(format!("make the state directory {}", root.display()))?;
+        made.during(format_args!("make the state directory {}", root.display()))?;
         Ok(root)
     }
 }
@@ -97,11 +100,11 @@ pub fn ids(global: &Global) -> Result<Vec<String>, RuncError> {
     let what = || format!("read {}", root.display());
     let fd = match open(&root) {
         Err(Errno::NOENT) if global.given_root.is_none() => return Ok(Vec::new()),
-        opened => opened.during(what())??,
+        opened => opened.during_with(what)??,
     };
     let mut ids = Vec::new();
-    for entry in Dir::read_from(&fd).during(what())? {
-        let entry = entry.during(what())?;
+    for entry in Dir::read_from(&fd).during_with(what)? {
+        let entry = entry.during_with(what)?;
         let kind = match entry.file_type() {
             // Not every file system says it here.
             FileType::Unknown => rustix::fs::statat(&fd, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)

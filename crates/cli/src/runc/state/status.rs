@@ -74,7 +74,7 @@ impl std::fmt::Display for Status {
 /// A `/proc` that is none.
 pub fn is_alive(pid: i32, start_time: Option<u64>) -> Result<bool, RuncError> {
     let what = || format!("look for process {pid}");
-    let path = CString::new(format!("{pid}/stat")).during(what())?;
+    let path = CString::new(format!("{pid}/stat")).during_with(what)?;
     let text = match Proc::host().and_then(|proc| proc.read(&path)) {
         Ok(text) => text,
         // It may end while it is read.

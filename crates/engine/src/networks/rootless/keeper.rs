@@ -12,8 +12,9 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use bulkhead_net::user;
+use bulkhead_sandbox::maps::map_ids;
 use bulkhead_sandbox::spec::IdMaps;
-use bulkhead_sandbox::supervise::{map_ids, start_time};
+use bulkhead_sandbox::supervise::start_time;
 use bulkhead_sys::clone::{self, Fork, SingleThreaded};
 use bulkhead_sys::proc::Proc;
 use bulkhead_sys::{Errno, caps, fd, ids, signal};

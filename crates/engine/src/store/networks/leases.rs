@@ -478,7 +478,7 @@ pub(crate) fn check_join(network: &NetworkRecord, join: &JoinWish) -> Result<(),
         let address = address.to_string();
         return Err(NetworkError::BadAddress { flag, address, network: network.name.clone(), reason });
     }
-    if let Some(alias) = join.aliases.first().filter(|_| network.isolated) {
+    if let Some(alias) = join.aliases.first().filter(|_| network.is_default() || network.isolated) {
         return Err(NetworkError::BadAddress {
             flag: "--network-alias",
             address: alias.clone(),

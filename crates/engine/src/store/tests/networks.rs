@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::*;
-use crate::networks::{HostPort, Mac, Net, Pool, PortRange, Protocol, WantedPort};
+use crate::networks::{EgressRule, FlowRule, HostPort, Mac, Net, Pool, PortRange, Protocol, WantedPort};
 
 fn new(name: &str, v4: BlockWish) -> NewNetwork {
     NewNetwork {
@@ -284,6 +284,41 @@ fn the_default_network_is_made_once() {
     let alias = JoinWish { aliases: vec!["db".to_owned()], ..join("bridge") };
     let error = why(store.create_container(&NewContainer { networks: vec![alias], ..named("box") }, None));
     assert!(error.to_string().contains("--network-alias db"), "{error}");
+}
+
+#[test]
+fn a_policy_is_kept_and_its_members_are_known() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let flow = |text: &str| FlowRule::parse(text).unwrap();
+    let egress = Some(vec![EgressRule::parse("192.0.2.0/24:443").unwrap()]);
+    let shop =
+        NewNetwork { policy: Some(vec![flow("web -> db:1")]), egress: egress.clone(), ..new("shop", BlockWish::Free) };
+    let made = make(&store, &shop, &[]).unwrap();
+    assert_eq!((&made.policy, &made.egress), (&shop.policy, &egress));
+    let own = Some(Vec::new());
+    let wish = JoinWish { aliases: vec!["db".to_owned()], egress: own.clone(), ..join("shop") };
+    let (base, web) = (member(&store, "base", &[wish]), member(&store, "web", &[join("shop")]));
+    let (joined, _) = take(&store, &base.id, &[]).unwrap();
+    assert_eq!((&joined[0].wish.egress, &joined[0].network.egress), (&own, &egress));
+    // Its own first, without the addresses that it is given in this moment.
+    let names = |all: &[Peer]| all.iter().map(|p| (p.names.join(" "), p.lease.is_some())).collect::<Vec<_>>();
+    assert_eq!(names(&joined[0].peers), [("base db".to_owned(), false), ("web".to_owned(), false)]);
+    let (joined, _) = take(&store, &web.id, &[]).unwrap();
+    assert_eq!(names(&joined[0].peers), [("web".to_owned(), false), ("base db".to_owned(), true)]);
+    let changed = store.change_policy("shop", |network, peers| {
+        assert_eq!((network.policy.as_ref().map(Vec::len), peers.len()), (Some(1), 2));
+        Ok(Some(vec![flow("* -> db"), flow("web -> db:1")]))
+    });
+    assert_eq!(store.find_network("shop").unwrap().policy, changed.unwrap().policy);
+    // What is refused changes nothing.
+    let refused = store.change_policy("shop", |network, _| Err(NetworkError::Isolated { name: network.name.clone() }));
+    assert!(refused.is_err() && store.find_network("shop").unwrap().policy.map(|p| p.len()) == Some(2));
+    store.change_policy("shop", |_, _| Ok(None)).unwrap();
+    assert_eq!(store.find_network("shop").unwrap().policy, None);
+    assert!(store.joined(&web.id).unwrap()[0].peers.is_empty());
+    make(&store, &NewNetwork { isolated: true, ..new("apart", BlockWish::Free) }, &[]).unwrap();
+    assert!(why(store.change_policy("apart", |_, _| panic!("it is refused"))).to_string().contains("apart"));
 }
 
 #[test]

@@ -4,10 +4,11 @@
 //! cut: what it cannot say is refused, for the kernel passes over such a rule and says nothing.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use bulkhead_sys::bpf::Instruction;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::LimitError;
@@ -130,6 +131,8 @@ fn rule_of(index: usize, rule: &DeviceCgroup) -> Result<Access, LimitError> {
             'r' => READ,
             'w' => WRITE,
             'm' => MKNOD,
+            // As in `type`: all of them. Nothing is ever allowed by it.
+            'a' if !rule.allow => ALL,
             other => return refuse("access", format!("{other:?} is none of r, w and m")),
         };
     }
@@ -282,19 +285,20 @@ pub(in crate::cgroup) fn narrow(directory: &Path, list: &DeviceList) -> Result<(
     let text = bulkhead_sys::fd::text(&file).map_err(|e| fail(&file, e.into()))?;
     let target = V1List::of(list).map_err(|e| fail(&file, std::io::Error::other(e)))?;
     let current = V1List::read(&text).unwrap_or(V1List { allow: true, exceptions: BTreeMap::new() });
-    let mut open: Option<(bool, std::fs::File)> = None;
+    let mut open: Option<(bool, OwnedFd)> = None;
     for (allow, value) in target.writes_from(&current) {
         let path = || directory.join(if allow { "devices.allow" } else { "devices.deny" });
         let what = || format!("set {} by writing {value:?} to", field("devices"));
         // Each write is a rule; one file takes many.
-        let mut file = match open.take() {
+        let file = match open.take() {
             Some((for_allow, file)) if for_allow == allow => file,
-            _ => std::fs::OpenOptions::new()
-                .write(true)
-                .open(path())
+            _ => rustix::fs::open(path(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
                 .map_err(|e| CgroupError::new(what(), &path(), e))?,
         };
-        file.write_all(value.as_bytes()).map_err(|e| CgroupError::new(what(), &path(), e))?;
+        let written = rustix::io::write(&file, value.as_bytes()).map_err(|e| CgroupError::new(what(), &path(), e))?;
+        if written != value.len() {
+            return Err(CgroupError::new(what(), &path(), std::io::Error::from(std::io::ErrorKind::WriteZero)));
+        }
         open = Some((allow, file));
     }
     Ok(())

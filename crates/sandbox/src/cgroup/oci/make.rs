@@ -58,15 +58,17 @@ pub(in crate::cgroup) struct Doors {
 /// Makes the group and writes its limits.
 pub(in crate::cgroup) fn make(group: &OciGroup, made: &mut Made) -> Result<Doors, CgroupError> {
     let mut found = Vec::new();
-    for place in &group.places {
-        if !directories(place, group, made)? && group.unit.is_none() {
+    for place in group.places.iter().chain(&group.beside) {
+        let unified = group.unified || group.beside.as_ref() == Some(place);
+        if !directories(place, group, unified, made)? && group.unit.is_none() {
             found.push(place.directory.clone());
         }
     }
     setting::write_all(&group.settings)?;
     for place in group.places.iter().filter(|p| p.controllers.iter().any(|c| c == "cpuset") && !group.unified) {
         // A group takes no member before both lists are written; what was not asked for is the parent's.
-        inherit(&place.directory)?;
+        let new = made.group.contains(&place.directory);
+        inherit(&place.directory, |file| new && !group.settings.iter().any(|s| s.file == file))?;
     }
     if let Some(list) = &group.devices {
         let result = if group.unified {
@@ -88,15 +90,16 @@ pub(in crate::cgroup) fn make(group: &OciGroup, made: &mut Made) -> Result<Doors
 
 fn doors(group: &OciGroup) -> Result<Doors, CgroupError> {
     let mut doors = Doors::default();
-    for Place { directory, .. } in &group.places {
-        let (path, flags) = if group.unified {
+    let beside = group.beside.iter().map(|place| (place, true));
+    for (Place { directory, .. }, unified) in group.places.iter().map(|place| (place, group.unified)).chain(beside) {
+        let (path, flags) = if unified {
             (directory.clone(), OFlags::PATH | OFlags::DIRECTORY)
         } else {
             (directory.join("tasks"), OFlags::WRONLY)
         };
         let fd = rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty())
             .map_err(|e| CgroupError::new("open", &path, e))?;
-        if group.unified {
+        if unified {
             doors.into = Some(fd);
         } else {
             doors.tasks.push(fd);
@@ -107,17 +110,27 @@ fn doors(group: &OciGroup) -> Result<Doors, CgroupError> {
 
 /// Makes what is missing between the mount point and the group. Another container may be made or deleted on the same
 /// way at the same moment. Whether the group's own directory is new.
-fn directories(place: &Place, group: &OciGroup, made: &mut Made) -> Result<bool, CgroupError> {
+fn directories(place: &Place, group: &OciGroup, unified: bool, made: &mut Made) -> Result<bool, CgroupError> {
     const ATTEMPTS: usize = 16;
-    let unified = group.unified;
+    // Beside version 1 there is nothing to pass on.
+    let controlled = unified && group.unified;
     let mut way: Vec<&Path> = place.directory.ancestors().take_while(|d| *d != place.mount).collect();
     way.reverse();
     let cpuset = !unified && place.controllers.iter().any(|c| c == "cpuset");
     let (mut attempt, mut new) = (0, false);
     'again: loop {
         attempt += 1;
+        // Mostly only the last is missing. What version 2 and a cpuset need on the way is seen to step by step.
+        if attempt == 1
+            && !unified
+            && !cpuset
+            && rustix::fs::mkdir(&place.directory, Mode::from_raw_mode(0o755)).is_ok()
+        {
+            made.group.push(place.directory.clone());
+            return Ok(true);
+        }
         for (index, directory) in way.iter().enumerate() {
-            if unified {
+            if controlled {
                 pass_down(directory.parent().unwrap_or(&place.mount));
             }
             let last = index + 1 == way.len();
@@ -134,9 +147,10 @@ fn directories(place: &Place, group: &OciGroup, made: &mut Made) -> Result<bool,
                 Err(e) => return Err(CgroupError::new("make the control group", directory, e)),
             }
             if cpuset && !last {
-                inherit(directory)?;
+                inherit(directory, |_| false)?;
             }
-            if unified {
+            // What is made below the top is whole.
+            if controlled || unified && directory.parent() != Some(&place.mount) {
                 whole(directory)?;
             }
         }
@@ -194,15 +208,14 @@ fn unused(directory: &Path) -> Result<(), CgroupError> {
     Ok(())
 }
 
-/// Takes over the parent's lists where a v1 cpuset has none of its own.
-fn inherit(directory: &Path) -> Result<(), CgroupError> {
+/// Takes over the parent's lists where a v1 cpuset has none of its own; which it has not is known of some.
+fn inherit(directory: &Path, is_empty: impl Fn(&Path) -> bool) -> Result<(), CgroupError> {
+    let read = |file: &Path| bulkhead_sys::fd::text(file).map_err(|e| CgroupError::new("read", file, e));
     for name in ["cpuset.cpus", "cpuset.mems"] {
         let file = directory.join(name);
-        let own = bulkhead_sys::fd::text(&file).map_err(|e| CgroupError::new("read", &file, e))?;
-        if own.trim().is_empty() {
-            let above = directory.parent().unwrap_or(directory).join(name);
-            let value = bulkhead_sys::fd::text(&above).map_err(|e| CgroupError::new("read", &above, e))?;
-            std::fs::write(&file, value.trim())
+        if is_empty(&file) || read(&file)?.trim().is_empty() {
+            let value = read(&directory.parent().unwrap_or(directory).join(name))?;
+            bulkhead_sys::fd::put(&file, value.trim().as_bytes())
                 .map_err(|e| CgroupError::new(format!("write {:?} to", value.trim()), &file, e))?;
         }
     }

@@ -34,7 +34,8 @@ pub fn kill_all(directories: &[PathBuf], signal: i32) {
         return;
     }
     let at_once = |d: &PathBuf| std::fs::write(d.join("cgroup.kill"), "1").is_ok();
-    let whole = directories.iter().any(at_once);
+    // One alone has everybody in it; of several, each may have somebody whom another has not.
+    let whole = directories.len() == 1 && directories.iter().any(at_once);
     if !whole {
         // What cannot run cannot fork away from the signal.
         drop(super::freeze(directories, true));

@@ -72,6 +72,9 @@ pub struct OciGroup {
     pub unified: bool,
     /// The group's directory in each hierarchy, with the mount point below which it lies.
     pub places: Vec<Place>,
+    /// Beside version 1, the group of the hierarchy of version 2, which limits nothing; the child is cloned into it.
+    #[serde(default)]
+    pub beside: Option<Place>,
     /// Its limits, in order.
     pub settings: Vec<Setting>,
     /// Devices that it may use; `None` where nothing is said about them and nothing can be.
@@ -97,7 +100,7 @@ impl OciGroup {
     /// The group's directories.
     #[must_use]
     pub fn directories(&self) -> Vec<PathBuf> {
-        self.places.iter().map(|p| p.directory.clone()).collect()
+        self.places.iter().chain(&self.beside).map(|p| p.directory.clone()).collect()
     }
 }
 
@@ -143,6 +146,9 @@ fn plan_with(ask: &Ask<'_>, facts: &HostFacts, permitted: &dyn Fn(&Path) -> bool
     if places.is_empty() {
         return without(ask, resources);
     }
+    // Who looks for a container by its group of version 2 finds it on such a host too. systemd sees to it by itself.
+    let alone = unified || ask.rootless || unit.is_some();
+    let beside = if alone { None } else { place::places(ask, true).ok().and_then(|mut all| all.pop()) };
     let settings = setting::settings(&dialect(&places, unified), resources, None)?;
     let enforced = unified || places.iter().any(|p| p.controllers.iter().any(|c| c == "devices"));
     if !enforced && !ask.rootless {
@@ -154,6 +160,7 @@ fn plan_with(ask: &Ask<'_>, facts: &HostFacts, permitted: &dyn Fn(&Path) -> bool
     Ok(CgroupPlan::Oci(Box::new(OciGroup {
         unified,
         places,
+        beside: beside.filter(|p| permitted(place::nearest(&p.directory, &p.mount))),
         settings,
         devices: enforced.then_some(rules),
         rootless: ask.rootless,

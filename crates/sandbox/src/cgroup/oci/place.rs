@@ -45,7 +45,11 @@ impl Own {
     #[must_use]
     pub fn read_with(mountinfo: &str) -> Self {
         let mut own = Self::of(mountinfo, &bulkhead_sys::fd::text("/proc/self/cgroup").unwrap_or_default());
-        for hierarchy in own.hierarchies.iter_mut().filter(|h| h.unified) {
+        if own.hierarchies.iter().any(|h| !h.unified) {
+            // Those of version 1 have them all.
+            return own;
+        }
+        for hierarchy in &mut own.hierarchies {
             let controllers = bulkhead_sys::fd::text(hierarchy.mount.join("cgroup.controllers")).unwrap_or_default();
             hierarchy.controllers = controllers.split_whitespace().map(str::to_owned).collect();
         }
@@ -56,17 +60,10 @@ impl Own {
     #[must_use]
     pub fn of(mountinfo: &str, cgroup: &str) -> Self {
         let mut hierarchies: Vec<Hierarchy> = Vec::new();
-        for line in mountinfo.lines() {
-            let Some((left, right)) = line.split_once(" - ") else { continue };
-            let mut left = left.split(' ').skip(3);
-            let (Some(root), Some(point)) = (left.next(), left.next()) else { continue };
-            let mut right = right.split(' ');
-            let unified = match right.next() {
-                Some("cgroup2") => true,
-                Some("cgroup") => false,
-                _ => continue,
-            };
-            let options = right.nth(1).unwrap_or_default();
+        for crate::mountinfo::Line { root, point, kind, options } in
+            crate::mountinfo::of(mountinfo, &["cgroup", "cgroup2"])
+        {
+            let unified = kind == "cgroup2";
             let names: Vec<String> =
                 options.split(',').filter(|o| !unified && is_controller(o)).map(str::to_owned).collect();
             // One hierarchy can be mounted in several places; the first will do.

@@ -190,7 +190,10 @@ pub fn stats(directories: &[PathBuf]) -> serde_json::Value {
     let mut stats = Stats::default();
     for directory in directories {
         if directory.join("cgroup.controllers").exists() {
-            v2::read(directory, &mut stats);
+            // Beside version 1 it accounts nothing that the others do not.
+            if directories.len() == 1 {
+                v2::read(directory, &mut stats);
+            }
         } else {
             v1::read(directory, &mut stats);
         }
