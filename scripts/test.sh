@@ -134,15 +134,6 @@ if ! root; then
     finish
 fi
 
-# Bridges of containers on this machine itself: the tests have networks of their own.
-bridges() { grep -l "^INTERFACE=bh-" /sys/class/net/bh-*/uevent 2>/dev/null || true; }
-bridges_before=$(bridges)
-
-heading "the program's tests, as root"
-mkdir "$scratch/tmp-root"
-run_suite root "$scratch/suite" "$repo/tests" "${common[@]}" "TMPDIR=$scratch/tmp-root" <"$scratch/suite.names"
-check network-left-alone test "$(bridges)" = "$bridges_before"
-
 # An account with subordinate ids. It stays, so that runs at the same time do not take it from each other.
 user=bulkhead-test
 ensure_user() {
@@ -157,8 +148,18 @@ ensure_user() {
     done
 }
 
-heading "the program's tests, as an ordinary user"
 check test-user ensure_user
+
+# Bridges of containers on this machine itself: the tests have networks of their own.
+bridges() { grep -l "^INTERFACE=bh-" /sys/class/net/bh-*/uevent 2>/dev/null || true; }
+bridges_before=$(bridges)
+
+heading "the program's tests, as root"
+mkdir "$scratch/tmp-root"
+run_suite root "$scratch/suite" "$repo/tests" "${common[@]}" "TMPDIR=$scratch/tmp-root" <"$scratch/suite.names"
+check network-left-alone test "$(bridges)" = "$bridges_before"
+
+heading "the program's tests, as an ordinary user"
 if id "$user" >/dev/null 2>&1; then
     group=$(id -g "$user")
     for dir in home run tmp-user; do install -d -m 0700 -o "$user" -g "$group" "$scratch/$dir"; done

@@ -254,7 +254,7 @@ fn what_is_not_its_own_is_dropped_and_counted() {
             );
         }
         // Each is written down for the link that it came by, and nobody else.
-        let by: Vec<(&str, String, u64)> = denied()
+        let by: Vec<(String, String, u64)> = denied()
             .expect("readable")
             .into_iter()
             .filter_map(|d| {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use bulkhead_tests::{Bench, is_root};
+use bulkhead_tests::Bench;
 use serde_json::Value;
 
 fn names(bench: &Bench, filters: &[&str]) -> Vec<String> {
@@ -28,26 +28,7 @@ fn refused(bench: &Bench, words: &[&str], code: i32, wanted: &[&str]) {
 }
 
 #[test]
-fn an_ordinary_user_is_told_that_there_are_no_networks_for_him_yet() {
-    if is_root() {
-        return;
-    }
-    let bench = Bench::new();
-    assert_eq!(names(&bench, &[]), [""; 0]);
-    refused(&bench, &["network", "create", "web"], 1, &["network create web", "rootless networks are not there yet"]);
-    for flags in [&["--network", "bridge"][..], &["-p", "80:80"], &["-P"], &["--ip", "10.1.0.2"]] {
-        let words = [&["create"], flags, &["host", "true"]].concat();
-        refused(&bench, &words, 1, &["rootless networks are not there yet"]);
-    }
-    bench.say(&["create", "--name", "web", "host", "true"]).done();
-    assert_eq!(bench.look("web", "/HostConfig/NetworkMode"), "none");
-}
-
-#[test]
 fn the_default_network_is_always_there() {
-    if !is_root() {
-        return;
-    }
     let bench = Bench::new();
     assert_eq!(names(&bench, &[]), ["bridge"]);
     let table = bench.say(&["network", "ls"]).ok();
@@ -71,9 +52,6 @@ fn the_default_network_is_always_there() {
 
 #[test]
 fn a_network_is_made_shown_and_removed() {
-    if !is_root() {
-        return;
-    }
     let bench = Bench::new();
     let id = bench
         .say(&[
@@ -133,9 +111,6 @@ fn a_network_is_made_shown_and_removed() {
 
 #[test]
 fn what_cannot_be_a_network_is_named() {
-    if !is_root() {
-        return;
-    }
     let bench = Bench::new();
     bench.say(&["network", "create", "--subnet", "10.212.0.0/24", "web"]).done();
     for (words, code, wanted) in [
@@ -181,9 +156,6 @@ fn what_cannot_be_a_network_is_named() {
 
 #[test]
 fn what_a_container_asks_of_networks_is_looked_at_when_it_is_made() {
-    if !is_root() {
-        return;
-    }
     const CLI: [&str; 2] = ["--mac-address", "--expose"];
     let bench = Bench::new();
     bench.say(&["network", "create", "--subnet", "10.215.0.0/24", "web"]).done();
@@ -220,9 +192,6 @@ fn what_a_container_asks_of_networks_is_looked_at_when_it_is_made() {
 
 #[test]
 fn a_container_holds_its_networks_and_shows_what_it_asked_for() {
-    if !is_root() {
-        return;
-    }
     let bench = Bench::new();
     bench.say(&["network", "create", "--subnet", "10.217.0.0/24", "web"]).done();
     bench.say(&["network", "create", "db"]).done();
@@ -284,9 +253,6 @@ fn a_container_holds_its_networks_and_shows_what_it_asked_for() {
 
 #[test]
 fn a_dry_run_says_which_networks_it_would_have() {
-    if !is_root() {
-        return;
-    }
     let bench = Bench::new();
     let said = bench.say(&["run", "--dry-run", "-p", "8080:80", "host", "true"]).ok();
     assert!(
@@ -301,9 +267,6 @@ fn a_dry_run_says_which_networks_it_would_have() {
 
 #[test]
 fn networks_that_are_made_at_once_have_addresses_of_their_own() {
-    if !is_root() {
-        return;
-    }
     const COUNT: usize = 8;
     let bench = Bench::new();
     let children: Vec<_> = (0..COUNT).map(|n| bench.spawn(&["network", "create", &format!("n{n}")])).collect();
@@ -358,9 +321,6 @@ fn a_container_can_have_the_network_of_another() {
         (&["--sysctl", "net.core.somaxconn=5"], "net.core.somaxconn"),
         (&["--ipc", "container:third"], "third"),
     ] {
-        if !is_root() && wanted.contains("refused") {
-            continue;
-        }
         let words = [&["create", "--network", "container:first"], flags, &["host", "true"]].concat();
         refused(&bench, &words, 1, &[wanted]);
     }

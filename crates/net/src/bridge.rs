@@ -7,7 +7,7 @@ use crate::error::NetError;
 use crate::link::{self, Link};
 use crate::nft::rules;
 use crate::socket::Socket;
-use crate::{Bridge, Port, Subnet, attach, check, firewall, sysctl};
+use crate::{Bridge, Port, Subnet, attach, check, firewall, sysctl, user};
 
 /// The bridge of a network, made if there is none. Also says whether it was made.
 pub(crate) fn ensure(socket: &mut Socket, proc: &Proc, bridge: &Bridge) -> Result<(Link, bool), NetError> {
@@ -42,6 +42,7 @@ pub(crate) fn ensure(socket: &mut Socket, proc: &Proc, bridge: &Bridge) -> Resul
 
 /// Packets of two links with the same addresses would go by whichever has the first route: to another's containers.
 fn apart(socket: &mut Socket, bridge: &Bridge) -> Result<(), NetError> {
+    user::make_room(socket, bridge)?;
     let all = link::all_addresses(socket)?;
     for subnet in subnets(bridge) {
         let own = (subnet.address, subnet.prefix);

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::NetError;
 use crate::firewall::Firewall;
 use crate::nft::model::Family;
@@ -9,7 +11,7 @@ use crate::nft::{policy, read, rules};
 use crate::wire::text;
 
 /// Packets that were stopped, counted together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Denied {
     /// All for one reason since the firewall was made.
     Reason {
@@ -24,7 +26,7 @@ pub enum Denied {
     /// Frames by one container for one reason, within the last hour.
     Frames {
         /// As above.
-        reason: &'static str,
+        reason: String,
         /// The host's end of its link.
         link: String,
         /// How many.
@@ -62,7 +64,7 @@ pub fn denied() -> Result<Vec<Denied>, NetError> {
     for (reason, set) in rules::frame_reasons() {
         for shown in read::elements(socket, Family::Bridge, set)? {
             let packets = shown.counted.map_or(0, |(packets, _)| packets);
-            all.push(Denied::Frames { reason, link: text(&shown.key), packets });
+            all.push(Denied::Frames { reason: reason.to_owned(), link: text(&shown.key), packets });
         }
     }
     let unstated = [policy::UNSTATED4, policy::UNSTATED6].map(|set| (Family::Bridge, set));

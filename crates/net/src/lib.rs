@@ -23,6 +23,7 @@ mod pin;
 pub mod proxy;
 mod socket;
 mod sysctl;
+pub mod user;
 mod verify;
 mod wire;
 

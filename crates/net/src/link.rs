@@ -15,6 +15,7 @@ const NEW_LINK: u16 = 16;
 const DEL_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
 const NEW_ADDRESS: u16 = 20;
+const DEL_ADDRESS: u16 = 21;
 const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
 const NEW_NEIGHBOUR: u16 = 28;
@@ -122,11 +123,11 @@ pub(crate) fn ours(socket: &mut Socket) -> Result<Vec<Link>, NetError> {
         .map_err(NetError::refused("list the links"))
 }
 
-/// Makes a bridge, down and without addresses.
+/// Makes a bridge, down and without addresses. Its MTU is set afterwards where it is not the usual one: what a bridge is born
+/// with follows its ports, and is forgotten with the last of them.
 pub(crate) fn make_bridge(socket: &mut Socket, bridge: &Bridge) -> Result<(), Refusal> {
     socket.ask(NEW_LINK, CREATE | EXCL, &header(0, 0, 0), |w| {
         w.text(NAME, &bridge.link);
-        w.number(MTU, bridge.mtu);
         w.attribute(ADDRESS, &bridge_mac(&bridge.link));
         w.number(GROUP, rules::BRIDGES);
         w.nest(LINK_INFO, |w| {
@@ -286,6 +287,16 @@ pub(crate) fn add_address(socket: &mut Socket, index: u32, address: IpAddr, subn
         if let Some(broadcast) = broadcast(subnet) {
             w.attribute(4, &broadcast);
         }
+    })
+}
+
+/// Takes an address from a link.
+pub(crate) fn remove_address(socket: &mut Socket, index: u32, address: IpAddr, prefix: u8) -> Result<(), Refusal> {
+    let (family, bytes) = octets(address);
+    let [a, b, c, d] = index.to_ne_bytes();
+    socket.ask(DEL_ADDRESS, 0, &[family, prefix, 0, 0, a, b, c, d], |w| {
+        w.attribute(2, &bytes);
+        w.attribute(1, &bytes);
     })
 }
 

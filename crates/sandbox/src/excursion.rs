@@ -9,10 +9,11 @@ use bulkhead_sys::{Errno, signal};
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::StartError;
+use crate::maps::map_text;
 use crate::oci::KINDS;
 use crate::plan::{OwnIds, SandboxPlan};
 use crate::spec::IdRange;
-use crate::supervise::{HostProc, map_text};
+use crate::supervise::HostProc;
 
 /// The way back.
 #[derive(Debug)]

@@ -16,7 +16,9 @@ pub mod files;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod join;
+pub mod maps;
 mod mountinfo;
+pub mod nest;
 pub mod netdev;
 pub mod oci;
 pub mod plan;

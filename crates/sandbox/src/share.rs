@@ -24,6 +24,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::error::StartError;
 use crate::join::Target;
+use crate::nest::{Maps, Parent};
 use crate::plan::SandboxPlan;
 use crate::protocol::{Channel, Message};
 use crate::supervise::start_time;
@@ -40,6 +41,8 @@ pub(crate) struct Entry {
     enter: u64,
     /// What is made.
     make: u64,
+    /// Id maps that the go-between writes: it enters only to make a user namespace there.
+    maps: Option<Maps>,
 }
 
 fn ended() -> StartError {
@@ -56,7 +59,7 @@ impl Entry {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC;
             let other = rustix::fs::open(user.path.c(), flags, Mode::empty())
                 .map_err(StartError::parent(format!("open the user namespace {:?}", user.path.show())))?;
-            return Ok(Some(Self { other, enter: clone::NEWUSER, make: plan.namespaces }));
+            return Ok(Some(Self { other, enter: clone::NEWUSER, make: plan.namespaces, maps: None }));
         }
         let Some(share) = &plan.share else { return Ok(None) };
         let target = target.ok_or_else(ended)?;
@@ -66,24 +69,58 @@ impl Entry {
         if start_time(target.pid) != Some(target.started) {
             return Err(ended());
         }
-        Ok(Some(Self { other, enter: share.bits(), make: plan.namespaces }))
+        Ok(Some(Self { other, enter: share.bits(), make: plan.namespaces, maps: None }))
+    }
+
+    /// Of a plan with a user namespace of its own, which is made in another one.
+    ///
+    /// # Errors
+    /// Ids that the other one has not.
+    pub(crate) fn below(plan: &SandboxPlan, parent: &Parent) -> Result<Self, StartError> {
+        let other = parent.namespace.try_clone().map_err(|e| StartError::Parent {
+            what: "keep hold of a user namespace".to_owned(),
+            source: Errno::from_io_error(&e).unwrap_or(Errno::MFILE),
+        })?;
+        let maps = Some(Maps::new(&plan.ids, parent)?);
+        Ok(Self { other, enter: clone::NEWUSER, make: plan.namespaces, maps })
+    }
+
+    /// Whether the user namespace is made in another one; else it is somebody else's.
+    pub(crate) fn is_below(&self) -> bool {
+        self.maps.is_some()
+    }
+
+    /// What the go-between does, for messages.
+    fn what(&self) -> &'static str {
+        if self.is_below() {
+            "make a user namespace in the user's own"
+        } else {
+            "enter the other container's namespaces"
+        }
     }
 
     /// In the go-between: enters, makes the child, and ends. Returns in the child only. Child-safe.
     pub(crate) fn pass(&self, single: &SingleThreaded, channel: &Channel) {
-        // The parent sets limits first: what they are is inherited.
+        // The parent sets limits first, where they are to be inherited.
         if !matches!(channel.recv(&mut Vec::new()), Ok(Some(Message::Proceed))) {
             clone::exit_now(125);
         }
-        let made = ids::set_dumpable(false)
+        // Nobody else is in a namespace that others are only made in, and files of /proc are to be written.
+        let hidden = if self.is_below() { Ok(()) } else { ids::set_dumpable(false) };
+        let made = hidden
             .and_then(|()| clone::join(self.other.as_fd(), self.enter))
             .and_then(|()| clone::sibling(single, self.make));
         match made {
             Ok(Fork::Child) => return,
-            Ok(Fork::Parent { pidfd, .. }) => {
+            Ok(Fork::Parent { pid, pidfd }) => match self.maps.as_ref().map_or(Ok(()), |maps| maps.write(pid)) {
                 // The parent notices when this does not arrive.
-                channel.send(Message::Born, &[pidfd.as_fd()]).unwrap_or_default();
-            }
+                Ok(()) => channel.send(Message::Born, &[pidfd.as_fd()]).unwrap_or_default(),
+                Err(e) => {
+                    // It may have ended by itself.
+                    signal::send(pidfd.as_fd(), 9).unwrap_or_default();
+                    channel.send(Message::Outside { errno: e.raw_os_error() }, &[]).unwrap_or_default();
+                }
+            },
             Err(e) => channel.send(Message::Outside { errno: e.raw_os_error() }, &[]).unwrap_or_default(),
         }
         clone::exit_now(0)
@@ -94,7 +131,11 @@ impl Entry {
 ///
 /// # Errors
 /// What kept it from being made.
-pub(crate) fn await_birth(channel: &Channel, between: BorrowedFd<'_>) -> Result<(i32, OwnedFd), StartError> {
+pub(crate) fn await_birth(
+    entry: &Entry,
+    channel: &Channel,
+    between: BorrowedFd<'_>,
+) -> Result<(i32, OwnedFd), StartError> {
     channel.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
     let mut fds = Vec::with_capacity(1);
     let answer = channel.recv_in_time(&mut fds).map_err(StartError::parent("hear from the new process"))?;
@@ -106,8 +147,8 @@ pub(crate) fn await_birth(channel: &Channel, between: BorrowedFd<'_>) -> Result<
             Ok((pid, pidfd))
         }
         (Some(Message::Outside { errno }), _) => match Errno::from_raw_os_error(errno) {
-            Errno::SRCH => Err(ended()),
-            source => Err(StartError::Parent { what: "enter the other container's namespaces".to_owned(), source }),
+            Errno::SRCH if !entry.is_below() => Err(ended()),
+            source => Err(StartError::Parent { what: entry.what().to_owned(), source }),
         },
         _ => Err(ended()),
     }

@@ -1,7 +1,6 @@
 //! The parent: clone, id maps, mount trees, hand-over, and the end.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Command, Stdio as CommandStdio};
 
 use bulkhead_sys::clone::{self, Fork, SingleThreaded};
 use bulkhead_sys::proc::Proc;
@@ -15,15 +14,16 @@ use crate::error::StartError;
 use crate::excursion::Excursion;
 use crate::facts::rlimit_named;
 use crate::join::Target;
+use crate::nest::Parent;
 use crate::oci::step::OciStep;
 use crate::plan::{LimitStep, Origin, OwnIds, SandboxKind, SandboxPlan, Tree};
 use crate::protocol::{Channel, Message};
 use crate::share::{self, Entry};
 use crate::shift;
-use crate::spec::{DeviceRule, IdRange, MapWriter, outside};
+use crate::spec::{DeviceRule, outside};
 use crate::step::Step;
 use crate::verify::verify;
-use crate::{netdev, rdt};
+use crate::{maps, netdev, rdt};
 
 /// A child between clone and program. Dropped, it is killed and collected.
 #[derive(Debug)]
@@ -127,7 +127,21 @@ pub fn prepare_beside(
     init: Option<OwnedFd>,
     other: Option<&Target>,
 ) -> Result<Prepared, StartError> {
-    launch(plan, stdio, init, other, Extras::default())
+    launch(plan, stdio, init, other, Extras::default(), None)
+}
+
+/// As [`prepare_beside`]; the user namespace of the sandbox is made in `parent`, if it has one of its own.
+///
+/// # Errors
+/// As [`prepare_beside`]; ids that `parent` has not.
+pub fn prepare_below(
+    plan: &SandboxPlan,
+    stdio: Stdio,
+    init: Option<OwnedFd>,
+    other: Option<&Target>,
+    parent: &Parent,
+) -> Result<Prepared, StartError> {
+    launch(plan, stdio, init, other, Extras::default(), Some(parent))
 }
 
 /// What a bundle has beside its plan.
@@ -174,7 +188,42 @@ impl HostProc {
 /// # Errors
 /// As [`prepare`]; a hook that fails.
 pub fn prepare_bundle(plan: &SandboxPlan, stdio: Stdio, extras: Extras<'_>) -> Result<Prepared, StartError> {
-    launch(plan, stdio, None, None, extras)
+    launch(plan, stdio, None, None, extras, None)
+}
+
+/// Makes the child, which goes its own way; in the caller: what refers to it, and the channel to it.
+fn make(
+    plan: &SandboxPlan,
+    proc: &HostProc,
+    cgroup: &CgroupHandle,
+    (stdio, init, listener): (Stdio, Option<OwnedFd>, Option<OwnedFd>),
+    entry: Option<&Entry>,
+) -> Result<(Child, Channel), StartError> {
+    let (ours, theirs) = Channel::pair().map_err(StartError::parent("make a channel"))?;
+    let init = if plan.program.init { init } else { None };
+    let mut armed = Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, plan.trees.len(), cgroup.tasks(), init);
+    armed.hidden = plan.entered() & !plan.namespaces & clone::NEWPID != 0;
+    armed.preserve = plan.preserve;
+    armed.survives = plan.kind == SandboxKind::Bundle;
+    armed.listener = listener;
+    let single = SingleThreaded::check().map_err(StartError::parent("clone a process that has one thread"))?;
+    // What is shared is entered by a go-between, which makes the rest.
+    let first = if entry.is_some() { 0 } else { plan.namespaces };
+    let away = Excursion::begin(plan, proc)?;
+    let made = clone::clone3(&single, first, cgroup.into_fd());
+    if !matches!(made, Ok(Fork::Child)) {
+        away.end()?;
+    }
+    match made.map_err(StartError::parent("make the namespaces"))? {
+        Fork::Child => {
+            drop(ours);
+            if let Some(entry) = entry {
+                entry.pass(&single, &theirs);
+            }
+            apply::run(&mut armed, &theirs)
+        }
+        Fork::Parent { pid, pidfd } => Ok((Child { pid, pidfd, over: false }, ours)),
+    }
 }
 
 fn launch(
@@ -183,53 +232,37 @@ fn launch(
     init: Option<OwnedFd>,
     other: Option<&Target>,
     mut extras: Extras<'_>,
+    parent: Option<&Parent>,
 ) -> Result<Prepared, StartError> {
     verify(plan)?;
-    let entry = Entry::of(plan, other)?;
+    let entry = match (Entry::of(plan, other)?, parent) {
+        (None, Some(parent)) => Some(Entry::below(plan, parent)?),
+        (entry, _) => entry,
+    };
+    let below = entry.as_ref().is_some_and(Entry::is_below);
     let mut cgroup = CgroupHandle::create(&plan.cgroup)?;
     let proc = HostProc::default();
-    let (ours, theirs) = Channel::pair().map_err(StartError::parent("make a channel"))?;
-    let mut child = {
-        let init = if plan.program.init { init } else { None };
-        let mut armed =
-            Armed::new(&plan.steps, &plan.program, &plan.filter, stdio, plan.trees.len(), cgroup.tasks(), init);
-        armed.hidden = plan.entered() & !plan.namespaces & clone::NEWPID != 0;
-        armed.preserve = plan.preserve;
-        armed.survives = plan.kind == SandboxKind::Bundle;
-        armed.listener = extras.listener.take();
-        let single = SingleThreaded::check().map_err(StartError::parent("clone a process that has one thread"))?;
-        // What is shared is entered by a go-between, which makes the rest.
-        let first = if entry.is_some() { 0 } else { plan.namespaces };
-        let away = Excursion::begin(plan, &proc)?;
-        let made = clone::clone3(&single, first, cgroup.into_fd());
-        if !matches!(made, Ok(Fork::Child)) {
-            away.end()?;
-        }
-        match made.map_err(StartError::parent("make the namespaces"))? {
-            Fork::Child => {
-                drop(ours);
-                if let Some(entry) = &entry {
-                    entry.pass(&single, &theirs);
-                }
-                apply::run(&mut armed, &theirs)
-            }
-            Fork::Parent { pid, pidfd } => Child { pid, pidfd, over: false },
-        }
-    };
-    drop(theirs);
-    if plan.namespaces & clone::NEWUSER != 0 {
-        write_maps(plan, proc.get()?, child.pid)?;
+    let listener = extras.listener.take();
+    let (mut child, ours) = make(plan, &proc, &cgroup, (stdio, init, listener), entry.as_ref())?;
+    if plan.namespaces & clone::NEWUSER != 0 && !below {
+        maps::write(&plan.ids, proc.get()?, child.pid)?;
     }
-    if plan.kind != SandboxKind::Bundle {
+    // The limit on processes that a namespace is made with holds for all that are above it together (Linux 5.14): that of one
+    // sandbox must not become the limit of all.
+    let limited = plan.kind != SandboxKind::Bundle;
+    if limited && !below {
         set_limits(&plan.limits, child.pid)?;
     }
     if plan.oom_score_adj.is_some() {
         set_oom_score(proc.get()?, child.pid, plan.oom_score_adj)?;
     }
-    if entry.is_some() {
-        let (pid, pidfd) = share::await_birth(&ours, child.pidfd.as_fd())?;
+    if let Some(entry) = &entry {
+        let (pid, pidfd) = share::await_birth(entry, &ours, child.pidfd.as_fd())?;
         child.over = true;
         child = Child { pid, pidfd, over: false };
+    }
+    if limited && below {
+        set_limits(&plan.limits, child.pid)?;
     }
     // Given back where the start fails.
     let devices = match plan.net_devices.is_empty() {
@@ -416,49 +449,6 @@ impl Running {
 /// When it is not a child of the caller.
 pub fn wait(running: &Running) -> Result<signal::Ended, StartError> {
     signal::wait(running.pidfd.as_fd()).map_err(StartError::parent("wait for the program"))
-}
-
-pub(crate) fn map_text(ranges: &[IdRange]) -> String {
-    ranges.iter().map(|r| format!("{} {} {}\n", r.inside, r.outside, r.count)).collect()
-}
-
-fn write_maps(plan: &SandboxPlan, proc: &Proc, pid: i32) -> Result<(), StartError> {
-    let write = |file: &str, value: &str| {
-        let path = std::ffi::CString::new(format!("{pid}/{file}")).unwrap_or_default();
-        let shown: String = value.trim_end().chars().take(80).collect();
-        proc.write(&path, value.as_bytes())
-            .map_err(StartError::parent(format!("write {shown:?} to /proc/{pid}/{file}")))
-    };
-    match plan.ids.writer {
-        MapWriter::Direct => {
-            write("uid_map", &map_text(&plan.ids.uids))?;
-            write("gid_map", &map_text(&plan.ids.gids))
-        }
-        MapWriter::Single => {
-            // Without this the kernel takes no gid map from an ordinary user (CVE-2014-8989).
-            write("setgroups", "deny")?;
-            write("uid_map", &map_text(&plan.ids.uids))?;
-            write("gid_map", &map_text(&plan.ids.gids))
-        }
-        MapWriter::Helpers => {
-            helper("newuidmap", pid, &plan.ids.uids)?;
-            helper("newgidmap", pid, &plan.ids.gids)
-        }
-    }
-}
-
-fn helper(name: &'static str, pid: i32, ranges: &[IdRange]) -> Result<(), StartError> {
-    let mut command = Command::new(format!("/usr/bin/{name}"));
-    command.arg(pid.to_string()).env_clear().stdin(CommandStdio::null()).stdout(CommandStdio::null());
-    for r in ranges {
-        command.args([r.inside, r.outside, r.count].map(|n| n.to_string()));
-    }
-    let failed = |message: String| StartError::Helper { helper: name, message };
-    let output = command.output().map_err(|e| failed(e.to_string()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
 pub(crate) fn set_limits(limits: &[LimitStep], pid: i32) -> Result<(), StartError> {

@@ -20,6 +20,7 @@ pub fn find(name: &str) -> Option<Run> {
         "cleanup" => cleanup,
         "health" => health,
         "port-proxy" => port_proxy,
+        "network-keeper" => network_keeper,
         _ => return None,
     })
 }
@@ -76,6 +77,15 @@ pub fn health(args: &[OsString]) -> Result<u8, CliError> {
 /// What the engine says.
 pub fn port_proxy(args: &[OsString]) -> Result<u8, CliError> {
     wire::port_proxy(args)
+}
+
+/// The process that keeps the network of an ordinary user.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn network_keeper(args: &[OsString]) -> Result<u8, CliError> {
+    wire::network_keeper(args)
 }
 
 /// Removes what killed commands left.

@@ -23,9 +23,20 @@ pub fn monitor(args: &[OsString]) -> Result<u8, CliError> {
         order: number(args, 0)?,
         client: number(args, 1)?,
         lock: number(args, 2)?,
-        binary: number(args, 3)?,
+        user: if args.len() > 4 { Some([number(args, 3)?, number(args, 4)?, number(args, 5)?]) } else { None },
+        binary: number(args, args.len().saturating_sub(1))?,
     };
     engine_monitor::monitor(fds).map_err(failed).map(|()| 0)
+}
+
+/// Entry of the process that keeps the network of an ordinary user (hidden command).
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn network_keeper(args: &[OsString]) -> Result<u8, CliError> {
+    let numbers = (0..args.len()).map(|index| number(args, index)).collect::<Result<Vec<_>, _>>()?;
+    bulkhead_engine::networks::keeper(&numbers).map_err(failed).map(|()| 0)
 }
 
 /// Entry of the process that joins a container (hidden command).

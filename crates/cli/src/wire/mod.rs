@@ -20,7 +20,7 @@ use bulkhead_engine::store::StoreError;
 use bulkhead_engine::{Engine, EngineError, containers as engine_containers};
 
 pub use self::config::{ConfigRow, ConfigShown, config, default_profile, detach_keys};
-pub use self::hidden::{cleanup, health, init, joiner, monitor, port_proxy, worker};
+pub use self::hidden::{cleanup, health, init, joiner, monitor, network_keeper, port_proxy, worker};
 pub use self::images::{images, import, inspect_image, load, remove_image};
 pub use self::lifecycle::{
     Attached, StartOptions, UpdateRequest, attach, create, pause, remove_ended, rename, restart, start, unpause,

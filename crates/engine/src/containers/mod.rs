@@ -51,8 +51,9 @@ pub(crate) use self::recover::{recover, sweep};
 pub(crate) use self::remove::{cgroup_directories, discard};
 pub use self::remove::{remove, remove_by_id};
 pub use self::rename::rename;
+pub(crate) use self::run::await_start;
 pub use self::run::{StartOptions, Started, run, start};
-pub(crate) use self::spawn::engine_program;
+pub(crate) use self::spawn::{engine_program, spawn};
 pub use self::stats::{Interface, Sample, StatsOf, Traffic, stats};
 #[cfg(test)]
 pub(crate) use self::stop::STOP_GRACE;

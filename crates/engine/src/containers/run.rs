@@ -15,10 +15,11 @@ use crate::error::EngineError;
 use crate::frame::{Decoder, kind};
 use crate::layout::Layout;
 use crate::monitor::{Failure, History, MonitorOrder};
-use crate::networks::{self, NetworkOrder};
+use crate::networks::place::{Place, UserNetwork};
+use crate::networks::{self, Taken};
 use crate::request::ContainerRequest;
 use crate::resolve;
-use crate::store::{ContainerRecord, Joined};
+use crate::store::ContainerRecord;
 
 /// A container that was started.
 #[derive(Debug)]
@@ -67,19 +68,14 @@ fn launch(engine: &Engine, launch: Launch<'_>, lock: &OwnedFd) -> Result<OwnedFd
     begun
 }
 
-fn begin(
-    engine: &Engine,
-    launch: Launch<'_>,
-    lock: &OwnedFd,
-    network: Option<(NetworkOrder, Vec<Joined>)>,
-) -> Result<OwnedFd, EngineError> {
+fn begin(engine: &Engine, launch: Launch<'_>, lock: &OwnedFd, network: Option<Taken>) -> Result<OwnedFd, EngineError> {
     let Launch { record, spec, plan, image, layout, options } = launch;
     let request = &record.request;
-    let (network, joined) = match (network, spec.share.as_ref().filter(|s| s.network)) {
-        (Some((order, joined)), _) => (Some(order), joined),
+    let (network, joined, place) = match (network, spec.share.as_ref().filter(|s| s.network)) {
+        (Some(Taken { order, joined, place }), _) => (Some(order), joined, Some(place)),
         // One that shares another's network has the other's addresses.
-        (None, Some(share)) => (None, engine.store()?.joined(&share.with)?),
-        (None, None) => (None, Vec::new()),
+        (None, Some(share)) => (None, engine.store()?.joined(&share.with)?, None),
+        (None, None) => (None, Vec::new(), None),
     };
     if !joined.is_empty() {
         networks::write_etc(&layout.etc(), &spec.hostname, request, &joined)?;
@@ -121,7 +117,10 @@ fn begin(
         cleanup_env,
         network,
     };
-    spawn(engine, "monitor", &order, &[lock])
+    let user = place.as_ref().and_then(Place::user);
+    let further: Vec<&OwnedFd> =
+        [lock].into_iter().chain(user.into_iter().flat_map(UserNetwork::descriptors)).collect();
+    spawn(engine, "monitor", &order, &further)
 }
 
 /// Starts a new container and returns when its program runs.
@@ -221,7 +220,7 @@ pub fn start(engine: &Engine, query: &str, options: StartOptions) -> Result<Opti
 }
 
 /// Waits for the monitor's word that the program runs.
-pub(super) fn await_start(socket: &OwnedFd) -> Result<(), EngineError> {
+pub(crate) fn await_start(socket: &OwnedFd) -> Result<(), EngineError> {
     let mut decoder = Decoder::default();
     let mut chunk = [0_u8; 4096];
     let lost = || EngineError::Reported {

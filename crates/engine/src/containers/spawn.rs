@@ -28,7 +28,7 @@ pub(crate) fn engine_program(engine: &Engine) -> Result<(PathBuf, Vec<(String, S
 /// Starts the hidden command `verb` with an order and further descriptors, and returns our end of its socket.
 ///
 /// The descriptors are named by number in its arguments: order, socket, the further ones, the binary.
-pub(super) fn spawn<T: Serialize>(
+pub(crate) fn spawn<T: Serialize>(
     engine: &Engine,
     verb: &str,
     order: &T,

@@ -16,10 +16,12 @@ mod wiring;
 use std::io::Read as _;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bulkhead_sandbox::cgroup::{CgroupHandle, refusals};
 use bulkhead_sandbox::join::{JoinPlan, join};
+use bulkhead_sandbox::nest::Parent;
 use bulkhead_sandbox::plan::SandboxPlan;
 use bulkhead_sandbox::supervise::{self, Prepared, Running, start_time};
 use bulkhead_sandbox::{StartError, Stdio};
@@ -39,6 +41,7 @@ use self::wiring::Wiring;
 use crate::error::EngineError;
 use crate::frame::{self, kind};
 use crate::layout::{ExitState, Layout, RunState, Wanted, now, read_json};
+use crate::networks::place::{Place, UserNetwork};
 use crate::networks::{Live, NetworkOrder};
 use crate::request::RestartPolicy;
 
@@ -115,14 +118,14 @@ impl From<&EngineError> for Failure {
 const NOT_MEANT: [i32; 6] = [1, 2, 3, 15, 13, 20];
 
 /// Takes over the descriptors that it was started with, and leaves everything else of its starter behind.
-fn begin<const N: usize>(numbers: [RawFd; N]) -> Result<[OwnedFd; N], EngineError> {
+pub(crate) fn begin(numbers: &[RawFd]) -> Result<Vec<OwnedFd>, EngineError> {
     let wrong = |e: bulkhead_sys::Errno| {
         EngineError::refused("this hidden command", format!("it is started by bulkhead itself: {e}"))
     };
-    fd::close_all_but(&numbers).map_err(wrong)?;
-    let mut adopted = Vec::with_capacity(N);
+    fd::close_all_but(numbers).map_err(wrong)?;
+    let mut adopted = Vec::with_capacity(numbers.len());
     for number in numbers {
-        adopted.push(fd::adopt(number).map_err(wrong)?);
+        adopted.push(fd::adopt(*number).map_err(wrong)?);
     }
     // A session of its own: the terminal of the command is not its terminal.
     rustix::process::setsid().map_err(wrong)?;
@@ -130,10 +133,16 @@ fn begin<const N: usize>(numbers: [RawFd; N]) -> Result<[OwnedFd; N], EngineErro
         signal::ignore(number).map_err(wrong)?;
     }
     rustix::process::chdir("/").map_err(wrong)?;
-    adopted.try_into().map_err(|_| wrong(bulkhead_sys::Errno::BADF))
+    Ok(adopted)
 }
 
-fn read_order<T: serde::de::DeserializeOwned>(order: OwnedFd) -> Result<T, EngineError> {
+/// As [`begin`], of so many.
+fn begin_with<const N: usize>(numbers: [RawFd; N]) -> Result<[OwnedFd; N], EngineError> {
+    let wrong = |_| EngineError::refused("this hidden command", "it is started by bulkhead itself");
+    begin(&numbers)?.try_into().map_err(wrong)
+}
+
+pub(crate) fn read_order<T: serde::de::DeserializeOwned>(order: OwnedFd) -> Result<T, EngineError> {
     let mut text = Vec::new();
     std::fs::File::from(order)
         .read_to_end(&mut text)
@@ -181,6 +190,8 @@ pub struct MonitorFds {
     pub client: RawFd,
     /// The container's lock.
     pub lock: RawFd,
+    /// The namespaces of an ordinary user's networks: user, network, and the lock that says that they are used.
+    pub user: Option<[RawFd; 3]>,
     /// The protected binary.
     pub binary: RawFd,
 }
@@ -190,11 +201,24 @@ pub struct MonitorFds {
 /// # Errors
 /// What could not be told to the command either.
 pub fn monitor(fds: MonitorFds) -> Result<(), EngineError> {
-    let [order, client, lock, binary] = begin([fds.order, fds.client, fds.lock, fds.binary])?;
+    let (numbers, there) = ([fds.order, fds.client, fds.lock, fds.binary], fds.user.unwrap_or_default());
+    let (order, client, lock, binary, user) = match fds.user {
+        None => {
+            let [order, client, lock, binary] = begin_with(numbers)?;
+            (order, client, lock, binary, None)
+        }
+        Some(_) => {
+            let [a, b, c, d] = numbers;
+            let [e, f, g] = there;
+            let [order, client, lock, binary, user, net, used] = begin_with([a, b, c, d, e, f, g])?;
+            (order, client, lock, binary, Some(UserNetwork::adopt([user, net, used])))
+        }
+    };
+    let place = Rc::new(Place::of(user));
     let order: MonitorOrder = read_order(order)?;
     let socket = EngineError::io::<rustix::io::Errno>("make the control socket in", &order.layout.run);
     let started = control::listener(&order.layout).map_err(socket).and_then(|listener| {
-        let first = start(&order, order.network.as_ref(), &binary, 0)?;
+        let first = start(&order, order.network.as_ref(), (&binary, &place), 0)?;
         Ok((listener, first))
     });
     match started {
@@ -202,7 +226,8 @@ pub fn monitor(fds: MonitorFds) -> Result<(), EngineError> {
             tell(&client, kind::STARTED, &first.running.pid.to_le_bytes());
             let clients = Clients::new(Some(client), Some(listener));
             let network = order.network.clone();
-            Life { order: &order, network, binary, clients, backoff: Backoff::default(), stopped: false, owner: false }
+            let backoff = Backoff::default();
+            Life { order: &order, network, binary, place, clients, backoff, stopped: false, owner: false }
                 .live(first, lock);
             Ok(())
         }
@@ -226,7 +251,7 @@ fn give_back(order: &MonitorOrder, network: Option<&NetworkOrder>) {
     }
 }
 
-fn tell(client: &OwnedFd, kind: u8, payload: &[u8]) {
+pub(crate) fn tell(client: &OwnedFd, kind: u8, payload: &[u8]) {
     // Nobody may be listening any more.
     frame::write_all(client.as_fd(), &frame::encode(kind, payload)).unwrap_or_default();
 }
@@ -245,19 +270,33 @@ struct Run {
     network: Option<Live>,
 }
 
-fn start(
-    order: &MonitorOrder,
-    network: Option<&NetworkOrder>,
-    binary: &OwnedFd,
-    restarts: u32,
-) -> Result<Run, EngineError> {
-    let (theirs, ours) = streams(order.terminal, order.stdin, order.pipe_owner)?;
-    let copy = rustix::io::fcntl_dupfd_cloexec(binary, 3)
-        .map_err(|e| EngineError::Start(StartError::Parent { what: "pass on the binary".to_owned(), source: e }))?;
+/// Everything of it but the program, which waits.
+fn prepare(order: &MonitorOrder, binary: &OwnedFd, place: &Place, theirs: Stdio) -> Result<Prepared, EngineError> {
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |source| EngineError::Start(StartError::Parent { what, source })
+    };
+    let copy = rustix::io::fcntl_dupfd_cloexec(binary, 3).map_err(failed("pass on the binary"))?;
     let other = order.plan.share.as_ref().and_then(|share| order.layout.beside(&share.with).target());
     // What was said of the run before is not said of this one.
     drop(std::fs::remove_file(order.layout.health()));
-    let prepared: Prepared = supervise::prepare_beside(&order.plan, theirs, Some(copy), other.as_ref())?;
+    let ids = order.network.as_ref().and_then(|network| network.ids.as_ref());
+    let Some((user, ids)) = place.user().zip(ids) else {
+        return Ok(supervise::prepare_beside(&order.plan, theirs, Some(copy), other.as_ref())?);
+    };
+    let namespace = rustix::io::fcntl_dupfd_cloexec(&user.user, 3).map_err(failed("pass on the user's namespace"))?;
+    let parent = Parent { namespace, ids: ids.clone() };
+    Ok(supervise::prepare_below(&order.plan, theirs, Some(copy), other.as_ref(), &parent)?)
+}
+
+fn start(
+    order: &MonitorOrder,
+    network: Option<&NetworkOrder>,
+    (binary, place): (&OwnedFd, &Rc<Place>),
+    restarts: u32,
+) -> Result<Run, EngineError> {
+    let (theirs, ours) = streams(order.terminal, order.stdin, order.pipe_owner)?;
+    let prepared = prepare(order, binary, place, theirs)?;
     set_size(&prepared, order.size);
     let since = now();
     if restarts == 0 && order.cleanup.is_none() {
@@ -278,8 +317,9 @@ fn start(
     })?;
     // The program is there and waits: it never runs without the networks that it is to have.
     let user = order.pipe_owner.map_or(NOBODY, |(uid, _)| uid);
-    let connect =
-        |network: &NetworkOrder| Live::begin(network.clone(), prepared.pid(), binary.as_fd(), user, &order.history);
+    let connect = |network: &NetworkOrder| {
+        Live::begin(network.clone(), Rc::clone(place), prepared.pid(), binary.as_fd(), user, &order.history)
+    };
     let network = network.map(connect).transpose()?;
     let mut running = match prepared.exec() {
         Ok(running) => running,
@@ -307,6 +347,7 @@ struct Life<'a> {
     /// Its networks as they are by now.
     network: Option<NetworkOrder>,
     binary: OwnedFd,
+    place: Rc<Place>,
     clients: Clients,
     backoff: Backoff,
     /// Somebody said that it is to stay stopped.
@@ -335,7 +376,7 @@ impl Life<'_> {
             if !self.pause(pause) {
                 break exit;
             }
-            run = start(self.order, self.network.as_ref(), &self.binary, self.backoff.restarts);
+            run = start(self.order, self.network.as_ref(), (&self.binary, &self.place), self.backoff.restarts);
         };
         // Before the end is told: who waits for it may start another with the same address.
         give_back(self.order, self.network.as_ref());
@@ -501,7 +542,7 @@ fn clean_up(order: &MonitorOrder) {
 /// # Errors
 /// What could not be told to the command either.
 pub fn joiner(order: RawFd, client: RawFd) -> Result<(), EngineError> {
-    let [order, client] = begin([order, client])?;
+    let [order, client] = begin_with([order, client])?;
     let order: JoinOrder = read_order(order)?;
     let started = (|| -> Result<(Running, Streams), EngineError> {
         let (theirs, ours) = streams(order.terminal, order.stdin, order.pipe_owner)?;

@@ -155,7 +155,7 @@ impl<'a> Relay<'a> {
                 add(Source::Child, PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN));
                 self.clients.polls(stuck, &mut |door, fd| add(Source::Door(door), fd));
                 self.watch.polls(&mut |key, fd| add(Source::Watch(key), fd));
-                if let Some(word) = self.wiring.as_ref().and_then(|w| w.live.word()) {
+                for word in self.wiring.iter().flat_map(|w| w.live.words()) {
                     add(Source::Helper, PollFd::from_borrowed_fd(word, PollFlags::IN));
                 }
                 timeout = self.watch.timeout();

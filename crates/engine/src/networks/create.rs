@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use sha2::{Digest, Sha256};
 
 use super::net::{Family, Net};
-use super::{EgressRule, FlowRule, ROOTLESS, emit, options, routes};
+use super::{EgressRule, FlowRule, emit, options, routes};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::now;
@@ -73,14 +73,11 @@ pub fn create(engine: &Engine, request: &CreateRequest) -> Result<String, Engine
         let why = "an internal network has no way out; leave one of them out";
         return Err(EngineError::refused("--egress with --internal", why));
     }
-    if !engine.facts()?.privileged {
-        return Err(EngineError::refused(format!("network create {}", request.name), ROOTLESS));
-    }
     check_network_name(&request.name)?;
     // First, so that its subnet is the first of the pools.
     default_network(engine)?;
     let (v4, v6) = blocks(request)?;
-    let parsed = options::parse(&request.options, v6 != BlockWish::None)?;
+    let parsed = options::parse(&request.options, v6 != BlockWish::None, usual_mtu(engine)?)?;
     if parsed.isolated && request.policy.is_some() {
         let why =
             "with com.docker.network.bridge.enable_icc=false members do not reach each other; leave one of them out";
@@ -107,6 +104,11 @@ pub fn create(engine: &Engine, request: &CreateRequest) -> Result<String, Engine
     Ok(record.id)
 }
 
+/// Bytes of a packet where nothing was asked. What leaves a user's network is copied by a process, packet by packet.
+fn usual_mtu(engine: &Engine) -> Result<u32, EngineError> {
+    Ok(if engine.facts()?.privileged { options::MTU } else { super::rootless::MTU })
+}
+
 /// The default network of this store, made when there is none yet. Its id depends on where the store is, and on nothing
 /// else: two stores of one host have two bridges.
 pub(super) fn default_network(engine: &Engine) -> Result<NetworkRecord, EngineError> {
@@ -117,7 +119,7 @@ pub(super) fn default_network(engine: &Engine) -> Result<NetworkRecord, EngineEr
         name: DEFAULT_NETWORK.to_owned(),
         v4: BlockWish::Free,
         v6: BlockWish::None,
-        mtu: options::MTU,
+        mtu: usual_mtu(engine)?,
         isolated: true,
         masquerade: true,
         created: now(),

@@ -1,16 +1,24 @@
 //! The kernel's side: every call that changes or asks the host's network.
 
 use std::net::IpAddr;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use bulkhead_net::names::Doors;
-use bulkhead_net::{Bridge, Declared, Drift, Member, NetError, Port, Protocol, Traffic};
+use bulkhead_net::{Bridge, Declared, Denied, Drift, Member, NetError, Port, Protocol, Traffic};
+use bulkhead_sys::{Errno, fd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
+use super::place::Place;
 use crate::error::EngineError;
 
-/// What the kernel forwards: ports of loopback addresses are carried by a process, see [`super::proxy`].
-fn forwarded(wiring: &Declared) -> Vec<Port> {
-    wiring.ports.iter().filter(|p| !p.address.is_loopback()).copied().collect()
+/// What the kernel forwards: ports of loopback addresses are carried by a process, see [`super::proxy`], and so are all
+/// ports of an ordinary user, who has no right over the host's packets.
+fn forwarded(place: &Place, wiring: &Declared) -> Vec<Port> {
+    match place {
+        Place::Host => wiring.ports.iter().filter(|p| !p.address.is_loopback()).copied().collect(),
+        Place::User(_) | Place::Nowhere => Vec::new(),
+    }
 }
 
 /// A port of an address that the host has not would lead nowhere, without a word.
@@ -19,12 +27,15 @@ fn of_this_host(address: IpAddr) -> Result<(), EngineError> {
         return Ok(());
     }
     match std::net::UdpSocket::bind((address, 0)) {
-        Err(e) if e.kind() == std::io::ErrorKind::AddrNotAvailable => {
-            let accepted = "an address of this host is needed; 'ip addr' lists them";
-            Err(EngineError::invalid("--publish", address.to_string(), accepted))
-        }
+        Err(e) if e.kind() == std::io::ErrorKind::AddrNotAvailable => Err(not_of_this_host(address)),
         _ => Ok(()),
     }
+}
+
+/// An address that the host has not.
+pub(super) fn not_of_this_host(address: IpAddr) -> EngineError {
+    let accepted = "an address of this host is needed; 'ip addr' lists them";
+    EngineError::invalid("--publish", address.to_string(), accepted)
 }
 
 /// Gives a container that is about to start its links, addresses, routes and ports: all of them, or nothing. Returns
@@ -32,14 +43,17 @@ fn of_this_host(address: IpAddr) -> Result<(), EngineError> {
 ///
 /// # Errors
 /// What the kernel refused.
-pub(crate) fn attach(pid: i32, wiring: &Declared) -> Result<bool, EngineError> {
+pub(crate) fn attach(place: &Place, pid: i32, wiring: &Declared) -> Result<bool, EngineError> {
     if wiring.is_empty() {
         return Ok(false);
     }
-    wiring.ports.iter().try_for_each(|port| of_this_host(port.address))?;
+    let ports = forwarded(place, wiring);
+    ports.iter().try_for_each(|port| of_this_host(port.address))?;
     let bridges: Vec<&Bridge> = wiring.bridges.iter().collect();
-    let attached = inside(bulkhead_net::attach(pid, &bridges, &wiring.members, &forwarded(wiring)))?;
-    Ok(!attached.mended.is_empty())
+    place.act(|| {
+        let attached = inside(bulkhead_net::attach(pid, &bridges, &wiring.members, &ports))?;
+        Ok(!attached.mended.is_empty())
+    })
 }
 
 /// What was done inside a container's namespace. Whoever cannot leave it must end.
@@ -56,20 +70,22 @@ fn inside<T>(done: Result<T, NetError>) -> Result<T, EngineError> {
 }
 
 /// All but what a process carries.
-fn all(wiring: &Declared) -> Declared {
-    Declared { ports: forwarded(wiring), ..wiring.clone() }
+fn all(place: &Place, wiring: &Declared) -> Declared {
+    Declared { ports: forwarded(place, wiring), ..wiring.clone() }
 }
 
 /// How the kernel's state differs from this, in words.
 ///
 /// # Errors
 /// What cannot be read.
-pub(crate) fn verify(wiring: &Declared) -> Result<Vec<String>, EngineError> {
-    let mut drift = bulkhead_net::verify(&all(wiring))?;
-    // Another store of this host may have containers too.
-    drift.retain(|one| !matches!(one, Drift::ElementForeign { .. } | Drift::LinkForeign { .. }));
-    let mut lines: Vec<String> = drift.iter().map(ToString::to_string).collect();
-    for port in wiring.ports.iter().filter_map(super::proxy::carried) {
+pub(crate) fn verify(place: &Place, wiring: &Declared) -> Result<Vec<String>, EngineError> {
+    let mut lines = place.act(|| {
+        let mut drift = bulkhead_net::verify(&all(place, wiring))?;
+        // Another store of this host may have containers too.
+        drift.retain(|one| !matches!(one, Drift::ElementForeign { .. } | Drift::LinkForeign { .. }));
+        Ok(drift.iter().map(ToString::to_string).collect::<Vec<String>>())
+    })?;
+    for port in wiring.ports.iter().filter_map(|port| super::proxy::carried(place, port)) {
         if listener(port.address, port.port, port.protocol).is_none() {
             let at = std::net::SocketAddr::new(port.address, port.port);
             lines.push(format!("nobody carries port {at}/{} any more; restart the container", port.protocol));
@@ -82,70 +98,97 @@ pub(crate) fn verify(wiring: &Declared) -> Result<Vec<String>, EngineError> {
 ///
 /// # Errors
 /// What the kernel refuses.
-pub(crate) fn restore(wiring: &Declared) -> Result<Vec<String>, EngineError> {
-    Ok(bulkhead_net::restore(&all(wiring))?.iter().map(ToString::to_string).collect())
+pub(crate) fn restore(place: &Place, wiring: &Declared) -> Result<Vec<String>, EngineError> {
+    place.act(|| Ok(bulkhead_net::restore(&all(place, wiring))?.iter().map(ToString::to_string).collect()))
 }
 
 /// Makes what the members of these networks may send each other right. Returns whether the firewall itself was gone.
 ///
 /// # Errors
 /// What the kernel refuses.
-pub(crate) fn refresh(wiring: &Declared) -> Result<bool, EngineError> {
-    Ok(bulkhead_net::refresh(wiring)?)
+pub(crate) fn refresh(place: &Place, wiring: &Declared) -> Result<bool, EngineError> {
+    place.act(|| Ok(bulkhead_net::refresh(wiring)?))
 }
 
 /// Takes away what a container had that has ended. What is gone already is no error.
 ///
 /// # Errors
 /// What the kernel refused.
-pub(crate) fn detach(wiring: &Declared) -> Result<(), EngineError> {
+pub(crate) fn detach(place: &Place, wiring: &Declared) -> Result<(), EngineError> {
     if wiring.is_empty() {
         return Ok(());
     }
-    Ok(bulkhead_net::detach(&wiring.members, &forwarded(wiring))?)
+    place.act(|| Ok(bulkhead_net::detach(&wiring.members, &forwarded(place, wiring))?))
 }
 
 /// Takes a container that goes on off networks, its links too.
 ///
 /// # Errors
 /// What the kernel refused.
-pub(crate) fn unplug(wiring: &Declared) -> Result<(), EngineError> {
+pub(crate) fn unplug(place: &Place, wiring: &Declared) -> Result<(), EngineError> {
     if wiring.is_empty() {
         return Ok(());
     }
-    Ok(bulkhead_net::unplug(&wiring.members, &forwarded(wiring))?)
+    place.act(|| Ok(bulkhead_net::unplug(&wiring.members, &forwarded(place, wiring))?))
 }
 
 /// Gives a container that runs a way out through this network.
 ///
 /// # Errors
 /// What the kernel refused.
-pub(crate) fn route(pid: i32, member: &Member, bridge: &Bridge) -> Result<(), EngineError> {
-    inside(bulkhead_net::route(pid, member, bridge))
+pub(crate) fn route(place: &Place, pid: i32, member: &Member, bridge: &Bridge) -> Result<(), EngineError> {
+    place.act(|| inside(bulkhead_net::route(pid, member, bridge)))
 }
 
 /// Lets a container reach an address outside for so long.
 ///
 /// # Errors
 /// What the kernel refused.
-pub(crate) fn pin(own: &[IpAddr], to: IpAddr, traffic: &[Traffic], life: Duration) -> Result<(), EngineError> {
-    Ok(bulkhead_net::pin(own, to, traffic, life)?)
+pub(crate) fn pin(
+    place: &Place,
+    own: &[IpAddr],
+    to: IpAddr,
+    traffic: &[Traffic],
+    life: Duration,
+) -> Result<(), EngineError> {
+    place.act(|| Ok(bulkhead_net::pin(own, to, traffic, life)?))
 }
 
 /// Opens the sockets of a container's resolver.
 ///
 /// # Errors
 /// What the kernel refused.
-pub(crate) fn open_names(pid: i32) -> Result<Doors, EngineError> {
-    inside(bulkhead_net::names::open(pid))
+pub(crate) fn open_names(place: &Place, pid: i32) -> Result<Doors, EngineError> {
+    let Some(user) = place.user() else { return inside(bulkhead_net::names::open(pid)) };
+    let failed = super::place::failed("pass on the sockets of the container's resolver");
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).map_err(&failed)?;
+    user.act(|| {
+        // What leads to them is closed by the end of the process, which nobody waits for.
+        let doors = std::mem::ManuallyDrop::new(inside(bulkhead_net::names::open(pid))?);
+        fd::send(theirs.as_fd(), b"d", &[doors.datagrams.as_fd(), doors.streams.as_fd()]).map_err(&failed)
+    })?;
+    let mut opened = Vec::with_capacity(2);
+    fd::recv(ours.as_fd(), &mut [0; 1], &mut opened).map_err(&failed)?;
+    let (streams, datagrams) = (opened.pop(), opened.pop());
+    let (Some(streams), Some(datagrams)) = (streams, datagrams) else { return Err(failed(Errno::BADF)) };
+    Ok(Doors { datagrams: datagrams.into(), streams: streams.into(), redirect: None })
 }
 
 /// Takes away the bridge of a network that is no more, with what others hold of containers that were on it.
 ///
 /// # Errors
 /// What the kernel refused.
-pub(crate) fn remove_network(bridge: &Bridge) -> Result<(), EngineError> {
-    Ok(bulkhead_net::remove_network(&bridge.link)?)
+pub(crate) fn remove_network(place: &Place, bridge: &Bridge) -> Result<(), EngineError> {
+    place.act(|| Ok(bulkhead_net::remove_network(&bridge.link)?))
+}
+
+/// What the walls have stopped.
+///
+/// # Errors
+/// What cannot be read.
+pub(crate) fn denied(place: &Place) -> Result<Vec<Denied>, EngineError> {
+    place.act(|| Ok(bulkhead_net::denied()?))
 }
 
 /// Who listens on a port of the host, in words: `process 17 (nginx)`.

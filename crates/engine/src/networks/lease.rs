@@ -6,10 +6,12 @@ use std::rc::Rc;
 
 use bulkhead_net::Declared;
 use bulkhead_net::names::Entry;
+use bulkhead_sandbox::spec::IdMaps;
 use serde::{Deserialize, Serialize};
 
 use super::calm::{self, Calm};
 use super::names::Names;
+use super::place::Place;
 use super::ports::expand;
 use super::wire::wiring;
 use super::{kernel, names};
@@ -34,6 +36,8 @@ pub(crate) struct NetworkOrder {
     /// firewall had to be made.
     root: PathBuf,
     pub(super) run: PathBuf,
+    /// Ids of the user namespace that an ordinary user's networks are in: that of the container is made there.
+    pub(crate) ids: Option<IdMaps>,
     /// The container's id, and which policies were the last when this was made; nothing where none of the networks can have
     /// one.
     #[serde(default)]
@@ -45,18 +49,24 @@ pub(crate) struct NetworkOrder {
     stuck: Rc<Cell<bool>>,
 }
 
+/// What a container has until its end.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) order: NetworkOrder,
+    pub(crate) joined: Vec<Joined>,
+    pub(crate) place: Place,
+}
+
 /// Takes the addresses and ports of a container that is about to start. The caller holds its lock.
 ///
 /// # Errors
 /// What cannot be had, and who has it; then nothing is taken.
-pub(crate) fn take(
-    engine: &Engine,
-    record: &ContainerRecord,
-) -> Result<Option<(NetworkOrder, Vec<Joined>)>, EngineError> {
+pub(crate) fn take(engine: &Engine, record: &ContainerRecord) -> Result<Option<Taken>, EngineError> {
     let net = &record.request.net;
     if net.mode != NetMode::Networks {
         return Ok(None);
     }
+    let (place, ids) = super::rootless::ensure(engine)?;
     let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
     let start = new_id()?.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok()).unwrap_or(0);
     let wish = LeaseWish { container: &record.id, ports: &ports, start };
@@ -68,7 +78,8 @@ pub(crate) fn take(
         Err(StoreError::Network(_)) if forget_all(engine)? => store.take(&wish, &kernel::listener)?,
         other => other?,
     };
-    Ok(Some((order(engine, record, &joined, &ports, policies), joined)))
+    let order = NetworkOrder { ids, ..order(engine, record, &joined, &ports, policies) };
+    Ok(Some(Taken { order, joined, place }))
 }
 
 /// What a monitor is told of a container with these networks and ports. `policies` says which were the last before they were
@@ -86,6 +97,7 @@ pub(super) fn order(
         networks: joined.iter().map(|j| (j.network.id.clone(), j.network.name.clone())).collect(),
         root: engine.paths.root.clone(),
         run: engine.paths.run.clone(),
+        ids: None,
         policies: joined.iter().any(|j| !j.network.is_default()).then(|| (record.id.clone(), policies)),
         removed: record.auto_remove,
         stuck: Rc::default(),
@@ -125,9 +137,9 @@ impl NetworkOrder {
     }
 
     /// A start that failed: nobody is told of the container, and the kernel has nothing of it.
-    pub(super) fn undo(&self) {
+    pub(super) fn undo(&self, place: &Place) {
         self.forget_names();
-        self.stuck.set(kernel::detach(&self.wiring).is_err());
+        self.stuck.set(kernel::detach(place, &self.wiring).is_err());
     }
 
     fn forget_names(&self) {
@@ -148,8 +160,10 @@ impl NetworkOrder {
         }
     }
 
-    /// Links that are there keep the names that they have inside, the others get names that are free. Ports stay.
+    /// Links that are there keep the names that they have inside, the others get names that are free. Ports stay, and so
+    /// does where it is.
     pub(crate) fn keep_links_of(&mut self, other: &Self) {
+        self.ids.clone_from(&other.ids);
         let mut taken: Vec<String> = Vec::new();
         for member in &mut self.wiring.members {
             if let Some(old) = other.wiring.members.iter().find(|old| old.host_link == member.host_link) {
@@ -171,10 +185,10 @@ impl NetworkOrder {
     }
 
     /// Takes away what the container got; its addresses stay its own.
-    pub(super) fn detach(&self, history: &History) {
+    pub(super) fn detach(&self, place: &Place, history: &History) {
         self.forget_names();
         // What stays is taken away by the next command that needs it: the addresses are not given back before.
-        match kernel::detach(&self.wiring) {
+        match kernel::detach(place, &self.wiring) {
             Ok(()) => {
                 if self.removed && !self.stuck.get() {
                     // Whoever removes it need not look again, which costs the kernel tens of milliseconds.
@@ -281,7 +295,7 @@ fn take_away(engine: &Engine, id: &str) -> Result<bool, EngineError> {
             let all = || entries(store, &one.network.id).unwrap_or_default();
             names::withdraw(&engine.paths.run, &one.network.id, id, &all)?;
         }
-        kernel::detach(&wiring(&joined, &store.ports_of(id)?))?;
+        kernel::detach(&super::rootless::place(engine)?, &wiring(&joined, &store.ports_of(id)?))?;
     }
     Ok(had)
 }

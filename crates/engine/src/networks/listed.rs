@@ -77,13 +77,13 @@ fn is_outside(address: IpAddr) -> bool {
 ///
 /// # Errors
 /// What the kernel refuses.
-pub(super) fn open(all: &[Listed], found: &Found) -> Result<(), EngineError> {
+pub(super) fn open(place: &super::place::Place, all: &[Listed], found: &Found) -> Result<(), EngineError> {
     for (address, life) in found.addresses.iter().filter(|(address, _)| is_outside(*address)) {
         let life = Duration::from_secs((*life).clamp(SHORTEST, LONGEST).into());
         for listed in all.iter().filter(|listed| fits(&listed.name, &found.name)) {
             let same = |own: &&IpAddr| own.is_ipv4() == address.is_ipv4();
             let own: Vec<IpAddr> = listed.own.iter().filter(same).copied().collect();
-            kernel::pin(&own, *address, &listed.traffic, life)?;
+            kernel::pin(place, &own, *address, &listed.traffic, life)?;
         }
     }
     Ok(())

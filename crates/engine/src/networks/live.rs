@@ -1,12 +1,14 @@
 //! The networks of a container that runs, as its monitor has them: they can be changed meanwhile.
 
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 
 use bulkhead_net::{Declared, Member, names};
 use bulkhead_sys::Errno;
 
 use super::kernel;
 use super::lease::NetworkOrder;
+use super::place::Place;
 use super::proxy::Proxy;
 use crate::error::EngineError;
 use crate::monitor::History;
@@ -17,8 +19,11 @@ pub(crate) struct Live {
     order: NetworkOrder,
     pid: i32,
     user: u32,
-    /// Carries ports and answers for names.
+    place: Rc<Place>,
+    /// Answers for names, and for root carries ports.
     proxy: Option<Proxy>,
+    /// Carries ports of an ordinary user.
+    carrier: Option<Proxy>,
     /// How often another had to take its place.
     revived: u32,
 }
@@ -34,6 +39,7 @@ impl Live {
     /// What the kernel refused; then nothing of it is left.
     pub(crate) fn begin(
         order: NetworkOrder,
+        place: Rc<Place>,
         pid: i32,
         binary: BorrowedFd<'_>,
         user: u32,
@@ -41,25 +47,44 @@ impl Live {
     ) -> Result<Self, EngineError> {
         order.begin(history);
         // What is taken by somebody else is found before anything is made.
-        let proxy = Proxy::start(&order.wiring, binary, user, order.names.is_some())?;
-        let mut live = Self { order, pid, user, proxy, revived: 0 };
+        let mut live = Self { order, pid, user, place, proxy: None, carrier: None, revived: 0 };
+        live.carrier = live.carrier(binary)?;
+        live.proxy = live.answerer(binary)?;
         if let Err(e) = live.wire(&live.order, &live.order.wiring).and_then(|()| live.introduce(true)) {
-            live.order.undo();
+            live.order.undo(&live.place);
             return Err(e);
         }
         live.order.tell(history, "connect");
         Ok(live)
     }
 
+    /// The process that answers, and carries ports of root.
+    fn answerer(&self, binary: BorrowedFd<'_>) -> Result<Option<Proxy>, EngineError> {
+        let (wiring, names) = (&self.order.wiring, self.order.names.is_some());
+        match (&*self.place, names) {
+            (Place::User(_), true) => Proxy::start(&self.place, &Declared::default(), binary, self.user, true),
+            (Place::User(_), false) => Ok(None),
+            _ => Proxy::start(&self.place, wiring, binary, self.user, names),
+        }
+    }
+
+    /// The process that carries ports of an ordinary user.
+    fn carrier(&self, binary: BorrowedFd<'_>) -> Result<Option<Proxy>, EngineError> {
+        match &*self.place {
+            Place::User(_) => Proxy::start(&self.place, &self.order.wiring, binary, self.user, false),
+            _ => Ok(None),
+        }
+    }
+
     /// Makes what the kernel is to have, all or nothing.
     fn wire(&self, order: &NetworkOrder, wiring: &Declared) -> Result<(), EngineError> {
         let (_calm, wiring) = order.with_policies(wiring)?;
-        if !kernel::attach(self.pid, &wiring)? {
+        if !kernel::attach(&self.place, self.pid, &wiring)? {
             return Ok(());
         }
         // The firewall was gone, or somebody else has changed it: those that run get back what they lack.
-        self.order.everything().and_then(|all| kernel::restore(&all)).map(drop).inspect_err(|_| {
-            kernel::detach(&wiring).unwrap_or_default();
+        self.order.everything().and_then(|all| kernel::restore(&self.place, &all)).map(drop).inspect_err(|_| {
+            kernel::detach(&self.place, &wiring).unwrap_or_default();
         })
     }
 
@@ -68,7 +93,7 @@ impl Live {
         let Some(names) = &self.order.names else { return Ok(()) };
         let Some(proxy) = self.proxy.as_mut() else { return Ok(()) };
         names.announce(&self.order.run, &|network| self.order.entries(network))?;
-        let doors = if first { Some(kernel::open_names(self.pid)?) } else { None };
+        let doors = if first { Some(kernel::open_names(&self.place, self.pid)?) } else { None };
         names.tell(&self.order.run, proxy.word()?, doors.as_ref())?;
         if let Some(doors) = doors {
             proxy.keep(doors.redirect);
@@ -99,7 +124,7 @@ impl Live {
             // What was added goes again; whoever it was made known to forgets it.
             let new = std::mem::replace(&mut self.order, before);
             new.withdraw_beyond(&self.order);
-            kernel::unplug(&added)?;
+            kernel::unplug(&self.place, &added)?;
             self.introduce(false)?;
             return Err(e);
         }
@@ -107,15 +132,23 @@ impl Live {
         Ok(())
     }
 
-    /// Can be read when the process that carries and answers has something to say, or has ended.
-    pub(crate) fn word(&self) -> Option<BorrowedFd<'_>> {
-        self.proxy.as_ref().and_then(|proxy| proxy.word().ok())
+    /// Can be read when a process that carries or answers has something to say, or has ended.
+    pub(crate) fn words(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [&self.proxy, &self.carrier].into_iter().flatten().filter_map(|proxy| proxy.word().ok())
     }
 
-    /// Something came from the process that carries and answers: what it has found is opened, and it is told so. One that has
-    /// ended gets a successor.
+    /// Something came from the processes that carry and answer: what is found is opened, and that is told. One that has ended
+    /// gets a successor.
     pub(crate) fn hear(&mut self, binary: BorrowedFd<'_>) {
-        let Some(word) = self.word() else { return };
+        if self.carrier.as_ref().is_some_and(Proxy::has_ended) {
+            drop(self.carrier.take());
+            self.revived += 1;
+            if self.revived <= LIVES {
+                // Without it, a comparison says so.
+                self.carrier = self.carrier(binary).unwrap_or_default();
+            }
+        }
+        let Some(word) = self.proxy.as_ref().and_then(|proxy| proxy.word().ok()) else { return };
         let found = match names::hear(word) {
             Ok(Some(Some(found))) => found,
             Ok(Some(None)) | Err(Errno::AGAIN | Errno::INTR) => return,
@@ -123,7 +156,7 @@ impl Live {
         };
         // What cannot be opened is not answered.
         if let Some(own) = &self.order.names
-            && own.open(&found).is_ok()
+            && own.open(&self.place, &found).is_ok()
         {
             names::ready(word, found.number).unwrap_or_default();
         }
@@ -137,8 +170,7 @@ impl Live {
         if self.revived > LIVES {
             return;
         }
-        let wanted = self.order.names.is_some();
-        if let Ok(proxy) = Proxy::start(&self.order.wiring, binary, self.user, wanted) {
+        if let Ok(proxy) = self.answerer(binary) {
             self.proxy = proxy;
             // Without its sockets nobody is answered.
             self.introduce(true).unwrap_or_else(|_| drop(self.proxy.take()));
@@ -148,7 +180,7 @@ impl Live {
     /// The process that answers, where there was no need for one so far.
     fn helper(&mut self, binary: BorrowedFd<'_>) -> Result<(), EngineError> {
         if self.proxy.is_none() && self.order.names.is_some() {
-            self.proxy = Proxy::start(&Declared::default(), binary, self.user, true)?;
+            self.proxy = Proxy::start(&self.place, &Declared::default(), binary, self.user, true)?;
         }
         Ok(())
     }
@@ -156,13 +188,13 @@ impl Live {
     /// Leaves networks, and finds another way out where one of them was it.
     fn leave(&self, before: &NetworkOrder, gone: &Declared) -> Result<(), EngineError> {
         before.withdraw_beyond(&self.order);
-        kernel::unplug(gone)?;
+        kernel::unplug(&self.place, gone)?;
         let had =
             |m: &Member| before.wiring.members.iter().any(|old| old.host_link == m.host_link && old.default_route);
         let kept = |m: &Member| before.wiring.members.iter().any(|old| old.host_link == m.host_link);
         for member in self.order.wiring.members.iter().filter(|m| m.default_route && kept(m) && !had(m)) {
             if let Some(bridge) = self.order.wiring.bridges.iter().find(|b| b.link == member.bridge) {
-                kernel::route(self.pid, member, bridge)?;
+                kernel::route(&self.place, self.pid, member, bridge)?;
             }
         }
         Ok(())
@@ -170,8 +202,8 @@ impl Live {
 
     /// The program has ended: takes away what the kernel has. What is left is what another run begins with.
     pub(crate) fn end(self, history: &History) -> NetworkOrder {
-        drop(self.proxy);
-        self.order.detach(history);
+        drop((self.proxy, self.carrier));
+        self.order.detach(&self.place, history);
         self.order
     }
 }

@@ -16,10 +16,12 @@ mod mac;
 mod names;
 mod net;
 mod options;
+pub(crate) mod place;
 mod policy;
 mod pools;
 mod ports;
 mod proxy;
+mod rootless;
 mod routes;
 mod rules;
 mod settle;
@@ -36,7 +38,7 @@ pub use self::create::{CreateRequest, create};
 pub(crate) use self::etc::{make as make_etc, write as write_etc};
 pub use self::graph::{Between, Graph, GraphFlow, GraphMember, GraphNetwork, Out, graph};
 pub use self::lease::declared;
-pub(crate) use self::lease::{NetworkOrder, collect, forget, forget_all, stray, take, unwire};
+pub(crate) use self::lease::{NetworkOrder, Taken, collect, forget, forget_all, stray, take, unwire};
 pub(crate) use self::live::Live;
 pub use self::mac::Mac;
 pub(crate) use self::net::next_free;
@@ -48,6 +50,8 @@ pub(crate) use self::pools::{choose, parse_all as parse_pools, unique_local};
 pub use self::ports::{Exposed, HostPort, PortRange, Protocol, PublishRequest, WantedPort};
 pub(crate) use self::ports::{free_numbers, meet, shown};
 pub use self::proxy::main as port_proxy;
+pub(crate) use self::rootless::closed;
+pub use self::rootless::keeper;
 pub use self::rules::{EgressRule, FlowRule, Place, egress_list, flow_list};
 pub(crate) use self::settle::settle;
 pub(crate) use self::show::{describe, host_config, lines, names, settings};
@@ -58,10 +62,6 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{Event, Kind};
 use crate::store::{NetworkError, NetworkRecord, StoreError, User};
-
-/// Why an ordinary user is refused.
-const ROOTLESS: &str = "rootless networks are not there yet: a container of an ordinary user has loopback only; leave it \
-                        out, or run the container as root";
 
 /// A network and the containers that are connected to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,12 +77,9 @@ fn emit(engine: &Engine, action: &str, record: &NetworkRecord, attributes: &[(&s
     engine.events().emit(&attributes.iter().fold(event, |event, (key, value)| event.with(key, *value)));
 }
 
-/// Makes sure of the default network, which root always has.
+/// Makes sure of the default network, which is always there.
 fn ready(engine: &Engine) -> Result<(), EngineError> {
-    if engine.facts()?.privileged {
-        create::default_network(engine)?;
-    }
-    Ok(())
+    create::default_network(engine).map(drop)
 }
 
 /// Every network, the oldest first.
@@ -127,7 +124,7 @@ pub fn remove(engine: &Engine, query: &str) -> Result<String, EngineError> {
 
 /// A network that is no more.
 fn gone(engine: &Engine, record: &NetworkRecord) -> Result<(), EngineError> {
-    kernel::remove_network(&wire::bridge(record))?;
+    kernel::remove_network(&rootless::place(engine)?, &wire::bridge(record))?;
     names::remove(&engine.paths.run, &record.id);
     emit(engine, "destroy", record, &[]);
     Ok(())

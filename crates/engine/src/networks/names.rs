@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::etc::resolver_of_host;
 use super::listed::{self, Listed};
+use super::place::Place;
 use crate::error::EngineError;
 use crate::request::ContainerRequest;
 use crate::store::{ContainerRecord, Joined, Lease};
@@ -203,8 +204,8 @@ impl Names {
     }
 
     /// Opens the way to what its resolver has found.
-    pub(super) fn open(&self, found: &Found) -> Result<(), EngineError> {
-        listed::open(self.only.as_deref().unwrap_or_default(), found)
+    pub(super) fn open(&self, place: &Place, found: &Found) -> Result<(), EngineError> {
+        listed::open(place, self.only.as_deref().unwrap_or_default(), found)
     }
 
     /// The networks that know it.

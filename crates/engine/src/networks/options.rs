@@ -25,12 +25,12 @@ const REFUSED: [(&str, &str); 6] = [
     ("com.docker.network.bridge.trusted_host_interfaces", "no link of the host is trusted; leave it out"),
 ];
 
-/// Understands the options of `network create`.
+/// Understands the options of `network create`; `mtu` is for one that says nothing of it.
 ///
 /// # Errors
 /// An option that is not known, that is not there, or whose value is none.
-pub(super) fn parse(options: &BTreeMap<String, String>, v6: bool) -> Result<Options, EngineError> {
-    let mut parsed = Options { mtu: MTU, isolated: false, masquerade: true };
+pub(super) fn parse(options: &BTreeMap<String, String>, v6: bool, mtu: u32) -> Result<Options, EngineError> {
+    let mut parsed = Options { mtu, isolated: false, masquerade: true };
     for (name, value) in options {
         let invalid = |needed: &str| EngineError::invalid("--opt", format!("{name}={value}"), needed);
         let switch = || match value.as_str() {
@@ -71,7 +71,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)], v6: bool) -> Result<Options, String> {
         let map = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        parse(&map, v6).map_err(|e| e.to_string())
+        parse(&map, v6, MTU).map_err(|e| e.to_string())
     }
 
     #[test]

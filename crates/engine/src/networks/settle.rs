@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use super::ports::{Exposed, Protocol, WantedPort, expand};
-use super::{ROOTLESS, ready};
+use super::ready;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::ImageRef;
-use crate::request::{ContainerRequest, NetMode, ProfileName};
+use crate::request::{ContainerRequest, Ipc, NetMode, ProfileName};
 use crate::store::{DEFAULT_NETWORK, JoinWish, check_join};
 
 /// Decides what was left open, names every network, and refuses what cannot be; changes nothing but that the default
@@ -17,6 +17,7 @@ use crate::store::{DEFAULT_NETWORK, JoinWish, check_join};
 /// A network that is not there, an address that no member can have, a port that nothing could reach.
 pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &ImageRef) -> Result<(), EngineError> {
     let privileged = engine.facts()?.privileged;
+    let apart = if privileged { None } else { apart(engine, request)? };
     let net = &mut request.net;
     for text in &image.config.exposed_ports {
         let exposed = Exposed::parse(text).ok_or_else(|| {
@@ -27,23 +28,11 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
         }
     }
     net.expose.sort_unstable();
-    if !privileged {
-        let asked = match (&net.mode, net.publish.first()) {
-            (NetMode::Networks, _) => net.joins.first().map(|j| format!("--network {}", j.network)),
-            (_, Some(port)) => Some(format!("--publish {port}")),
-            (_, None) if net.publish_all => Some("--publish-all".to_owned()),
-            (_, None) if net.egress.as_ref().is_some_and(|list| !list.is_empty()) => Some("--egress".to_owned()),
-            (NetMode::Unset, None) if !net.joins.is_empty() => {
-                Some("--ip, --ip6, --mac-address, --network-alias or --link".to_owned())
-            }
-            _ => None,
-        };
-        if let Some(asked) = asked {
-            return Err(EngineError::refused(asked, ROOTLESS));
-        }
-    }
     match &net.mode {
-        NetMode::Unset if privileged => {
+        NetMode::Unset if apart.is_some() && net.publish.is_empty() && !net.publish_all && net.joins.is_empty() => {
+            net.mode = NetMode::None;
+        }
+        NetMode::Unset => {
             net.mode = NetMode::Networks;
             // What was asked for the first network belongs to the default one.
             match net.joins.first_mut() {
@@ -53,7 +42,6 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
                 }
             }
         }
-        NetMode::Unset => net.mode = NetMode::None,
         NetMode::Host => {
             return Err(EngineError::refused(
                 "--network host",
@@ -65,6 +53,13 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
     if net.mode != NetMode::Networks {
         return without(request);
     }
+    if let Some(other) = apart {
+        let reason = format!(
+            "the container shares a namespace with {other}, which has no network, and the networks of an ordinary user are \
+             in another user namespace; start {other} with a network, or this one with --network none"
+        );
+        return Err(EngineError::refused("a network", reason));
+    }
     super::listed::check(net.egress.as_deref())?;
     if net.egress.is_none() && request.profile == ProfileName::Strict {
         net.egress = Some(Vec::new());
@@ -74,11 +69,28 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
     }
     named(engine, &mut net.joins)?;
     let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
-    let carried = |port: &&WantedPort| port.addresses.iter().any(IpAddr::is_loopback);
+    let carried = |port: &&WantedPort| !privileged || port.addresses.iter().any(IpAddr::is_loopback);
     match ports.iter().filter(carried).find(|port| port.protocol == Protocol::Sctp) {
-        Some(port) => Err(EngineError::refused(&port.asked, super::proxy::NO_SCTP)),
+        Some(port) if privileged => Err(EngineError::refused(&port.asked, super::proxy::NO_SCTP)),
+        Some(port) => Err(EngineError::refused(&port.asked, super::proxy::NO_SCTP_OF_USERS)),
         None => Ok(()),
     }
+}
+
+/// The container that this one shares a user namespace with, when that is not below the one of the user's networks: the
+/// kernel puts no link of theirs into it.
+fn apart(engine: &Engine, request: &ContainerRequest) -> Result<Option<String>, EngineError> {
+    let ipc = match &request.ipc {
+        Ipc::Container(name) => Some(name),
+        _ => None,
+    };
+    for name in [ipc, request.pid_of.as_ref(), request.uts_of.as_ref()].into_iter().flatten() {
+        let other = engine.store()?.find_container(name)?;
+        if other.request.net.mode == NetMode::None {
+            return Ok(Some(other.name));
+        }
+    }
+    Ok(None)
 }
 
 /// The networks by their names, each once.

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{declared, kernel};
+use super::place::Place;
+use super::{declared, kernel, rootless};
 use crate::engine::Engine;
 use crate::error::EngineError;
 
@@ -19,23 +20,28 @@ pub struct Verified {
 /// anybody else is taken away.
 ///
 /// # Errors
-/// What cannot be read, or the kernel refuses; an ordinary user has no such networks.
+/// What cannot be read, or the kernel refuses.
 pub fn verify(engine: &Engine, mend: bool) -> Result<Verified, EngineError> {
     engine.recover()?;
-    if !engine.facts()?.privileged {
-        return Ok(Verified::default());
-    }
     let all = declared(engine)?;
     if all.is_empty() {
         // No container that runs has a network: there need be none.
         return Ok(Verified::default());
     }
-    let found = kernel::verify(&all)?;
+    let look = |place: &Place| -> Result<Vec<String>, EngineError> {
+        let mut lines = kernel::verify(place, &all)?;
+        if let Some(lost) = rootless::lost(engine)? {
+            lines.push(lost);
+        }
+        Ok(lines)
+    };
+    let found = look(&rootless::place(engine)?)?;
     if !mend || found.is_empty() {
         return Ok(Verified { left: found.clone(), found });
     }
-    kernel::restore(&all)?;
-    Ok(Verified { found, left: kernel::verify(&all)? })
+    let (place, _) = rootless::ensure(engine)?;
+    kernel::restore(&place, &all)?;
+    Ok(Verified { found, left: look(&place)? })
 }
 
 /// Packets that were stopped.
@@ -64,9 +70,6 @@ pub struct Stopped {
 /// What cannot be read.
 pub fn stopped(engine: &Engine) -> Result<Vec<Stopped>, EngineError> {
     engine.recover()?;
-    if !engine.facts()?.privileged {
-        return Ok(Vec::new());
-    }
     let store = engine.store()?;
     let mut links: Vec<(String, Vec<IpAddr>, String)> = Vec::new();
     for id in store.leaseholders()? {
@@ -87,10 +90,10 @@ pub fn stopped(engine: &Engine) -> Result<Vec<Stopped>, EngineError> {
         port: None,
         packets,
     };
-    let all = bulkhead_net::denied()?.into_iter().filter_map(|denied| match denied {
+    let all = kernel::denied(&rootless::place(engine)?)?.into_iter().filter_map(|denied| match denied {
         bulkhead_net::Denied::Reason { reason, packets, .. } => (packets > 0).then(|| nothing(&reason, packets)),
         bulkhead_net::Denied::Frames { reason, link, packets } => {
-            Some(Stopped { container: by_link(&link).unwrap_or(link), ..nothing(reason, packets) })
+            Some(Stopped { container: by_link(&link).unwrap_or(link), ..nothing(&reason, packets) })
         }
         bulkhead_net::Denied::Flow { from, to, protocol, port, packets, unstated } => Some(Stopped {
             container: by_address(from).unwrap_or_default(),

@@ -77,6 +77,8 @@ pub fn info(engine: &Engine) -> Result<Info, EngineError> {
     let (all, images) = engine.store()?.counts()?;
     let paused = count(running.iter().filter(|s| matches!(s.state, State::Paused { .. })).count());
     let running = count(running.len()).saturating_sub(paused);
+    let closed = if facts.privileged { None } else { crate::networks::closed(engine)? };
+    let closed = closed.map(|why| format!("containers of this user have networks without a way out: {why}"));
     let uname = rustix::system::uname();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let (cgroup_driver, cgroup_version) = match &facts.cgroup {
@@ -108,7 +110,7 @@ pub fn info(engine: &Engine) -> Result<Info, EngineError> {
         docker_root_dir: engine.paths.root.clone(),
         run: engine.paths.run.clone(),
         rootless: !facts.privileged,
-        warnings: warnings(facts),
+        warnings: warnings(facts).into_iter().chain(closed).collect(),
         host: facts.clone(),
     })
 }

@@ -45,8 +45,8 @@ pub struct Doors {
     pub datagrams: UdpSocket,
     /// For questions by TCP.
     pub streams: TcpListener,
-    /// What leads questions to them. The kernel takes some 10 ms to close it.
-    pub redirect: Redirect,
+    /// What leads questions to them, where it is kept. The kernel takes some 10 ms to close it.
+    pub redirect: Option<Redirect>,
 }
 
 /// Keeps the connection to the kernel by which questions were redirected.
@@ -80,7 +80,7 @@ pub fn open(pid: i32) -> Result<Doors, NetError> {
             }
         };
         let port = datagrams.local_addr().map_err(failed("look at a socket for names"))?.port();
-        let redirect = Redirect(redirect::lead(ADDRESS, port)?);
+        let redirect = Some(Redirect(redirect::lead(ADDRESS, port)?));
         Ok(Doors { datagrams, streams, redirect })
     })
 }
