@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: help build demo test test-vm bench bench-oci fmt lint clean install
+.PHONY: help build demo test test-vm bench bench-net bench-oci fmt lint clean install
 
 help: ## Show this
 	@echo 'make TARGET'
@@ -28,6 +28,9 @@ test-vm: ## The suite on another kernel: cgroup v2 alone, systemd, AppArmor, in 
 
 bench: ## Time the start of a container against what is installed, as ratios
 	@scripts/bench.sh
+
+bench-net: ## Time networks of containers against bare links, as ratios
+	@scripts/bench-net.sh
 
 bench-oci: ## Time bulkhead-runc against other OCI runtimes, as ratios
 	@scripts/bench-oci.sh

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what is missing for: make, build, demo, test, vm, bench. Says nothing and does nothing when all is there.
+# Installs what is missing for: make, build, demo, test, vm, bench, bench-net. Says nothing and does nothing when all is there.
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/env.sh"
 
 # A package, and the file or command that shows that it is there.
@@ -15,12 +15,13 @@ wanted() {
         echo nftables:/usr/sbin/nft iproute2:/sbin/ip iputils-ping:ping passt:pasta
         ;;
     bench) wanted demo ;;
+    bench-net) wanted demo && echo iperf3:iperf3 iproute2:/sbin/ip iputils-ping:ping ;;
     vm)
         wanted build
         echo qemu-system-x86:qemu-system-x86_64 seabios:/usr/share/seabios/bios-256k.bin debootstrap:debootstrap cpio:cpio
         echo ipxe-qemu:/usr/lib/ipxe/qemu/efi-virtio.rom busybox-static:/usr/share/doc/busybox-static e2fsprogs:mke2fs binutils:strip
         ;;
-    *) die "setup.sh knows make, build, demo, test, vm and bench, not \"$1\"" ;;
+    *) die "setup.sh knows make, build, demo, test, vm, bench and bench-net, not \"$1\"" ;;
     esac
 }
 
