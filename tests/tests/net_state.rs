@@ -443,8 +443,16 @@ fn a_port_of_datagrams_leaves_those_of_others_alone() {
         for (host, address) in [(3, "0.0.0.0"), (4, "192.0.2.1")] {
             let client = asking.datagrams("0.0.0.0:0");
             client.set_read_timeout(Some(std::time::Duration::from_secs(2))).expect("a timeout");
-            client.send_to(b"question", "192.0.2.2:53").expect("sent");
-            let (_, from) = resolver.recv_from(&mut [0; 16]).expect("a question");
+            // What is left of an earlier client's.
+            resolver.set_nonblocking(true).expect("a socket");
+            while resolver.recv(&mut [0; 16]).is_ok() {}
+            resolver.set_nonblocking(false).expect("a socket");
+            // A bridge that is new may lose the first.
+            let ask = |_| {
+                client.send_to(b"question", "192.0.2.2:53").ok()?;
+                resolver.recv_from(&mut [0; 16]).ok()
+            };
+            let (_, from) = (0..5).find_map(ask).expect("a question");
             assert_eq!(from.ip().to_string(), "192.0.2.1");
             // Meanwhile the host's port with the same number is published.
             let (space, me) = (Space::new(), member(&net, host));

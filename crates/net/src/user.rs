@@ -77,15 +77,18 @@ pub fn hold(wanted: &[IpAddr]) -> Result<(), NetError> {
     let elsewhere = |a: &&IpAddr| !own.iter().any(|o| check::overlap((**a, width(**a)), (o.address, o.prefix)));
     let wanted: Vec<IpAddr> = wanted.iter().filter(elsewhere).copied().collect();
     let have: Vec<IpAddr> = held(&all).collect();
+    let mut failed = Ok(());
     for address in wanted.iter().filter(|a| !have.contains(a)) {
         let alone = Subnet { address: *address, prefix: width(*address), gateway: *address };
         match link::add_address(&mut socket, LOOPBACK, *address, &alone) {
             Err(no) if no.errno != Errno::EXIST => {
-                return Err(NetError::refused(format!("hold the host's address {address}"))(no));
+                // The others are held all the same.
+                failed = failed.and(Err(NetError::refused(format!("hold the host's address {address}"))(no)));
             }
             _ => {}
         }
     }
+    failed?;
     have.iter().filter(|a| !wanted.contains(a)).try_for_each(|a| let_go(&mut socket, *a))
 }
 

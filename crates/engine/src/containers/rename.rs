@@ -22,7 +22,7 @@ pub fn rename(engine: &Engine, query: &str, name: &str) -> Result<(), EngineErro
     // Only what its monitor calls it in events depends on it.
     drop(write_json(&layout.renamed(), &name, false));
     let old = std::mem::replace(&mut record.name, name.to_owned());
-    crate::networks::known_as(engine, &record)?;
+    crate::networks::known_as(engine, &record.id)?;
     let event = Event::new(Kind::Container, "rename", &record.id).with("oldName", format!("/{old}"));
     engine.events().emit(&super::about(event, &record));
     Ok(())

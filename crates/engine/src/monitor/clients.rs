@@ -143,6 +143,14 @@ impl Clients {
         }
     }
 
+    /// Whether one is still there to hear an answer.
+    pub(crate) fn waits(&self, number: u64) -> bool {
+        use rustix::net::RecvFlags;
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let gone = |client: &Client| matches!(rustix::net::recv(&client.fd, &mut [0; 1][..], flags), Ok((_, 0)));
+        self.all.iter().any(|client| client.number == number && !gone(client))
+    }
+
     /// Sends a frame to one, who is let go then.
     pub(crate) fn answer(&mut self, number: u64, kind: u8, payload: &[u8]) {
         if let Some(at) = self.all.iter().position(|c| c.number == number) {

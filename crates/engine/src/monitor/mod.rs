@@ -510,6 +510,7 @@ impl Life<'_> {
             for word in self.clients.handle(&ready, &mut chunk) {
                 match word {
                     Word::Stop => return false,
+                    Word::Networks(client, _) if !self.clients.waits(client) => {}
                     Word::Networks(client, order) => {
                         // It begins with them.
                         let read = wiring::read(&order).map(|mut new| {

@@ -247,6 +247,8 @@ impl<'a> Relay<'a> {
             // A program that ended meanwhile needs no signal.
             Word::Signal(number) => signal::send(pidfd.as_fd(), number).unwrap_or_default(),
             Word::Stop => self.stopped = true,
+            // One who has gone has taken it back.
+            Word::Networks(client, _) if !self.clients.waits(client) => {}
             Word::Networks(client, order) => {
                 let (kind, payload) = super::wiring::change(self.wiring.as_mut(), &order);
                 self.clients.answer(client, kind, &payload);

@@ -54,6 +54,8 @@ pub fn connect(engine: &Engine, container: &str, join: &JoinWish) -> Result<(), 
     let record = with_own_stack(engine, container)?;
     let layout = Layout::new(&engine.paths, &record.id);
     let _turn = turn(&layout)?;
+    // It may have had another name before.
+    let record = with_own_stack(engine, &record.id)?;
     let mut join = settle::linked(engine, join)?;
     // What it reaches outside is not widened by one more network.
     join.egress.clone_from(&record.request.net.egress);
@@ -181,11 +183,14 @@ fn files(layout: &Layout, record: &ContainerRecord, joined: &[Joined]) -> Result
 ///
 /// # Errors
 /// What the monitor says.
-pub(crate) fn known_as(engine: &Engine, record: &ContainerRecord) -> Result<(), EngineError> {
-    let layout = Layout::new(&engine.paths, &record.id);
+pub(crate) fn known_as(engine: &Engine, id: &str) -> Result<(), EngineError> {
+    let record = engine.store()?.find_container(id)?;
+    let layout = Layout::new(&engine.paths, id);
     if record.request.net.mode != NetMode::Networks || layout.read_state().is_none() || !layout.is_held() {
         return Ok(());
     }
     let _turn = turn(&layout)?;
-    tell(engine, &layout, record, &engine.store()?.joined(&record.id)?)
+    // Somebody else may have renamed it meanwhile.
+    let record = engine.store()?.find_container(id)?;
+    tell(engine, &layout, &record, &engine.store()?.joined(id)?)
 }

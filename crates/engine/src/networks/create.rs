@@ -78,6 +78,11 @@ pub fn create(engine: &Engine, request: &CreateRequest) -> Result<String, Engine
     default_network(engine)?;
     let (v4, v6) = blocks(request)?;
     let parsed = options::parse(&request.options, v6 != BlockWish::None, usual_mtu(engine)?)?;
+    if !parsed.masquerade && !engine.facts()?.privileged {
+        // What carries packets out for a user knows one address of each family.
+        let why = "the way out of an ordinary user has one address; leave it out";
+        return Err(EngineError::refused("--opt com.docker.network.bridge.enable_ip_masquerade=false", why));
+    }
     if parsed.isolated && request.policy.is_some() {
         let why =
             "with com.docker.network.bridge.enable_icc=false members do not reach each other; leave one of them out";

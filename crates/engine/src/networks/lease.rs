@@ -160,11 +160,17 @@ impl NetworkOrder {
         }
     }
 
+    /// The addresses are nobody else's: the kernel may still have what leads to them.
+    pub(super) fn keep(&self) {
+        self.stuck.set(true);
+    }
+
     /// Links that are there keep the names that they have inside, the others get names that are free. Ports stay, and so
     /// does where it is.
     pub(crate) fn keep_links_of(&mut self, other: &Self) {
         self.ids.clone_from(&other.ids);
         let mut taken: Vec<String> = Vec::new();
+        self.stuck = Rc::clone(&other.stuck);
         for member in &mut self.wiring.members {
             if let Some(old) = other.wiring.members.iter().find(|old| old.host_link == member.host_link) {
                 member.inner.clone_from(&old.inner);

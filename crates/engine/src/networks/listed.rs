@@ -1,8 +1,9 @@
 //! Names in a list of what a container reaches outside: only these are asked for, and what is found is opened for as long as
 //! it holds.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bulkhead_net::Traffic;
 use bulkhead_net::names::{Found, fits};
@@ -11,12 +12,14 @@ use serde::{Deserialize, Serialize};
 use super::kernel;
 use super::rules::{EgressRule, Place};
 use crate::error::EngineError;
-use crate::store::Joined;
+use crate::store::{Joined, Lease};
 
 /// An answer is used for at least so long: programs keep what they have looked up.
 const SHORTEST: u32 = 60;
 /// And for no longer than this, whatever it says.
 const LONGEST: u32 = 86_400;
+/// Addresses that are open for one container at once.
+const MOST: usize = 1024;
 
 /// One name of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,20 +42,27 @@ pub(super) fn any(joined: &[Joined]) -> bool {
     joined.iter().filter(|j| j.lease.is_some()).filter_map(of_join).flatten().any(is_name)
 }
 
-/// The only names that a container may ask for outside; nothing where one of its ways out has no list, or it has none.
-pub(super) fn of(joined: &[Joined]) -> Option<Vec<Listed>> {
-    let out = joined.iter().filter(|j| !j.network.internal).filter_map(|j| Some((j, j.lease.as_ref()?)));
-    let mut out = out.peekable();
-    // A question is a way out too, where there is one (CVE-2024-29018).
-    out.peek()?;
+/// The names in the lists that hold for a container.
+pub(super) fn of(joined: &[Joined]) -> Vec<Listed> {
     let mut all = Vec::new();
-    for (join, lease) in out {
-        for rule in of_join(join)? {
+    for (join, lease) in out(joined) {
+        for rule in of_join(join).unwrap_or_default() {
             let Place::Name(name) = &rule.to else { continue };
             all.push(Listed { name: name.clone(), traffic: rule.what.traffic(), own: lease.addresses().collect() });
         }
     }
-    Some(all)
+    all
+}
+
+/// Whether a container may ask outside for the names of its lists only: each of its ways out has one. A question is a way out
+/// too (CVE-2024-29018).
+pub(super) fn is_all(joined: &[Joined]) -> bool {
+    out(joined).next().is_some() && out(joined).all(|(join, _)| of_join(join).is_some())
+}
+
+/// Networks with a way out.
+fn out(joined: &[Joined]) -> impl Iterator<Item = (&Joined, &Lease)> {
+    joined.iter().filter(|j| !j.network.internal).filter_map(|j| Some((j, j.lease.as_ref()?)))
 }
 
 /// Whether an address is one of the wide world: a name of somebody else must not lead inside (DNS rebinding).
@@ -61,32 +71,79 @@ fn is_outside(address: IpAddr) -> bool {
         IpAddr::V4(a) => {
             let [first, second, ..] = a.octets();
             let shared = first == 100 && second & 0xc0 == 64;
+            // For measuring, and for protocols (RFC 2544, RFC 6890).
+            let special = first == 198 && second & 0xfe == 18 || a.octets().starts_with(&[192, 0, 0]);
             let inside =
                 a.is_private() || a.is_loopback() || a.is_link_local() || a.is_unspecified() || a.is_multicast();
-            !(inside || shared || first == 0 || first >= 240)
+            !(inside || shared || special || first == 0 || first >= 240)
         }
         IpAddr::V6(a) => match a.to_ipv4() {
             // Written as one of version 6, or translated.
             Some(_) => false,
-            None => !(a.is_unique_local() || a.is_unicast_link_local() || a.is_multicast() || a.segments()[0] == 0x64),
+            None => {
+                let [first, second, ..] = a.segments();
+                // Translated, carried in version 4 (6to4, Teredo), and of a site (RFC 3879).
+                let carried =
+                    first == 0x64 || first == 0x2002 || (first, second) == (0x2001, 0) || first & 0xffc0 == 0xfec0;
+                !(carried || a.is_unique_local() || a.is_unicast_link_local() || a.is_multicast())
+            }
         },
     }
 }
 
-/// Lets the container reach what was found.
+/// Addresses that are open for a container, each until then.
+#[derive(Debug, Default)]
+pub(super) struct Opened(HashMap<(IpAddr, String), (Instant, Duration)>);
+
+impl Opened {
+    /// Whether this was opened, for more than half of its time yet.
+    fn holds(&self, key: &(IpAddr, String), now: Instant) -> bool {
+        self.0.get(key).is_some_and(|(until, life)| *until > now + *life / 2)
+    }
+}
+
+/// Lets the container reach what was found. More than [`MOST`] addresses are not open at once: whoever says what a name means
+/// could fill the kernel's sets otherwise, which all containers share.
 ///
 /// # Errors
-/// What the kernel refuses.
-pub(super) fn open(place: &super::place::Place, all: &[Listed], found: &Found) -> Result<(), EngineError> {
+/// What the kernel refuses, when nothing could be opened; too many that are open.
+pub(super) fn open(
+    place: &super::place::Place,
+    all: &[Listed],
+    found: &Found,
+    opened: &mut Opened,
+) -> Result<(), EngineError> {
+    let now = Instant::now();
+    opened.0.retain(|_, (until, _)| *until > now);
+    let (mut failed, mut done) = (None, false);
     for (address, life) in found.addresses.iter().filter(|(address, _)| is_outside(*address)) {
         let life = Duration::from_secs((*life).clamp(SHORTEST, LONGEST).into());
         for listed in all.iter().filter(|listed| fits(&listed.name, &found.name)) {
+            let key = (*address, format!("{} {:?}", listed.name, listed.traffic));
+            if opened.holds(&key, now) {
+                done = true;
+                continue;
+            }
+            if opened.0.len() >= MOST && !opened.0.contains_key(&key) {
+                let reason = format!("{MOST} addresses are open for the container by names");
+                failed = Some(EngineError::refused(format!("opening {address} for {}", found.name), reason));
+                continue;
+            }
             let same = |own: &&IpAddr| own.is_ipv4() == address.is_ipv4();
             let own: Vec<IpAddr> = listed.own.iter().filter(same).copied().collect();
-            kernel::pin(place, &own, *address, &listed.traffic, life)?;
+            match kernel::pin(place, &own, *address, &listed.traffic, life) {
+                Ok(()) => {
+                    opened.0.insert(key, (now + life, life));
+                    done = true;
+                }
+                Err(e) => failed = Some(e),
+            }
         }
     }
-    Ok(())
+    match failed {
+        Some(e) if !done => Err(e),
+        _ => Ok(()),
+    }
 }
 
 /// Two names of a list lead to one address sometimes: what they allow there is the same, or has no port in common. Anything
@@ -141,6 +198,11 @@ mod tests {
             "ff02::1",
             "::ffff:10.0.0.1",
             "64:ff9b::a00:1",
+            "2002:a00:1::1",
+            "2001::1",
+            "fec0::1",
+            "198.18.0.1",
+            "192.0.0.192",
             "::",
         ] {
             assert!(!is_outside(inside.parse().unwrap()), "{inside}");

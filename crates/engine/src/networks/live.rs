@@ -8,6 +8,7 @@ use bulkhead_sys::Errno;
 
 use super::kernel;
 use super::lease::NetworkOrder;
+use super::listed::Opened;
 use super::place::Place;
 use super::proxy::Proxy;
 use crate::error::EngineError;
@@ -26,6 +27,8 @@ pub(crate) struct Live {
     carrier: Option<Proxy>,
     /// How often another had to take its place.
     revived: u32,
+    /// What names of its lists have opened.
+    opened: Opened,
 }
 
 /// Times that the process which carries and answers is started anew in one run. One that ends more often is not worth it.
@@ -47,10 +50,11 @@ impl Live {
     ) -> Result<Self, EngineError> {
         order.begin(history);
         // What is taken by somebody else is found before anything is made.
-        let mut live = Self { order, pid, user, place, proxy: None, carrier: None, revived: 0 };
+        let mut live =
+            Self { order, pid, user, place, proxy: None, carrier: None, revived: 0, opened: Opened::default() };
         live.carrier = live.carrier(binary)?;
         live.proxy = live.answerer(binary)?;
-        if let Err(e) = live.wire(&live.order, &live.order.wiring).and_then(|()| live.introduce(true)) {
+        if let Err(e) = live.wire(&live.order, &live.order.wiring).and_then(|()| live.introduce()) {
             live.order.undo(&live.place);
             return Err(e);
         }
@@ -84,15 +88,19 @@ impl Live {
         }
         // The firewall was gone, or somebody else has changed it: those that run get back what they lack.
         self.order.everything().and_then(|all| kernel::restore(&self.place, &all)).map(drop).inspect_err(|_| {
-            kernel::detach(&self.place, &wiring).unwrap_or_default();
+            kernel::unplug(&self.place, &wiring).unwrap_or_default();
         })
     }
 
-    /// Makes the container known to the other members, and them to it. The first time its resolver gets its sockets.
-    fn introduce(&mut self, first: bool) -> Result<(), EngineError> {
-        let Some(names) = &self.order.names else { return Ok(()) };
+    /// Makes the container known to the other members, and them to it. The first time its resolver gets its sockets. One that
+    /// has left all networks with names knows nothing any more, and asks nobody.
+    fn introduce(&mut self) -> Result<(), EngineError> {
         let Some(proxy) = self.proxy.as_mut() else { return Ok(()) };
+        let Some(names) = &self.order.names else {
+            return if proxy.answers() { super::names::silence(proxy.word()?) } else { Ok(()) };
+        };
         names.announce(&self.order.run, &|network| self.order.entries(network))?;
+        let first = !proxy.answers();
         let doors = if first { Some(kernel::open_names(&self.place, self.pid)?) } else { None };
         names.tell(&self.order.run, proxy.word()?, doors.as_ref())?;
         if let Some(doors) = doors {
@@ -118,15 +126,14 @@ impl Live {
         let gone = part(&self.order.wiring, is_gone);
         self.wire(&new, &added)?;
         let before = std::mem::replace(&mut self.order, new);
-        let first = before.names.is_none() || self.proxy.is_none();
-        let done = self.helper(binary).and_then(|()| self.introduce(first)).and_then(|()| self.leave(&before, &gone));
+        let done = self.helper(binary).and_then(|()| self.introduce()).and_then(|()| self.leave(&before, &gone));
         if let Err(e) = done {
             // What was added goes again; whoever it was made known to forgets it.
             let new = std::mem::replace(&mut self.order, before);
             new.withdraw_beyond(&self.order);
-            kernel::unplug(&self.place, &added)?;
-            self.introduce(false)?;
-            return Err(e);
+            // What stays is nobody else's until the container has ended.
+            let undone = kernel::unplug(&self.place, &added).inspect_err(|_| self.order.keep());
+            return self.introduce().and(undone).and(Err(e));
         }
         self.order.tell_changes(&before, history);
         Ok(())
@@ -156,7 +163,7 @@ impl Live {
         };
         // What cannot be opened is not answered.
         if let Some(own) = &self.order.names
-            && own.open(&self.place, &found).is_ok()
+            && own.open(&self.place, &found, &mut self.opened).is_ok()
         {
             names::ready(word, found.number).unwrap_or_default();
         }
@@ -173,7 +180,7 @@ impl Live {
         if let Ok(proxy) = self.answerer(binary) {
             self.proxy = proxy;
             // Without its sockets nobody is answered.
-            self.introduce(true).unwrap_or_else(|_| drop(self.proxy.take()));
+            self.introduce().unwrap_or_else(|_| drop(self.proxy.take()));
         }
     }
 
@@ -194,7 +201,8 @@ impl Live {
         let kept = |m: &Member| before.wiring.members.iter().any(|old| old.host_link == m.host_link);
         for member in self.order.wiring.members.iter().filter(|m| m.default_route && kept(m) && !had(m)) {
             if let Some(bridge) = self.order.wiring.bridges.iter().find(|b| b.link == member.bridge) {
-                kernel::route(&self.place, self.pid, member, bridge)?;
+                // What is left cannot be had back. A container that may change its own routes can be in the way.
+                drop(kernel::route(&self.place, self.pid, member, bridge));
             }
         }
         Ok(())

@@ -15,7 +15,7 @@ use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
 use super::etc::resolver_of_host;
-use super::listed::{self, Listed};
+use super::listed::{self, Listed, Opened};
 use super::place::Place;
 use crate::error::EngineError;
 use crate::request::ContainerRequest;
@@ -41,8 +41,10 @@ pub(crate) struct Names {
     outside: bool,
     servers: Vec<SocketAddr>,
     links: Vec<(String, String)>,
-    /// The only names that are asked outside, where that is limited.
-    only: Option<Vec<Listed>>,
+    /// Names in lists of what it reaches outside.
+    listed: Vec<Listed>,
+    /// No others are asked outside.
+    only: bool,
 }
 
 /// Whether a container on these networks has a resolver: on one of them its members know each other, or what it reaches is
@@ -75,7 +77,8 @@ pub(super) fn of(record: &ContainerRecord, joined: &[Joined]) -> Option<Names> {
         outside: out || !servers.is_empty(),
         servers,
         links: joined.iter().flat_map(|j| j.wish.links.iter().cloned()).collect(),
-        only: listed::of(joined),
+        listed: listed::of(joined),
+        only: listed::is_all(joined),
     })
 }
 
@@ -196,7 +199,8 @@ impl Names {
             outside: self.outside,
             servers: self.servers.clone(),
             links: self.links.clone(),
-            only: self.only.as_ref().map(|all| all.iter().map(|one| one.name.clone()).collect()),
+            listed: self.listed.iter().map(|one| one.name.clone()).collect(),
+            only: self.only,
         };
         let doors = doors.into_iter().flat_map(|d| [d.datagrams.as_fd(), d.streams.as_fd()]);
         let all: Vec<BorrowedFd<'_>> = doors.chain(files.iter().map(File::as_fd)).collect();
@@ -204,8 +208,8 @@ impl Names {
     }
 
     /// Opens the way to what its resolver has found.
-    pub(super) fn open(&self, place: &Place, found: &Found) -> Result<(), EngineError> {
-        listed::open(place, self.only.as_deref().unwrap_or_default(), found)
+    pub(super) fn open(&self, place: &Place, found: &Found, opened: &mut Opened) -> Result<(), EngineError> {
+        listed::open(place, &self.listed, found, opened)
     }
 
     /// The networks that know it.
@@ -219,6 +223,12 @@ impl Names {
         rest.known.retain(|known| !networks.contains(&known.network.as_str()));
         rest
     }
+}
+
+/// Tells a resolver that it knows nobody, and that there is nobody to ask.
+pub(super) fn silence(word: BorrowedFd<'_>) -> Result<(), EngineError> {
+    let sent = Order::default().send(word, &[]);
+    sent.map_err(|e| EngineError::refused("the resolver of the container", e.to_string()))
 }
 
 /// Takes a container out of a network's names.
@@ -260,7 +270,8 @@ mod tests {
             outside: false,
             servers: Vec::new(),
             links: Vec::new(),
-            only: None,
+            listed: Vec::new(),
+            only: false,
         }
     }
 

@@ -133,6 +133,14 @@ fn tell(engine: &Engine, network: &NetworkRecord) -> Result<(), EngineError> {
         return Ok(());
     }
     let place = rootless::place(engine)?;
+    if matches!(place, super::place::Place::Nowhere) {
+        // They may run where nobody finds them.
+        return Err(EngineError::State {
+            name: network.name.clone(),
+            state: "recorded with members that run, and the network that they are in is not found".to_owned(),
+            hint: "restart them; the policy is recorded and holds from then on".to_owned(),
+        });
+    }
     if kernel::refresh(&place, &all)? {
         // The tables themselves were gone: others lack something too.
         kernel::restore(&place, &declared(engine)?)?;

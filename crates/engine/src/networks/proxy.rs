@@ -200,6 +200,11 @@ impl Proxy {
         self.word.as_ref().map(AsFd::as_fd).ok_or_else(gone)
     }
 
+    /// Whether it has sockets inside.
+    pub(crate) fn answers(&self) -> bool {
+        self.redirect.is_some()
+    }
+
     /// Keeps what leads to its sockets inside.
     pub(crate) fn keep(&mut self, redirect: Option<Redirect>) {
         self.redirect = redirect;

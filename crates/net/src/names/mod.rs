@@ -133,11 +133,13 @@ struct View {
     number: u32,
 }
 
-/// Addresses of one answer that are told: one that has more is cut.
-const MOST_FOUND: usize = 32;
+/// Addresses of one answer that are told. What an answer has beyond is not reached.
+pub(crate) const MOST_FOUND: usize = 32;
 /// Answers that wait, and how long each may.
 const MOST_WAITING: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long clients of streams wait when there are no descriptors.
+const SHUT: Duration = Duration::from_secs(1);
 
 /// Whether a name, in small letters, is the one that is listed, or below it: `*.example.org` is all below `example.org`.
 #[must_use]
@@ -174,19 +176,20 @@ impl Known for View {
     fn outside(&self, name: &str) -> Outside {
         match (self.order.outside, self.order.servers.is_empty()) {
             (false, _) => Outside::None,
-            _ if self.order.only.as_ref().is_some_and(|only| !only.iter().any(|one| fits(one, name))) => {
-                Outside::Unlisted
-            }
+            _ if self.order.only && !self.order.listed.iter().any(|one| fits(one, name)) => Outside::Unlisted,
             (true, true) => Outside::Missing,
             (true, false) => Outside::Asked,
         }
     }
 
     fn wait(&mut self, answer: &[u8]) -> Option<u32> {
-        self.order.only.as_ref()?;
+        if self.order.listed.is_empty() {
+            return None;
+        }
         let mut addresses = answer::addresses_of(answer);
         addresses.truncate(MOST_FOUND);
         let name = answer::asked_for(answer).filter(|_| !addresses.is_empty())?;
+        self.order.listed.iter().find(|one| fits(one, &name))?;
         self.number = self.number.wrapping_add(1);
         let found = Found { number: self.number, name, addresses };
         let flags = rustix::net::SendFlags::NOSIGNAL | rustix::net::SendFlags::DONTWAIT;
@@ -209,6 +212,8 @@ pub(crate) struct Server {
     clients: Clients,
     /// Answers by datagram that wait, by their numbers.
     waiting: HashMap<u32, (SocketAddr, Vec<u8>, Instant)>,
+    /// Until then nobody is let in who wants a stream: there were no descriptors.
+    shut: Option<Instant>,
     buffer: Vec<u8>,
 }
 
@@ -222,6 +227,7 @@ impl Server {
             streams: None,
             view: View { word, ..View::default() },
             waiting: HashMap::new(),
+            shut: None,
             upstream: Upstream::default(),
             clients: Clients::default(),
             buffer: Vec::new(),
@@ -266,7 +272,7 @@ impl Server {
     /// How long it may be left alone.
     pub(crate) fn patience(&self) -> Option<Duration> {
         let waiting = self.waiting.values().map(|(.., until)| *until).min();
-        let until = [self.upstream.until(), self.clients.until(), waiting].into_iter().flatten().min()?;
+        let until = [self.upstream.until(), self.clients.until(), waiting, self.shut].into_iter().flatten().min()?;
         Some(until.saturating_duration_since(Instant::now()))
     }
 
@@ -279,8 +285,10 @@ impl Server {
             match About::of(event.data) {
                 About::Datagrams => self.asked(),
                 About::Streams => {
-                    if let Some(listener) = &self.streams {
-                        self.clients.accept(&self.poll, listener);
+                    if let Some(listener) = &self.streams
+                        && !self.clients.accept(&self.poll, listener)
+                    {
+                        self.let_in(false);
                     }
                 }
                 About::Asked(index) => {
@@ -301,6 +309,18 @@ impl Server {
         self.clients.late();
         let now = Instant::now();
         self.waiting.retain(|_, (.., until)| *until > now);
+        if self.shut.is_some_and(|until| until <= now) {
+            self.let_in(true);
+        }
+    }
+
+    /// Lets clients of streams in, or leaves them waiting for a while.
+    fn let_in(&mut self, open: bool) {
+        let flags = if open { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
+        if let Some(listener) = &self.streams {
+            epoll::modify(&self.poll, listener, About::Streams.data(), flags).unwrap_or_default();
+        }
+        self.shut = (!open).then(|| Instant::now() + SHUT);
     }
 
     /// An answer from outside for a client of datagrams.

@@ -26,9 +26,10 @@ pub struct Order {
     pub servers: Vec<SocketAddr>,
     /// Names of its own for other containers, by their ids.
     pub links: Vec<(String, String)>,
-    /// The only names that are asked outside, where that is limited: `example.org`, or `*.example.org` for all below it. Their
-    /// addresses are told before they are answered.
-    pub only: Option<Vec<String>>,
+    /// Names whose addresses are told before they are answered: `example.org`, or `*.example.org` for all below it.
+    pub listed: Vec<String>,
+    /// No other names are asked outside.
+    pub only: bool,
 }
 
 /// What the process says: these addresses are the answer for a name, and wait for [`ready`].
@@ -56,6 +57,10 @@ impl Found {
             Some((address.parse().ok()?, life.parse().ok()?))
         };
         let addresses = words.map(address).collect::<Option<Vec<_>>>()?;
+        // More than it should say is nothing.
+        if addresses.len() > super::MOST_FOUND {
+            return None;
+        }
         (mark == "found").then(|| Self { number, name: name.to_owned(), addresses })
     }
 }
@@ -99,8 +104,8 @@ impl Order {
         lines.extend(self.outside.then(|| "outside".to_owned()));
         lines.extend(self.servers.iter().map(|server| format!("server {server}")));
         lines.extend(self.links.iter().map(|(name, container)| format!("link {name} {container}")));
-        lines.extend(self.only.iter().map(|_| "only".to_owned()));
-        lines.extend(self.only.iter().flatten().map(|name| format!("name {name}")));
+        lines.extend(self.only.then(|| "only".to_owned()));
+        lines.extend(self.listed.iter().map(|name| format!("name {name}")));
         lines.join("\n")
     }
 
@@ -113,8 +118,8 @@ impl Order {
                 ["doors"] => order.doors = true,
                 ["outside"] => order.outside = true,
                 ["server", address] => order.servers.push(address.parse().ok()?),
-                ["only"] => order.only = Some(Vec::new()),
-                ["name", name] => order.only.get_or_insert_default().push(name.to_owned()),
+                ["only"] => order.only = true,
+                ["name", name] => order.listed.push(name.to_owned()),
                 ["link", name, container] => order.links.push((name.to_owned(), container.to_owned())),
                 _ => return None,
             }
@@ -185,7 +190,8 @@ mod tests {
             outside: true,
             servers: vec!["10.0.0.1:53".parse().unwrap(), "[fd00::1]:53".parse().unwrap()],
             links: vec![("db".into(), "0123".into())],
-            only: Some(vec!["*.example.org".into()]),
+            listed: vec!["*.example.org".into()],
+            only: true,
         };
         order.send(a.as_fd(), &[a.as_fd(), b.as_fd()]).unwrap();
         Order::default().send(a.as_fd(), &[]).unwrap();

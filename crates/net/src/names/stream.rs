@@ -16,6 +16,8 @@ use super::upstream::{any_number, connected};
 
 /// Clients at once.
 const MOST: usize = 64;
+/// Steps of one client, and clients that are let in, before others have their turn.
+const TURNS: usize = 64;
 /// How long a client may be silent, and a server take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Longest message with its length before it.
@@ -93,7 +95,7 @@ fn write(socket: &OwnedFd, bytes: &[u8]) -> Result<usize, Gone> {
 impl Client {
     /// Does all that can be done without waiting.
     fn go_on(&mut self, poll: &OwnedFd, index: u32, servers: &[SocketAddr], known: &mut dyn Known) -> Result<(), Gone> {
-        loop {
+        for _ in 0..TURNS {
             if self.waits.is_some() {
                 break;
             } else if self.asked.is_some() {
@@ -123,6 +125,8 @@ impl Client {
         let wanted = match (&self.asked, self.output.is_empty()) {
             _ if self.waits.is_some() => epoll::EventFlags::empty(),
             (Some(_), _) => epoll::EventFlags::empty(),
+            // One that has asked again already can be written to, which is the next turn.
+            (None, true) if whole(&self.input).is_some() => epoll::EventFlags::OUT,
             (None, true) => epoll::EventFlags::IN,
             (None, false) => epoll::EventFlags::OUT,
         };
@@ -190,9 +194,15 @@ impl Client {
 }
 
 impl Clients {
-    /// Lets in who waits. When there are too many, the one that has been silent longest goes.
-    pub(super) fn accept(&mut self, poll: &OwnedFd, listener: &TcpListener) {
-        while let Ok(socket) = rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+    /// Lets in who waits. When there are too many, the one that has been silent longest goes. False when there are no
+    /// descriptors for more.
+    pub(super) fn accept(&mut self, poll: &OwnedFd, listener: &TcpListener) -> bool {
+        for _ in 0..TURNS {
+            let socket = match rustix::net::accept_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+                Ok(socket) => socket,
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => return false,
+                Err(_) => return true,
+            };
             if self.all.len() >= MOST
                 && let Some(oldest) = self.all.iter().min_by_key(|(_, c)| c.until).map(|(index, _)| *index)
             {
@@ -206,6 +216,7 @@ impl Clients {
                 self.all.insert(index, Client { socket, input, output, question, waits, asked, until });
             }
         }
+        true
     }
 
     /// Something is ready for a client, on its side or the server's; or it has gone.

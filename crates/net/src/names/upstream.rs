@@ -16,6 +16,8 @@ use super::answer::{self, Reply};
 
 /// Questions on their way at once. What comes beyond is not heard, as on a busy wire: the client asks again.
 const MOST: usize = 256;
+/// The same question on its way at once.
+const ALIKE: usize = 4;
 /// How long one server may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Servers that are asked for one question, the same ones again where there are fewer.
@@ -64,6 +66,11 @@ impl Upstream {
     /// Asks for a client.
     pub(super) fn ask(&mut self, poll: &OwnedFd, servers: &[SocketAddr], client: SocketAddr, message: &[u8]) {
         let Some(number) = answer::number(message).filter(|_| self.all.len() < MOST) else { return };
+        // The more of the same are on their way, the easier one is guessed (RFC 5452, section 5).
+        let same = |asked: &&Asked| asked.message.get(2..) == message.get(2..);
+        if self.all.values().filter(same).count() >= ALIKE {
+            return;
+        }
         let message = answer::with_number(message, any_number());
         self.send(poll, servers, (client, message, number), 0);
     }

@@ -39,8 +39,8 @@ pub enum Listening {
     Datagram(UdpSocket),
 }
 
-/// Descriptors that are kept free of connections.
-const RESERVED: u64 = 32;
+/// Descriptors that are kept free of connections: the resolver's, most of them.
+const RESERVED: u64 = 448;
 
 /// Most connections at once, however many descriptors there may be.
 const MOST: u64 = 16_384;

@@ -165,8 +165,8 @@ fn who_comes_when_all_places_are_taken_waits_for_one() {
 
 #[test]
 fn descriptors_are_shared_out() {
-    assert_eq!(shares(37, 1, 0), (2, 0));
-    assert_eq!(shares(20_000, 3, 1), (9_470, 1024));
+    assert_eq!(shares(453, 1, 0), (2, 0));
+    assert_eq!(shares(20_000, 3, 1), (9_262, 1024));
     assert_eq!(shares(10, 200, 200), (1, 1));
     assert_eq!(shares(1_000_000, 1, 0), (16_384, 0));
 }

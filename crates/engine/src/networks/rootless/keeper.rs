@@ -50,7 +50,7 @@ pub(super) struct Order {
 }
 
 /// Runs the keeper, by the numbers of its descriptors: the order, the socket to the command, perhaps a user namespace and a
-/// network namespace that are there already, and the protected binary.
+/// network namespace that are there already, the lock of whoever makes a network, and the protected binary.
 ///
 /// # Errors
 /// What could not be told to the command either.
@@ -62,17 +62,19 @@ pub fn main(numbers: &[RawFd]) -> Result<(), EngineError> {
     let left: Vec<OwnedFd> = all.collect();
     let mut left = left.into_iter();
     let before = match left.len() {
-        3 => left.next().zip(left.next()),
-        1 => None,
+        4 => left.next().zip(left.next()),
+        2 => None,
         _ => return Err(wrong()),
     };
+    // The command may be ended before this is ready: nobody else begins until the state is written.
+    let making = left.next();
     drop(left);
     let order: Order = read_order(order)?;
     rustix::thread::set_name(c"bulkhead-net").unwrap_or_default();
     match Keeper::new(&order, before) {
         Ok(keeper) => {
             tell(&client, kind::STARTED, &[]);
-            drop(client);
+            drop((client, making));
             keeper.follow();
         }
         Err(e) => tell(&client, kind::ERROR, &serde_json::to_vec(&Failure::from(&e)).unwrap_or_default()),
@@ -87,6 +89,8 @@ struct Keeper<'a> {
     state: State,
     changes: user::Changes,
     pasta: Option<Pasta>,
+    /// The host has addresses that the user's network has not: there is no way out until it has.
+    unheld: bool,
 }
 
 impl<'a> Keeper<'a> {
@@ -106,8 +110,7 @@ impl<'a> Keeper<'a> {
             net: number(&network.net)?,
             closed: None,
         };
-        let mut keeper = Self { order, network, holder, state, changes, pasta: None };
-        keeper.hold_addresses()?;
+        let mut keeper = Self { order, network, holder, state, changes, pasta: None, unheld: false };
         keeper.open();
         keeper.write()?;
         Ok(keeper)
@@ -125,10 +128,20 @@ impl<'a> Keeper<'a> {
 
     /// Opens the way out, or says why there is none.
     fn open(&mut self) {
-        let opened = pasta::usable(self.order.pasta.as_deref())
+        // First, so that no address of the host is reached through it.
+        let held = self.hold_addresses().map_err(|e| e.chain());
+        self.unheld = held.is_err();
+        let opened = held
+            .and_then(|()| pasta::usable(self.order.pasta.as_deref()))
             .and_then(|program| Pasta::start(program, self.state.pid, &self.network));
         self.state.closed = opened.as_ref().err().cloned();
         self.pasta = opened.ok();
+    }
+
+    /// Whether the holder has ended: the files are a successor's then.
+    fn is_over(&self) -> bool {
+        let now = Timespec::default();
+        poll(&mut [PollFd::new(&self.holder, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
     /// Until the holder has ended.
@@ -137,7 +150,9 @@ impl<'a> Keeper<'a> {
             let changed = PollFd::new(&self.changes, PollFlags::IN);
             let mut polled = vec![PollFd::new(&self.holder, PollFlags::IN), changed];
             polled.extend(self.pasta.as_ref().map(|pasta| PollFd::from_borrowed_fd(pasta.as_fd(), PollFlags::IN)));
-            match poll(&mut polled, None) {
+            // What could not be held is tried again.
+            let again = self.unheld.then(|| Timespec::try_from(PAUSE).unwrap_or_default());
+            match poll(&mut polled, again.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 // It is kept as it is.
                 Err(_) => {
@@ -150,20 +165,27 @@ impl<'a> Keeper<'a> {
             if is(0) {
                 return;
             }
-            let (changed, ended) = (is(1), is(2));
+            let (changed, mut ended) = (is(1), is(2));
             if changed {
+                let first = self.hold_addresses();
                 // More will come with it.
                 std::thread::sleep(Duration::from_millis(50));
                 self.changes.drain();
-                // The last ones are held until then.
-                self.hold_addresses().unwrap_or_default();
+                if first.and_then(|()| self.hold_addresses()).is_err() {
+                    // No way out is better than one to the host.
+                    drop(self.pasta.take());
+                    (self.unheld, ended) = (true, false);
+                }
             }
             if ended {
                 self.state.closed = self.pasta.take().map(|pasta| pasta.why());
                 std::thread::sleep(PAUSE);
             }
-            if ended || (changed && self.pasta.is_none() && self.order.pasta.is_some()) {
+            if ended || self.unheld || (changed && self.pasta.is_none() && self.order.pasta.is_some()) {
                 self.open();
+                if self.is_over() {
+                    return;
+                }
                 // Whoever asks finds the last word.
                 self.write().unwrap_or_default();
             }

@@ -176,7 +176,7 @@ pub(crate) fn ensure(engine: &Engine) -> Result<(Place, Option<IdMaps>), EngineE
             making = locked(&files.making(), FlockOperation::LockExclusive)?;
             let found = match kept() {
                 Some(found) => found,
-                None => start(engine, &files)?,
+                None => start(engine, &files, &making)?,
             };
             drop(making);
             found
@@ -185,8 +185,8 @@ pub(crate) fn ensure(engine: &Engine) -> Result<(Place, Option<IdMaps>), EngineE
     Ok((Place::User(UserNetwork { user, net, used }), Some(ids)))
 }
 
-/// Starts a keeper, for what monitors have left of the last one's, or anew.
-fn start(engine: &Engine, files: &Files) -> Result<(OwnedFd, OwnedFd, IdMaps), EngineError> {
+/// Starts a keeper, for what monitors have left of the last one's, or anew. It holds `making` until it is ready.
+fn start(engine: &Engine, files: &Files, making: &OwnedFd) -> Result<(OwnedFd, OwnedFd, IdMaps), EngineError> {
     let before =
         files.read().and_then(|state| open(&state, &engine.paths).map(|(user, net, _)| (user, net, state.ids)));
     let order = keeper::Order {
@@ -197,7 +197,7 @@ fn start(engine: &Engine, files: &Files) -> Result<(OwnedFd, OwnedFd, IdMaps), E
         },
         pasta: pasta::find(),
     };
-    let adopted: Vec<&OwnedFd> = before.iter().flat_map(|(user, net, _)| [user, net]).collect();
+    let adopted: Vec<&OwnedFd> = before.iter().flat_map(|(user, net, _)| [user, net]).chain([making]).collect();
     let socket = crate::containers::spawn(engine, keeper::VERB, &order, &adopted)?;
     crate::containers::await_start(&socket)?;
     let state = files.read();
