@@ -29,13 +29,13 @@ impl Running {
     fn stream(to: SocketAddr) -> Self {
         let listener = TcpListener::bind(ANY).unwrap();
         let at = listener.local_addr().unwrap();
-        Self::new(Listening::Stream(listener), at, to, 300)
+        Self::new(Listening::Stream(listener), at, to, 716)
     }
 
     fn datagram(to: SocketAddr) -> Self {
         let socket = UdpSocket::bind(ANY).unwrap();
         let at = socket.local_addr().unwrap();
-        Self::new(Listening::Datagram(socket), at, to, 300)
+        Self::new(Listening::Datagram(socket), at, to, 716)
     }
 
     fn client(&self) -> TcpStream {
@@ -147,7 +147,7 @@ fn who_comes_when_all_places_are_taken_waits_for_one() {
         }
     });
     let listener = TcpListener::bind(ANY).unwrap();
-    let proxy = Running::new(Listening::Stream(listener.try_clone().unwrap()), listener.local_addr().unwrap(), at, 37);
+    let proxy = Running::new(Listening::Stream(listener.try_clone().unwrap()), listener.local_addr().unwrap(), at, 453);
     let echo = |client: &mut TcpStream| {
         client.write_all(b"x").unwrap();
         client.read_exact(&mut [0; 1])
