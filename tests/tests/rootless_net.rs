@@ -442,7 +442,7 @@ fn a_way_out_that_is_killed_is_made_again() {
         assert!(eventually(5, || processes("--no-map-gw").iter().all(|pid| namespace(*pid) != network)));
         user.start("next", &[], "exec sleep 1000");
         assert_eq!(namespace(user.holder()), network);
-        assert!(out("next", 7103) && out("web", 7104));
+        assert!(eventually(10, || out("next", 7103)) && eventually(10, || out("web", 7104)));
         // Another store has another network, and no way from one to the other.
         let other = User::new();
         other.serve("web", &[]);

@@ -78,7 +78,7 @@ fn a_target_behind_a_dangling_link_is_made_inside() {
     link("/jump/deep/hosts", "rootfs/etc/hosts");
     link("/tmp/none/../made", "rootfs/jump");
     link("../../../../../../tmp/out", "rootfs/etc/out");
-    let mounts = vec![bind(&file, "/etc/hosts", &["bind"]), bind("/", "/etc/out", &["bind", "ro"])];
+    let mounts = vec![bind(&file, "/etc/hosts", &["bind"]), bind("/", "/etc/out", &["rbind", "ro"])];
     let said = runtime.sh("cat /tmp/made/deep/hosts /etc/hosts; ls -d /tmp/out/etc", with(mounts));
     assert_eq!(said.ok(), "mine\nmine\n/tmp/out/etc\n");
     assert!(!runtime.path("out").exists() && !std::path::Path::new("/tmp/out").exists());
