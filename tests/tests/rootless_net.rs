@@ -190,6 +190,10 @@ fn answer(address: &str) -> std::thread::JoinHandle<()> {
             let mut request = [0; 512];
             drop(stream.read(&mut request));
             drop(stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello\n"));
+            // Until the client has it: an end that comes too soon is a reset on the way.
+            drop(stream.shutdown(std::net::Shutdown::Write));
+            drop(stream.set_read_timeout(Some(Duration::from_secs(2))));
+            drop(stream.read_to_end(&mut Vec::new()));
         }
     })
 }
