@@ -53,7 +53,7 @@ done
 inside() { nsenter --net="/proc/${bare[$1]}/ns/net" "${@:2}"; }
 
 bh network create bench >/dev/null
-for name in one two; do bh run -d --name "$name" --network bench --memory 1g --cpus 0 host sleep 100000 >/dev/null; done
+for name in one two; do bh run -d --name "$name" --network bench --memory 1g --cpus 2 host sleep 100000 >/dev/null; done
 pid() { bh inspect -f '{{.State.Pid}}' "$1"; }
 one=$(pid one) two=$(pid two)
 address() { bh inspect -f '{{(index .NetworkSettings.Networks "bench").IPAddress}}' "$1"; }
