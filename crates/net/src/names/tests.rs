@@ -23,9 +23,14 @@ impl Running {
     fn new(order: Order, entries: &[Entry]) -> Self {
         let (word, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-        let datagrams = UdpSocket::bind(ANY).unwrap();
+        // A port that both protocols have free.
+        let both = |_| {
+            let datagrams = UdpSocket::bind(ANY).unwrap();
+            let streams = TcpListener::bind(datagrams.local_addr().unwrap()).ok()?;
+            Some((datagrams, streams))
+        };
+        let (datagrams, streams) = (0..100).find_map(both).unwrap();
         let at = datagrams.local_addr().unwrap();
-        let streams = TcpListener::bind(at).unwrap();
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(&render(1, entries), 0).unwrap();
         let thread = std::thread::spawn(move || crate::proxy::serve(Vec::new(), &theirs, 300).unwrap());
@@ -133,7 +138,9 @@ fn links_are_this_containers_words_and_orders_can_change() {
         assert_eq!(running.ask(name).1, [Ipv4Addr::new(10, 0, 0, 3)], "{name}");
     }
     Order::default().send(running.word.as_ref().unwrap().as_fd(), &[running.file.as_fd()]).unwrap();
-    assert_eq!(running.ask("web").1, [Ipv4Addr::new(10, 0, 0, 2)]);
+    // What is being answered at that moment is answered by the one before.
+    let other = |_: &u32| running.ask("web").1 == [Ipv4Addr::new(10, 0, 0, 2)];
+    assert!((0..100).find(other).is_some());
     assert_eq!(running.ask("store").0, RCODE::NameError);
 }
 
