@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -74,6 +75,37 @@ pub fn apart() {
 pub fn run(command: &str) -> Said {
     let output = Command::new("/bin/sh").args(["-c", command]).stdin(Stdio::null()).output().expect("a shell");
     output.into()
+}
+
+/// The page that a web server says, as seen from here.
+///
+/// # Panics
+/// When this is no address.
+#[must_use]
+pub fn page(to: &str) -> Option<String> {
+    let to: SocketAddr = to.parse().expect("an address");
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    text.split_once("\r\n\r\n").map(|(_, page)| page.trim().to_owned())
+}
+
+/// Processes here that carry ports and answer for names: their status files.
+///
+/// # Panics
+/// Without `/proc`.
+#[must_use]
+pub fn carriers() -> Vec<String> {
+    let own = std::fs::read_link("/proc/thread-self/ns/net").expect("a namespace");
+    let all = std::fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
+    all.filter(|path| std::fs::read_link(path.join("ns/net")).is_ok_and(|net| net == own))
+        .filter(|path| {
+            std::fs::read(path.join("cmdline")).is_ok_and(|line| line.windows(10).any(|w| w == b"port-proxy"))
+        })
+        .filter_map(|path| std::fs::read_to_string(path.join("status")).ok())
+        .collect()
 }
 
 /// Writes a file of `/proc/sys/net` of the calling thread's namespace.

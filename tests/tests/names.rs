@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 
-use bulkhead_tests::net::{outside, run};
+use bulkhead_tests::net::{carriers, outside, run};
 use bulkhead_tests::{Bench, eventually, is_root};
 
 /// Makes a container that only is there.
@@ -239,18 +239,6 @@ fn networks_are_changed_while_the_container_runs() {
     assert!(eventually(10, || !run("ip -br link").ok().lines().any(|line| line.starts_with("bv"))));
 }
 
-/// Processes of the container's resolver here.
-fn resolvers() -> Vec<i32> {
-    let own = std::fs::read_link("/proc/thread-self/ns/net").expect("a namespace");
-    let all = std::fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
-    all.filter(|path| std::fs::read_link(path.join("ns/net")).is_ok_and(|net| net == own))
-        .filter(|path| {
-            std::fs::read(path.join("cmdline")).is_ok_and(|line| line.windows(10).any(|w| w == b"port-proxy"))
-        })
-        .filter_map(|path| path.file_name()?.to_str()?.parse().ok())
-        .collect()
-}
-
 #[test]
 fn a_resolver_or_a_monitor_that_is_killed_costs_no_name() {
     if !is_root() {
@@ -262,8 +250,9 @@ fn a_resolver_or_a_monitor_that_is_killed_costs_no_name() {
     idle(&bench, "app", &["--network", "shop", "-p", "127.0.0.1:8080:80"]);
     let db = vec![address(&bench, "db", "shop")];
     assert_eq!(finds(&bench, "app", "db"), db);
-    for process in resolvers() {
-        let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a status");
+    for status in carriers() {
+        let pid = status.lines().find_map(|l| l.strip_prefix("Pid:")).expect("a pid").trim();
+        let process = pid.parse().expect("a number");
         assert!(status.contains("CapEff:\t0000000000000000") && status.contains("Seccomp:\t2"), "{status}");
         bulkhead_sys::signal::kill(process, 9).expect("it is there");
     }

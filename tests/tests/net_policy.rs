@@ -5,8 +5,7 @@ use std::net::{IpAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use bulkhead_net::{
-    Bridge, Denied, Drift, End, Flow, Member, Protocol, Reach, Traffic, denied, detach, pin, refresh, restore, unpin,
-    verify,
+    Bridge, Denied, Drift, End, Flow, Member, Protocol, Reach, Traffic, denied, detach, pin, refresh, restore, verify,
 };
 use bulkhead_tests::net::{Space, container, declared, host, member, network, outside, port, run, sysctl, tcp};
 
@@ -349,9 +348,6 @@ fn an_address_is_pinned_for_its_time() {
         assert_eq!(arriving(&[(&one, &eighty, four), (&one, &eighty, six)]), [six]);
         // It is of no concern to what is declared, and goes with the container.
         assert_eq!(verify(&declared(&[&net], std::slice::from_ref(&a), &[])).expect("readable"), []);
-        unpin(&own).expect("taken away");
-        assert_eq!(arriving(&[(&one, &eighty, six)]), [""; 0]);
-        pin(&own, ip("2001:db8::2"), &web, long).expect("pinned");
         detach(&[a], &[]).expect("detached");
         let left = run("nft list set inet bulkhead pinned4; nft list set inet bulkhead pinned6").ok();
         assert!(!left.contains("2001:db8"), "{left}");

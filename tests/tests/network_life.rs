@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use bulkhead_tests::net::{Space, outside, run};
+use bulkhead_tests::net::{Space, carriers, outside, page, run};
 use bulkhead_tests::{Bench, eventually, is_root};
 
 /// A web server whose one page is the name of its container.
@@ -29,17 +29,6 @@ fn address(bench: &Bench, name: &str, network: &str) -> String {
     value
 }
 
-/// What the server says, as seen from here.
-fn page(to: &str) -> Option<String> {
-    let to = to.parse().expect("an address");
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_millis(1500)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    text.split_once("\r\n\r\n").map(|(_, page)| page.trim().to_owned())
-}
-
 fn has(to: &str, name: &str) -> bool {
     eventually(10, || page(to).is_some_and(|page| page == name))
 }
@@ -49,18 +38,6 @@ fn from(bench: &Bench, name: &str, to: &str) -> bool {
     let (address, port) = to.split_once(':').unwrap_or((to, "80"));
     let script = "exec 3<>/dev/tcp/$0/$1; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; grep -q '200 OK' <&3";
     bench.say(&["exec", name, "timeout", "3", "bash", "-ec", script, address, port]).code == 0
-}
-
-/// Processes that carry ports here: their status files.
-fn carriers() -> Vec<String> {
-    let own = std::fs::read_link("/proc/thread-self/ns/net").expect("a namespace");
-    let all = std::fs::read_dir("/proc").expect("/proc").flatten().map(|entry| entry.path());
-    all.filter(|path| std::fs::read_link(path.join("ns/net")).is_ok_and(|net| net == own))
-        .filter(|path| {
-            std::fs::read(path.join("cmdline")).is_ok_and(|line| line.windows(10).any(|w| w == b"port-proxy"))
-        })
-        .filter_map(|path| std::fs::read_to_string(path.join("status")).ok())
-        .collect()
 }
 
 /// Elements of the sets of our firewall that name this address.

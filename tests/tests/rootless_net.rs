@@ -2,14 +2,14 @@
 //! same user has it in namespaces that play the host, with a machine outside and a device for `pasta`.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bulkhead_sys::clone;
-use bulkhead_tests::net::{Space, outside, run};
+use bulkhead_tests::net::{Space, outside, page, run};
 use bulkhead_tests::{Said, eventually, is_root, skip};
 
 /// The account that root's half runs the program as.
@@ -164,17 +164,6 @@ fn pasta_of(holder: i32) -> Vec<i32> {
 
 fn namespace(pid: i32) -> u64 {
     std::fs::metadata(format!("/proc/{pid}/ns/net")).map(|meta| meta.ino()).unwrap_or(0)
-}
-
-/// What a server says, as seen from here.
-fn page(to: &str) -> Option<String> {
-    let to: SocketAddr = to.parse().expect("an address");
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_millis(1500)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    text.split_once("\r\n\r\n").map(|(_, page)| page.trim().to_owned())
 }
 
 fn has(to: &str, name: &str) -> bool {

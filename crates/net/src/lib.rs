@@ -42,7 +42,7 @@ pub use error::NetError;
 pub use flow::{End, Flow, Reach, Traffic};
 pub use holder::{Holder, holder_of};
 pub use inside::route;
-pub use pin::{pin, unpin};
+pub use pin::pin;
 pub use verify::{mend, refresh, restore, verify};
 
 /// Addresses of a network, and the host's own among them.

@@ -56,12 +56,6 @@ pub fn pin(own: &[IpAddr], to: IpAddr, traffic: &[Traffic], lifetime: Duration) 
 ///
 /// # Errors
 /// What the kernel refuses.
-pub fn unpin(own: &[IpAddr]) -> Result<(), NetError> {
-    let mut firewall = Firewall::open()?;
-    forget(firewall.socket()?, own)
-}
-
-/// As [`unpin`].
 pub(crate) fn forget(socket: &mut Socket, own: &[IpAddr]) -> Result<(), NetError> {
     if own.is_empty() {
         return Ok(());
