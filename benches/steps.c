@@ -45,6 +45,19 @@ static unsigned long base_of(pid_t pid) {
     return headers > SIZE * 16 ? headers - sizeof(Elf64_Ehdr) : 0;
 }
 
+/* Leaves a process that outlives the program to itself: the init of a container that waits for its start. */
+static void release(pid_t pid) {
+    int status;
+    kill(pid, SIGSTOP);
+    while (waitpid(pid, &status, __WALL) == pid && WIFSTOPPED(status)) {
+        if (WSTOPSIG(status) == SIGSTOP) {
+            ptrace(PTRACE_DETACH, pid, 0, 0);
+            return;
+        }
+        ptrace(PTRACE_CONT, pid, 0, 0);
+    }
+}
+
 int main(int argc, char **argv) {
     FILE *out = argc > 2 ? fopen(argv[1], "w") : NULL;
     if (!out) return 2;
@@ -64,9 +77,10 @@ int main(int argc, char **argv) {
     for (pid_t pid; (pid = waitpid(-1, &status, __WALL)) > 0;) {
         struct process *p = find(pid);
         if (!WIFSTOPPED(status)) {
-            if (pid == first) code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
             p->pid = 0;
-            continue;
+            if (pid != first) continue;
+            code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+            break;
         }
         int event = status >> 16, signal = WSTOPSIG(status), pass = 0;
         if (event == PTRACE_EVENT_EXEC) {
@@ -83,5 +97,7 @@ int main(int argc, char **argv) {
         }
         ptrace(p->base ? PTRACE_SINGLESTEP : PTRACE_CONT, pid, 0, pass);
     }
+    for (int i = 0; i < count; i++)
+        if (all[i].pid) release(all[i].pid);
     return fclose(out) || code;
 }

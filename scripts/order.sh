@@ -45,8 +45,8 @@ sed -i 's|"/bin/true"|"/bin/idle"|' "$work/bundle/config.json"
 step 6 exec "$id" /bin/true
 "$work/bulkhead-runc" delete --force "$id"
 
-# A compiler's own additions to a name change with every build. A name that many functions share without them, of which
-# a start runs a few, comes last: the others lie closer together so.
+# What a compiler adds to a name differs between compilers. A name that many functions share without that, of which a
+# start runs a few, stands there as it is, and without it at the end, where it does less good with another compiler.
 {
     echo "/* Functions that a start of a container runs, in the order in which it comes to them. Made by scripts/order.sh. */"
     echo "SECTIONS {"
@@ -64,7 +64,12 @@ step 6 exec "$id" /bin/true
             low = 1; high = n
             while (low < high) { middle = int((low + high + 1) / 2); if (at[middle] <= address) low = middle; else high = middle - 1 }
             of = pattern(name[low])
-            if (!met[of]++) { if (share[of] <= 4) print "    *(.text." of ")"; else last[++more] = of }
+            if (share[of] > 4) {
+                if (!met[of]++) last[++more] = of
+                of = name[low]
+                sub(/\.llvm\.[0-9]+$/, "*", of)
+            }
+            if (!met[of]++) print "    *(.text." of ")"
         }
         END { for (i = 1; i <= more; i++) print "    *(.text." last[i] ")" }' - "$work"/[1-6]
     echo "  }"

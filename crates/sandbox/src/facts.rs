@@ -182,7 +182,11 @@ impl HostFacts {
             gid: rustix::process::getegid().as_raw(),
             kernel,
             landlock_abi: if all { landlock::abi() } else { 0 },
-            namespaces: namespaces(proc),
+            namespaces: if all {
+                namespaces(proc)
+            } else {
+                KINDS.map(|kind| kind.to_string_lossy().into_owned()).into()
+            },
             kernel_mounts: kernel_mounts(mountinfo),
             swap_accounting,
             cgroup,
@@ -198,7 +202,8 @@ impl HostFacts {
     }
 
     /// What the plan of a bundle asks, by a caller who has opened `/proc` and read `mountinfo`: as [`HostFacts::gather_with`], but that what
-    /// only the engine's own containers need stays as it is without it.
+    /// only the engine's own containers need stays as it is without it, and that the kernel is believed to have every
+    /// kind of namespace. It says so itself when they are made.
     ///
     /// # Errors
     /// As [`HostFacts::gather`].
@@ -225,9 +230,11 @@ fn proc_text(proc: &Proc, _: &std::ffi::CStr, name: &str) -> Option<String> {
     String::from_utf8(proc.read(&path).ok()?).ok()
 }
 
+/// Files of `/proc/PID/ns` (`namespaces(7)`).
+const KINDS: [&std::ffi::CStr; 8] = [c"cgroup", c"ipc", c"mnt", c"net", c"pid", c"time", c"user", c"uts"];
+
 /// Kinds of namespaces that the kernel has. Each is asked for: to list them would make it look at every one twice.
 fn namespaces(proc: &Proc) -> Vec<String> {
-    const KINDS: [&std::ffi::CStr; 8] = [c"cgroup", c"ipc", c"mnt", c"net", c"pid", c"time", c"user", c"uts"];
     let own = format!("{}/ns", rustix::process::getpid().as_raw_nonzero());
     let directory = std::ffi::CString::new(own).ok().and_then(|own| proc.open(&own, OFlags::PATH).ok());
     let Some(directory) = directory else { return Vec::new() };

@@ -17,7 +17,7 @@ pub mod files;
 pub mod fuzz;
 pub mod join;
 pub mod maps;
-mod mountinfo;
+pub mod mountinfo;
 pub mod nest;
 pub mod netdev;
 pub mod oci;

@@ -214,7 +214,7 @@ fn make(
     if !matches!(made, Ok(Fork::Child)) {
         away.end()?;
     }
-    match made.map_err(StartError::parent("make the namespaces"))? {
+    match made.map_err(|e| StartError::parent(crate::oci::unmade(plan.namespaces, e))(e))? {
         Fork::Child => {
             drop(ours);
             if let Some(entry) = entry {

@@ -26,6 +26,7 @@ use self::config::{Config, IdMapping, Linux};
 pub use self::exec::{Entered, plan_exec};
 pub use self::filter::{Filter, filter};
 use self::namespaces::Namespaces;
+pub(crate) use self::namespaces::unmade;
 pub use self::namespaces::{Enter, KINDS};
 pub use self::process::{flag_bit, idle_ambient, unknown_capabilities};
 pub use self::sets::bits;

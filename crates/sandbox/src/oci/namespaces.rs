@@ -1,6 +1,8 @@
 //! Namespaces: new, entered, or the caller's own.
 
-use bulkhead_sys::clone;
+use std::path::Path;
+
+use bulkhead_sys::{Errno, clone};
 use serde::{Deserialize, Serialize};
 
 use super::config::Linux;
@@ -81,5 +83,17 @@ impl Namespaces {
     pub(super) fn shared(&self) -> Vec<String> {
         let shared = KINDS.iter().filter(|(name, _, bit)| !self.has(*bit) && *name != "time" && *name != "cgroup");
         shared.map(|(name, _, _)| (*name).to_owned()).collect()
+    }
+}
+
+/// What a clone failed at. To the kernel a kind of namespace that it does not have is an invalid argument.
+pub(crate) fn unmade(namespaces: u64, error: Errno) -> String {
+    let missing =
+        |(_, file, bit): &&(&str, &str, u64)| namespaces & bit != 0 && !Path::new("/proc/self/ns").join(file).exists();
+    match KINDS.iter().find(missing) {
+        Some((kind, ..)) if error == Errno::INVAL => {
+            format!("make a {kind} namespace, which this kernel does not have")
+        }
+        _ => "make the namespaces".to_owned(),
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bulkhead_sandbox::cgroup::oci as cgroup;
 use bulkhead_sandbox::facts::HostFacts;
+use bulkhead_sandbox::mountinfo::Seen;
 use bulkhead_sandbox::oci::config::{Config, Process};
 use bulkhead_sandbox::oci::step::OciStep;
 use bulkhead_sandbox::oci::{Ask, plan};
@@ -135,14 +136,17 @@ pub(super) fn make(global: &Global, args: &CreateArgs, how: How) -> Result<Made,
     global.log.debug(|| format!("{args:?}"));
     protect::tell(global, protected);
     let proc = Proc::host().during("open /proc as a procfs")?;
-    let mountinfo = bulkhead_sys::fd::text("/proc/self/mountinfo").during("read /proc/self/mountinfo")?;
-    let facts = HostFacts::gather_for_bundle(&proc, &mountinfo).during("look at this host")?;
+    // All mounts are asked for where those that are left below a root are to be taken away, or another file system is
+    // to be found.
+    let all = args.no_pivot || config.linux().intel_rdt.is_some();
+    let seen = Seen::look(all).during("read /proc/self/mountinfo")?;
+    let facts = HostFacts::gather_for_bundle(&proc, &seen.mountinfo).during("look at this host")?;
     if let Some(process) = &config.process {
         streams::warn_of_capabilities(global, process);
     }
     // Modes are given whole: what the caller has cut from new files must not be cut from the container's.
     let mask = rustix::process::umask(Mode::empty());
-    let own = cgroup::Own::read_with(&mountinfo);
+    let own = cgroup::Own::seen(&seen.mountinfo, &seen.cgroup);
     let place = Place::make(global, &args.id)?;
     let mut made = Made {
         lock: Some(place.lock(Use::Exclusive)?),
@@ -156,7 +160,7 @@ pub(super) fn make(global: &Global, args: &CreateArgs, how: How) -> Result<Made,
     };
     made.waits |= made.config.hooks.is_some() || listener::is_asked(&made.config);
     let linux = made.config.linux().into_owned();
-    let resctrl = linux.intel_rdt.as_ref().and_then(|_| rdt::mounted(&mountinfo));
+    let resctrl = linux.intel_rdt.as_ref().and_then(|_| rdt::mounted(&seen.mountinfo));
     let rootless = global.rootless.unwrap_or(!facts.privileged);
     let ask = cgroup::Ask {
         id: &args.id,

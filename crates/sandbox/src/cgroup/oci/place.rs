@@ -38,13 +38,14 @@ impl Own {
     /// Reads them from `/proc`.
     #[must_use]
     pub fn read() -> Self {
-        Self::read_with(&bulkhead_sys::fd::text("/proc/self/mountinfo").unwrap_or_default())
+        let text = |path| bulkhead_sys::fd::text(path).unwrap_or_default();
+        Self::seen(&text("/proc/self/mountinfo"), &text("/proc/self/cgroup"))
     }
 
-    /// As [`Own::read`], by a caller who has read `/proc/self/mountinfo`.
+    /// As [`Own::read`], by a caller who has read `/proc/self/mountinfo` and `/proc/self/cgroup`.
     #[must_use]
-    pub fn read_with(mountinfo: &str) -> Self {
-        let mut own = Self::of(mountinfo, &bulkhead_sys::fd::text("/proc/self/cgroup").unwrap_or_default());
+    pub fn seen(mountinfo: &str, cgroup: &str) -> Self {
+        let mut own = Self::of(mountinfo, cgroup);
         if own.hierarchies.iter().any(|h| !h.unified) {
             // Those of version 1 have them all.
             return own;
