@@ -30,14 +30,19 @@ needed() {
     case $1 in make | gcc | libc6-dev) return 0 ;; *) return 1 ;; esac
 }
 
-missing=()
-for pair in $(wanted "${1:?what for}"); do
-    package=${pair%%:*} sign=${pair#*:}
-    case $sign in
-    /*) [ -e "$sign" ] || missing+=("$package") ;;
-    *) have "$sign" || missing+=("$package") ;;
-    esac
-done
+look() {
+    local pair package sign
+    missing=()
+    for pair in $(wanted "$1"); do
+        package=${pair%%:*} sign=${pair#*:}
+        case $sign in
+        /*) [ -e "$sign" ] || missing+=("$package") ;;
+        *) have "$sign" || missing+=("$package") ;;
+        esac
+    done
+}
+
+look "${1:?what for}"
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 as_root=()
@@ -66,15 +71,27 @@ install_missing() {
         chmod 755 $policy
         trap 'rm -f /usr/sbin/policy-rc.d' EXIT
     fi
+    # One that this release does not have would keep the others out.
+    local there=() package
+    for package in "${missing[@]}"; do
+        if apt-cache show --no-all-versions "$package" >/dev/null 2>&1; then
+            there+=("$package")
+        else
+            say "note: this release has no package \"$package\""
+        fi
+    done
+    [ ${#there[@]} -gt 0 ] || return 1
     # Old lists name versions that the mirror has no more.
-    "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2 </dev/null ||
-        { "${apt[@]}" update >&2 && "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2 </dev/null; }
+    "${apt[@]}" install -y --no-install-recommends "${there[@]}" >&2 </dev/null ||
+        { "${apt[@]}" update >&2 && "${apt[@]}" install -y --no-install-recommends "${there[@]}" >&2 </dev/null; } || return 1
+    [ ${#there[@]} = ${#missing[@]} ]
 }
 
 say "installing: ${missing[*]}"
 if ! install_missing; then
+    look "$1"
     for package in "${missing[@]}"; do
         needed "$package" && die "\"$package\" is needed and cannot be installed; as root: apt-get install ${missing[*]}"
     done
-    say "note: going on without: ${missing[*]}"
+    [ ${#missing[@]} = 0 ] || say "note: going on without: ${missing[*]}"
 fi
