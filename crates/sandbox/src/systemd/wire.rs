@@ -25,6 +25,8 @@ pub(crate) enum Value {
     I32(i32),
     /// `u`
     U32(u32),
+    /// `h`, the index of a descriptor that came along; none is taken here.
+    Handle(u32),
     /// `x`
     I64(i64),
     /// `t`
@@ -60,6 +62,7 @@ impl Value {
             Self::U16(_) => "q".into(),
             Self::I32(_) => "i".into(),
             Self::U32(_) => "u".into(),
+            Self::Handle(_) => "h".into(),
             Self::I64(_) => "x".into(),
             Self::U64(_) => "t".into(),
             Self::Double(_) => "d".into(),
@@ -129,7 +132,7 @@ pub(super) fn put(out: &mut Vec<u8>, value: &Value) {
             pad(out, 4);
             out.extend(n.to_le_bytes());
         }
-        Value::U32(n) => {
+        Value::U32(n) | Value::Handle(n) => {
             pad(out, 4);
             out.extend(n.to_le_bytes());
         }
@@ -264,7 +267,10 @@ impl Message {
             return Ok(message);
         }
         reader.align(8)?;
-        let signature = message.field(SIGNATURE).unwrap_or_default().to_owned();
+        let signature = match message.fields.get(&SIGNATURE) {
+            Some(Value::Signature(signature)) => signature.clone(),
+            _ => return Err(WireError("its arguments have no types")),
+        };
         // Alignment in the body counts from its start, which lies on a boundary of 8.
         let mut kinds = signature.as_bytes();
         while !kinds.is_empty() {
@@ -336,7 +342,8 @@ impl Reader<'_> {
             b'n' => Value::I16(i16::from_le_bytes(self.take()?)),
             b'q' => Value::U16(u16::from_le_bytes(self.take()?)),
             b'i' => Value::I32(i32::from_le_bytes(self.take()?)),
-            b'u' | b'h' => Value::U32(self.u32()?),
+            b'u' => Value::U32(self.u32()?),
+            b'h' => Value::Handle(self.u32()?),
             b'x' => Value::I64(i64::from_le_bytes(self.take()?)),
             b't' => Value::U64(u64::from_le_bytes(self.take()?)),
             b'd' => Value::Double(f64::from_le_bytes(self.take()?)),
@@ -356,18 +363,20 @@ impl Reader<'_> {
                 Value::Variant(Box::new(value))
             }
             b'a' => return self.array(kinds, depth),
-            b'(' | b'{' => {
-                self.align(8)?;
-                let end = if kind == b'(' { b')' } else { b'}' };
-                let mut members = Vec::new();
-                while kinds.first() != Some(&end) {
-                    members.push(self.value(kinds, depth + 1)?);
-                }
-                *kinds = kinds.get(1..).unwrap_or_default();
-                Value::Struct(members)
-            }
+            b'(' => return self.members(kinds, b')', depth),
             _ => return Err(WireError("a type is unknown")),
         })
+    }
+
+    /// The members of a struct or an entry, up to the letter that ends it.
+    fn members(&mut self, kinds: &mut &[u8], end: u8, depth: usize) -> Result<Value, WireError> {
+        self.align(8)?;
+        let mut members = Vec::new();
+        while kinds.first() != Some(&end) {
+            members.push(self.value(kinds, depth + 1)?);
+        }
+        *kinds = kinds.get(1..).unwrap_or_default();
+        Ok(Value::Struct(members))
     }
 
     fn array(&mut self, kinds: &mut &[u8], depth: usize) -> Result<Value, WireError> {
@@ -381,8 +390,12 @@ impl Reader<'_> {
         let mut members = Vec::new();
         while self.at < end {
             let before = self.at;
-            let mut of = of;
-            members.push(self.value(&mut of, depth + 1)?);
+            // An entry stands in an array and nowhere else.
+            let member = match of.split_first() {
+                Some((b'{', mut of)) => self.members(&mut of, b'}', depth + 1)?,
+                _ => self.value(&mut &*of, depth + 1)?,
+            };
+            members.push(member);
             if self.at == before {
                 return Err(WireError("an array has members of no size"));
             }

@@ -98,7 +98,7 @@ fn no_bytes_make_the_reader_panic_or_hang() {
     long[7] = 0x70;
     assert!(Message::size(long.first_chunk().unwrap()).is_err());
     let unclosed = Message { body: vec![Value::Byte(1)], ..Message::default() };
-    for signature in ["(", "a", "a(", ")", "a)", "z", "a()"] {
+    for signature in ["(", "a", "a(", ")", "a)", "z", "a()", "{yy}", "a({yy})"] {
         let mut bytes = unclosed.encode();
         let mut message = Message::decode(&bytes).unwrap();
         message.body.clear();
