@@ -26,9 +26,14 @@ count() {
 
 # step NAME COMMAND…: runs one step to a log of its own; a failure is remembered and shown in full.
 step() {
-    local name=$1 log=$logs/$1.log start=$SECONDS code=0
+    local name=$1 start=$SECONDS code=0
     shift
-    "$@" >"$log" 2>&1 </dev/null || code=$?
+    "$@" >"$logs/$name.log" 2>&1 </dev/null || code=$?
+    tell "$name" "$code" "$start"
+}
+
+tell() {
+    local name=$1 code=$2 start=$3 log=$logs/$1.log
     count "$log"
     if [ "$code" = 0 ]; then
         brief "$log"
@@ -42,6 +47,31 @@ step() {
         grep -q '^test result: FAILED' "$log" || failed=$((failed + 1))
     fi
 }
+
+# begin NAME COMMAND…: as step, beside what comes next; `step NAME await` waits for it. What is compiled for the release is
+# compiled by one processor for most of the time.
+begin() {
+    begun=$logs/$1.begun
+    "${@:2}" >"$begun" 2>&1 </dev/null &
+    begun_pid=$!
+}
+
+await() {
+    local code=0
+    wait "$begun_pid" || code=$?
+    begun_pid=
+    cat "$begun"
+    return "$code"
+}
+
+clean_up() {
+    if [ -n "${begun_pid:-}" ]; then
+        pkill -TERM -P "$begun_pid" 2>/dev/null || true
+        kill "$begun_pid" 2>/dev/null || true
+    fi
+    [ -z "${scratch:-}" ] || rm -rf "$scratch" 2>/dev/null || true
+}
+trap clean_up EXIT
 
 check() {
     local before=${#failed_steps[@]}
@@ -58,6 +88,8 @@ finish() {
     exit 0
 }
 
+[ "${1:-}" = lint ] || begin build scripts/build.sh
+
 heading "format and lints"
 check format cargo fmt --all --check
 check lints cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
@@ -68,7 +100,7 @@ heading "unit tests"
 step unit cargo test --locked --no-fail-fast --workspace --exclude bulkhead-tests
 
 heading "the program"
-check build scripts/build.sh
+check build await
 binary=$(built_binary)
 [ -x "$binary" ] || finish
 
@@ -87,7 +119,6 @@ scratch_base() {
 }
 
 scratch=$(mktemp -d "$(scratch_base)/bulkhead-suite.XXXXXX")
-trap 'rm -rf "$scratch" 2>/dev/null || true' EXIT
 chmod 755 "$scratch"
 install -m 0755 "$binary" "$scratch/bulkhead"
 
