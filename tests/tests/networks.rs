@@ -161,7 +161,7 @@ fn what_a_container_asks_of_networks_is_looked_at_when_it_is_made() {
     bench.say(&["network", "create", "--subnet", "10.215.0.0/24", "web"]).done();
     for (flags, wanted) in [
         (&["--network", "gone"][..], &["network gone not found", "hint: "][..]),
-        (&["--network", "host"], &["--network host is refused"]),
+        (&["--network", "host", "-P"], &["--publish-all is refused", "--network host"]),
         (&["--network", "container:gone"], &["No such container: gone"]),
         (&["--network", "web", "--network", "web"], &["\"web\" for --network", "twice"]),
         (&["--network", "web", "--network", "none"], &["\"none\" for --network"]),

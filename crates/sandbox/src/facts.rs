@@ -69,6 +69,9 @@ pub struct HostFacts {
     /// Where procfs and sysfs are mounted.
     #[serde(default)]
     pub kernel_mounts: Vec<String>,
+    /// Mount points below `/sys`.
+    #[serde(default)]
+    pub below_sys: Vec<String>,
     /// v1 only: memory and swap can be limited together.
     pub swap_accounting: bool,
     /// AppArmor is active.
@@ -184,6 +187,7 @@ impl HostFacts {
             landlock_abi: if all { landlock::abi() } else { 0 },
             namespaces: namespaces(proc),
             kernel_mounts: kernel_mounts(mountinfo),
+            below_sys: if all { below_sys(mountinfo) } else { Vec::new() },
             swap_accounting,
             cgroup,
             apparmor: text("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
@@ -204,6 +208,12 @@ impl HostFacts {
     /// As [`HostFacts::gather`].
     pub fn gather_for_bundle(proc: &Proc, mountinfo: &str) -> Result<Self, FactsError> {
         Self::look(proc, mountinfo, false)
+    }
+
+    /// Whether Landlock can keep abstract Unix sockets of others away: since its ABI 6, Linux 6.12.
+    #[must_use]
+    pub fn keeps_sockets_apart(&self) -> bool {
+        self.landlock_abi >= 6
     }
 
     /// Whether the kernel has this kind of namespace.
@@ -260,6 +270,13 @@ fn possible_cpus(list: &str) -> u32 {
 /// Mount points of procfs and sysfs from `mountinfo`; the one on top is the last.
 fn kernel_mounts(mountinfo: &str) -> Vec<String> {
     mountinfo::of(mountinfo, &["proc", "sysfs"]).map(|line| crate::cgroup::oci::unescape(line.point)).collect()
+}
+
+/// Mount points below `/sys` from `mountinfo`, each once, parents before what is mounted below them.
+fn below_sys(mountinfo: &str) -> Vec<String> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).filter(|point| point.starts_with("/sys/"));
+    let all: std::collections::BTreeSet<String> = points.map(crate::cgroup::oci::unescape).collect();
+    all.into_iter().collect()
 }
 
 /// Finds the hierarchies from `mountinfo`. A user who is not root can use only what was delegated to him on v2.

@@ -27,7 +27,7 @@ fn with_own_stack(engine: &Engine, query: &str) -> Result<ContainerRecord, Engin
     if record.request.net.mode != NetMode::Networks {
         return Err(EngineError::refused(
             format!("a network for container {}", record.name),
-            "it was made with --network none, or shares another's; make it anew with --network",
+            "it was made with --network none, or has another's or the host's; make it anew with --network",
         ));
     }
     Ok(record)

@@ -21,7 +21,7 @@ use crate::events::{Event, Kind};
 use crate::layout::Layout;
 use crate::monitor::History;
 use crate::request::NetMode;
-use crate::store::{ContainerRecord, Joined, LeaseWish, Paths, PortRecord, Store, StoreError, new_id};
+use crate::store::{ContainerRecord, Joined, LeaseWish, NetworkRecord, Paths, PortRecord, Store, StoreError, new_id};
 
 /// What a monitor is told about networks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +30,8 @@ pub(crate) struct NetworkOrder {
     pub(super) wiring: Declared,
     /// What others are told of it and it of them, where its members know each other.
     pub(super) names: Option<Names>,
-    /// Id and name of each network, for events.
-    networks: Vec<(String, String)>,
+    /// Its networks, for events.
+    networks: Vec<Told>,
     /// Where the store is: a monitor opens it to give back at the end, and to know of the other containers when the
     /// firewall had to be made.
     root: PathBuf,
@@ -47,6 +47,14 @@ pub(crate) struct NetworkOrder {
     /// The kernel may still have something that leads to the addresses: they are nobody else's until it has not.
     #[serde(skip)]
     stuck: Rc<Cell<bool>>,
+}
+
+/// What events tell of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Told {
+    id: String,
+    name: String,
+    driver: String,
 }
 
 /// What a container has until its end.
@@ -94,7 +102,7 @@ pub(super) fn order(
     NetworkOrder {
         wiring: wiring(joined, ports),
         names: names::of(record, joined),
-        networks: joined.iter().map(|j| (j.network.id.clone(), j.network.name.clone())).collect(),
+        networks: joined.iter().map(|j| Told::of(&j.network)).collect(),
         root: engine.paths.root.clone(),
         run: engine.paths.run.clone(),
         ids: None,
@@ -232,9 +240,21 @@ impl NetworkOrder {
     }
 }
 
-fn tell(history: &History, action: &str, (id, name): &(String, String)) {
-    let event = Event::new(Kind::Network, action, id).with("name", name).with("type", "bridge");
+impl Told {
+    fn of(network: &NetworkRecord) -> Self {
+        Self { id: network.id.clone(), name: network.name.clone(), driver: network.driver.clone() }
+    }
+}
+
+fn tell(history: &History, action: &str, Told { id, name, driver }: &Told) {
+    let event = Event::new(Kind::Network, action, id).with("name", name).with("type", driver);
     history.log.emit(&event.with("container", &history.id));
+}
+
+/// Tells that a container comes into the host's network, or that it is gone from there.
+pub(crate) fn tell_of_hosts(history: &History, action: &str) {
+    let host = || "host".to_owned();
+    tell(history, action, &Told { id: host(), name: host(), driver: host() });
 }
 
 /// Brings what policies say up to date.

@@ -38,7 +38,7 @@ pub use self::create::{CreateRequest, create};
 pub(crate) use self::etc::{make as make_etc, write as write_etc};
 pub use self::graph::{Between, Graph, GraphFlow, GraphMember, GraphNetwork, Out, graph};
 pub use self::lease::declared;
-pub(crate) use self::lease::{NetworkOrder, Taken, collect, forget, forget_all, stray, take, unwire};
+pub(crate) use self::lease::{NetworkOrder, Taken, collect, forget, forget_all, stray, take, tell_of_hosts, unwire};
 pub(crate) use self::live::Live;
 pub use self::mac::Mac;
 pub(crate) use self::net::next_free;

@@ -42,20 +42,14 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
                 }
             }
         }
-        NetMode::Host => {
-            return Err(EngineError::refused(
-                "--network host",
-                "the host's network is not given to a container; publish ports with -p, or use a bridge network",
-            ));
-        }
-        NetMode::None | NetMode::Container(_) | NetMode::Networks => {}
+        NetMode::None | NetMode::Host | NetMode::Container(_) | NetMode::Networks => {}
     }
     if net.mode != NetMode::Networks {
         return without(request);
     }
     if let Some(other) = apart {
         let reason = format!(
-            "the container shares a namespace with {other}, which has no network, and the networks of an ordinary user are \
+            "the container shares a namespace with {other}, which is on no network, and the networks of an ordinary user are \
              in another user namespace; start {other} with a network, or this one with --network none"
         );
         return Err(EngineError::refused("a network", reason));
@@ -86,7 +80,7 @@ fn apart(engine: &Engine, request: &ContainerRequest) -> Result<Option<String>, 
     };
     for name in [ipc, request.pid_of.as_ref(), request.uts_of.as_ref()].into_iter().flatten() {
         let other = engine.store()?.find_container(name)?;
-        if other.request.net.mode == NetMode::None {
+        if matches!(other.request.net.mode, NetMode::None | NetMode::Host) {
             return Ok(Some(other.name));
         }
     }
@@ -146,10 +140,13 @@ fn without(request: &ContainerRequest) -> Result<(), EngineError> {
     let net = &request.net;
     let mode = match &net.mode {
         NetMode::Container(name) => format!("container:{name}"),
+        NetMode::Host => "host".to_owned(),
         _ => "none".to_owned(),
     };
+    let instead = if mode == "host" { "what it listens on is the host's already; leave" } else { "leave" };
     let refuse = |what: String| {
-        let reason = format!("with --network {mode} the container is in no network of its own; leave one of them out");
+        let reason =
+            format!("with --network {mode} the container is in no network of its own; {instead} one of them out");
         Err(EngineError::refused(what, reason))
     };
     if let Some(port) = net.publish.first() {
