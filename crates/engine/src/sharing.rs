@@ -66,6 +66,7 @@ pub(crate) fn wanted(engine: &Engine, request: &ContainerRequest) -> Result<Opti
     }
     let Some((_, record)) = found else { return Ok(None) };
     check(request, &record)?;
+    crate::networks::company(engine, request, &record)?;
     if !super::containers::is_running(&Layout::new(&engine.paths, &record.id)) {
         return Err(EngineError::State {
             name: record.name.clone(),

@@ -49,6 +49,12 @@ pub(crate) struct NetworkOrder {
     stuck: Rc<Cell<bool>>,
 }
 
+/// What a container has on each of its networks: the key of its place there, and the name of the link inside.
+pub(super) fn ends(wiring: &Declared) -> impl Iterator<Item = (&String, &String)> {
+    let members = wiring.members.iter().map(|m| (&m.host_link, &m.inner));
+    members.chain(wiring.stations.iter().map(|s| (&s.key, &s.inner)))
+}
+
 /// What events tell of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Told {
@@ -177,23 +183,18 @@ impl NetworkOrder {
     /// does where it is.
     pub(crate) fn keep_links_of(&mut self, other: &Self) {
         self.ids.clone_from(&other.ids);
-        let mut taken: Vec<String> = Vec::new();
         self.stuck = Rc::clone(&other.stuck);
-        for member in &mut self.wiring.members {
-            if let Some(old) = other.wiring.members.iter().find(|old| old.host_link == member.host_link) {
-                member.inner.clone_from(&old.inner);
-                taken.push(old.inner.clone());
-            }
-        }
+        let had: Vec<(String, String)> = ends(&other.wiring).map(|(key, inner)| (key.clone(), inner.clone())).collect();
         // One that goes meanwhile has its name until then.
-        taken.extend(other.wiring.members.iter().map(|m| m.inner.clone()));
+        let taken = |name: &String| had.iter().any(|(_, inner)| inner == name);
+        let mut free = (0_u32..).map(|n| format!("eth{n}")).filter(|name| !taken(name));
         self.wiring.ports.clone_from(&other.wiring.ports);
-        let mut free = (0_u32..).map(|n| format!("eth{n}")).filter(|name| !taken.contains(name));
-        for member in &mut self.wiring.members {
-            if !other.wiring.members.iter().any(|old| old.host_link == member.host_link)
-                && let Some(name) = free.next()
-            {
-                member.inner = name;
+        let members = self.wiring.members.iter_mut().map(|m| (&m.host_link, &mut m.inner));
+        let stations = self.wiring.stations.iter_mut().map(|s| (&s.key, &mut s.inner));
+        for (key, inner) in members.chain(stations) {
+            match had.iter().find(|(known, _)| known == key) {
+                Some((_, name)) => inner.clone_from(name),
+                None => free.next().into_iter().for_each(|name| *inner = name),
             }
         }
     }

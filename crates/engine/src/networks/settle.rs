@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::ImageRef;
 use crate::request::{ContainerRequest, Ipc, NetMode, ProfileName};
-use crate::store::{DEFAULT_NETWORK, JoinWish, check_join};
+use crate::store::{DEFAULT_NETWORK, JoinWish, NetworkRecord, check_join};
 
 /// Decides what was left open, names every network, and refuses what cannot be; changes nothing but that the default
 /// network is recorded.
@@ -61,7 +61,14 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
     for join in &mut net.joins {
         join.egress.clone_from(&net.egress);
     }
-    named(engine, &mut net.joins)?;
+    let networks = named(engine, &mut net.joins)?;
+    networks.iter().try_for_each(|network| super::lan::check(request, network))?;
+    let net = &request.net;
+    if let Some(asked) = net.publish.first().map(ToString::to_string).or(net.publish_all.then(|| "-P".to_owned()))
+        && !networks.iter().any(NetworkRecord::is_bridge)
+    {
+        return Err(EngineError::refused(format!("publishing {asked}"), super::UNPUBLISHED));
+    }
     let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
     let carried = |port: &&WantedPort| !privileged || port.addresses.iter().any(IpAddr::is_loopback);
     match ports.iter().filter(carried).find(|port| port.protocol == Protocol::Sctp) {
@@ -88,20 +95,21 @@ fn apart(engine: &Engine, request: &ContainerRequest) -> Result<Option<String>, 
 }
 
 /// The networks by their names, each once.
-fn named(engine: &Engine, joins: &mut [JoinWish]) -> Result<(), EngineError> {
+fn named(engine: &Engine, joins: &mut [JoinWish]) -> Result<Vec<NetworkRecord>, EngineError> {
     ready(engine)?;
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: Vec<NetworkRecord> = Vec::new();
     for join in joins {
         let network = engine.store()?.find_network(&join.network)?;
         check_join(&network, join).map_err(crate::store::StoreError::from)?;
+        super::lan::check_join(&network, join)?;
         *join = linked(engine, join)?;
-        if seen.contains(&network.name) {
+        if seen.iter().any(|one| one.id == network.id) {
             return Err(EngineError::invalid("--network", &network.name, "it is named twice; once is enough"));
         }
         join.network.clone_from(&network.name);
-        seen.push(network.name);
+        seen.push(network);
     }
-    Ok(())
+    Ok(seen)
 }
 
 /// The containers that it has names of its own for, by their ids: they are on the same network.

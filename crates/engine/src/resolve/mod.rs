@@ -198,7 +198,11 @@ fn hostname(context: &Context<'_>) -> String {
 }
 
 /// Capabilities at the start, and those that can ever be had.
-fn capabilities(request: &ContainerRequest, uid: u32, grants: &mut Vec<Grant>) -> Result<(Caps, Caps), EngineError> {
+pub(crate) fn capabilities(
+    request: &ContainerRequest,
+    uid: u32,
+    grants: &mut Vec<Grant>,
+) -> Result<(Caps, Caps), EngineError> {
     let mut base = match request.profile {
         ProfileName::Strict => Caps::EMPTY,
         ProfileName::Default => Caps::DEFAULT,
