@@ -18,13 +18,21 @@ fn serve(bench: &Bench, name: &str, flags: &[&str]) {
 }
 
 fn has(machine: &Space, to: &str, name: &str) -> bool {
-    eventually(5, || machine.within(|| page(to)).is_some_and(|page| page == name))
+    eventually(15, || machine.within(|| page(to)).is_some_and(|page| page == name))
 }
 
-/// Whether a container opens a connection.
-fn reaches(bench: &Bench, name: &str, to: &str, port: u16) -> bool {
+/// Whether a container opens a connection within so many seconds.
+fn opens(bench: &Bench, name: &str, to: &str, port: u16, seconds: &str) -> bool {
     let script = "exec 3<>/dev/tcp/$0/$1";
-    bench.say(&["exec", name, "timeout", "2", "bash", "-ec", script, to, &port.to_string()]).code == 0
+    bench.say(&["exec", name, "timeout", seconds, "bash", "-ec", script, to, &port.to_string()]).code == 0
+}
+
+fn reaches(bench: &Bench, name: &str, to: &str, port: u16) -> bool {
+    opens(bench, name, to, port, "10")
+}
+
+fn apart(bench: &Bench, name: &str, to: &str, port: u16) -> bool {
+    !opens(bench, name, to, port, "1")
 }
 
 /// Acts in the network namespace of a container.
@@ -90,11 +98,11 @@ fn containers_are_machines_beside_the_host() {
     }
     // Not the host: the kernel parts a link from those on it.
     let own = TcpListener::bind("0.0.0.0:7001").unwrap();
-    assert!(!reaches(&bench, "db", "192.0.2.1", 7001) && page("192.0.2.70:80").is_none());
+    assert!(apart(&bench, "db", "192.0.2.1", 7001) && page("192.0.2.70:80").is_none());
     drop(own);
     // Link-local addresses, where metadata services are, as on every network.
     machine.run("ip addr add 169.254.169.254/32 dev lo").ok();
-    assert!(!reaches(&bench, "db", "169.254.169.254", 7000));
+    assert!(apart(&bench, "db", "169.254.169.254", 7000));
     // What is shown.
     let shown = bench.say(&["network", "inspect", "lan"]).ok();
     for part in
@@ -112,7 +120,7 @@ fn containers_are_machines_beside_the_host() {
     // On and off while it runs, and back with a way out.
     bench.say(&["network", "disconnect", "lan", "db"]).ok();
     assert!(
-        !reaches(&bench, "db", "192.0.2.70", 80) && bench.say(&["exec", "db", "ip", "link", "show", "eth0"]).code != 0
+        apart(&bench, "db", "192.0.2.70", 80) && bench.say(&["exec", "db", "ip", "link", "show", "eth0"]).code != 0
     );
     bench.say(&["network", "connect", "--ip", "192.0.2.99", "lan", "db"]).ok();
     assert!(has(&machine, "192.0.2.99:80", "db") && reaches(&bench, "db", "198.51.100.1", 7000));
@@ -138,7 +146,7 @@ fn with_a_bridge_beside_it_each_network_is_what_it_is() {
     // The port leads there by the bridge.
     assert!(eventually(5, || page("127.0.0.1:8080").as_deref() == Some("web")));
     // Private: neither by address nor by name.
-    assert!(!reaches(&bench, "db", &look(&bench, "web", "IPAddress"), 80));
+    assert!(apart(&bench, "db", &look(&bench, "web", "IPAddress"), 80));
     assert!(bench.say(&["network", "graph"]).ok().contains("members do not reach each other"));
     assert_eq!(bench.say(&["network", "verify"]).ok(), "everything is as declared\n");
     // A new network of the same parent beside it, and one that has it for itself.
@@ -203,6 +211,9 @@ fn arrive(bench: &Bench, machine: &Space, sent: &[String]) -> String {
 fn a_container_is_held_to_its_own_addresses() {
     if !is_root() {
         return;
+    }
+    if run("command -v cc").code != 0 {
+        return skip("a_container_is_held_to_its_own_addresses", "a C compiler, for what sends frames");
     }
     let bench = Bench::new();
     let machine = outside();
@@ -281,9 +292,12 @@ fn a_container_is_held_to_its_own_addresses() {
     let said = bench.say(&["network", "verify"]);
     assert!(said.code == 1 && said.out.contains("its walls are gone"), "{said:?}");
     // The control: without them all of it arrives.
-    for (name, one) in &evil {
-        let arrives = || arrive(&bench, &machine, std::slice::from_ref(one)) == "1";
-        assert!(arrives() || arrives(), "{name} does not arrive without walls");
+    let whole = evil.len().to_string();
+    if arrive(&bench, &machine, &all) != whole && arrive(&bench, &machine, &all) != whole {
+        for (name, one) in &evil {
+            let arrives = || arrive(&bench, &machine, std::slice::from_ref(one)) == "1";
+            assert!(arrives() || arrives(), "{name} does not arrive without walls");
+        }
     }
     send();
     assert!(socket.recv(&mut [0; 16]).is_ok(), "the control did not send");
@@ -424,7 +438,7 @@ fn without_a_parent_members_reach_each_other_alone() {
     serve(&bench, "web", &["--network", "alone"]);
     serve(&bench, "db", &["--network", "alone"]);
     assert!(reaches(&bench, "db", "web", 80));
-    assert!(!reaches(&bench, "db", "192.0.2.2", 7000));
+    assert!(apart(&bench, "db", "192.0.2.2", 7000));
     assert_eq!(bench.say(&["exec", "db", "ip", "route", "show", "default"]).ok(), "");
     let shown = bench.say(&["network", "inspect", "alone"]).ok();
     assert!(shown.contains("\"Internal\": true"), "{shown}");

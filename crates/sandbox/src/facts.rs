@@ -69,7 +69,7 @@ pub struct HostFacts {
     /// Where procfs and sysfs are mounted.
     #[serde(default)]
     pub kernel_mounts: Vec<String>,
-    /// Mount points below `/sys`.
+    /// Mount points below `/sys`; root needs none of them.
     #[serde(default)]
     pub below_sys: Vec<String>,
     /// v1 only: memory and swap can be limited together.
@@ -187,7 +187,7 @@ impl HostFacts {
             landlock_abi: if all { landlock::abi() } else { 0 },
             namespaces: namespaces(proc),
             kernel_mounts: kernel_mounts(mountinfo),
-            below_sys: if all { below_sys(mountinfo) } else { Vec::new() },
+            below_sys: if all && !privileged { below_sys(mountinfo) } else { Vec::new() },
             swap_accounting,
             cgroup,
             apparmor: text("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
@@ -333,7 +333,15 @@ pub(crate) fn writable(directory: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{CgroupLayout, cgroup_layout, possible_cpus};
+    use super::{CgroupLayout, below_sys, cgroup_layout, possible_cpus};
+
+    #[test]
+    fn what_is_mounted_below_sys_is_listed_once() {
+        let info = "22 1 0:20 / /sys rw - sysfs sysfs rw\n23 22 0:7 / /sys/kernel/debug rw - debugfs debugfs rw\n\
+                    31 22 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n32 31 0:29 / /sys/fs/cgroup/a\\040b rw - cgroup c rw\n\
+                    33 22 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n34 1 0:30 / /system rw - tmpfs tmpfs rw\n";
+        assert_eq!(below_sys(info), ["/sys/fs/cgroup", "/sys/fs/cgroup/a b", "/sys/kernel/debug"]);
+    }
 
     #[test]
     fn hybrid_hosts_are_v1_for_root_and_nothing_for_a_user() {

@@ -158,7 +158,8 @@ fn beyond(request: &ContainerRequest) -> Result<Option<&'static str>, EngineErro
 
 /// The first network of these, by name or id, that is of one of these drivers.
 fn first(store: &Store, joins: &[crate::store::JoinWish]) -> Result<Option<NetworkRecord>, EngineError> {
-    for join in joins {
+    // What was asked of a network without saying which is meant for the default one, or is refused where there is none.
+    for join in joins.iter().filter(|join| !join.network.is_empty()) {
         let network = store.find_network(&join.network)?;
         if !network.is_bridge() {
             return Ok(Some(network));

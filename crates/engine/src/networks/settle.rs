@@ -166,6 +166,11 @@ fn without(request: &ContainerRequest) -> Result<(), EngineError> {
     if let Some(rule) = net.egress.iter().flatten().next() {
         return refuse(format!("--egress {rule}"));
     }
+    if net.mode == NetMode::Host && request.profile == ProfileName::Strict {
+        let reason = "with --profile strict nothing outside is reached that no list has, and nothing holds that in the host's \
+                      network; use another profile, or another network";
+        return Err(EngineError::refused("--network host with --profile strict", reason));
+    }
     let Some(join) = net.joins.first() else { return Ok(()) };
     if let Some(address) = join.v4 {
         return refuse(format!("--ip {address}"));

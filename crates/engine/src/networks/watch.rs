@@ -58,7 +58,12 @@ fn running(engine: &Engine) -> Result<Vec<(i32, Vec<Station>)>, EngineError> {
     let mut all = Vec::new();
     for id in store.leaseholders()? {
         let stations = wire::wiring(&store.joined(&id)?, &[]).stations;
-        if let Some(state) = Layout::new(&engine.paths, &id).read_state().filter(|_| !stations.is_empty()) {
+        let layout = Layout::new(&engine.paths, &id);
+        // The number of one that has ended may be somebody else's by now.
+        if let Some(state) = layout.read_state()
+            && !stations.is_empty()
+            && crate::containers::is_running(&layout)
+        {
             all.push((state.pid, stations));
         }
     }
