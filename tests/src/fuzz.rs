@@ -33,6 +33,7 @@ fn facts(v2: bool, privileged: bool) -> HostFacts {
             CgroupLayout::V1 { controllers: v1.into_iter().collect() }
         },
         kernel_mounts: vec!["/proc".to_owned(), "/sys".to_owned()],
+        below_sys: vec!["/sys/fs/cgroup".to_owned(), "/sys/kernel/debug".to_owned()],
         swap_accounting: true,
         apparmor: true,
         selinux: false,

@@ -362,6 +362,7 @@ pub fn declared(bridges: &[&Bridge], members: &[Member], ports: &[Port]) -> Decl
         bridges: bridges.iter().map(|b| (*b).clone()).collect(),
         members: members.to_vec(),
         ports: ports.to_vec(),
+        ..Declared::default()
     }
 }
 

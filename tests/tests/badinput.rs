@@ -111,7 +111,7 @@ fn sockets_of_engines_and_our_own_state_are_not_handed_out() {
 fn what_there_is_no_network_for_is_said() {
     let bench = Bench::new();
     run(&bench, &["--network", "none", "-p", "8080:80"], &["--publish 8080:80", "none"]);
-    run(&bench, &["--network", "host"], &["--network host", "refused"]);
+    run(&bench, &["--network", "host", "-p", "8080:80"], &["--publish 8080:80", "--network host", "refused"]);
     run(&bench, &["--net", "mine"], &["network mine not found"]);
     bench.say(&["run", "--rm", "--network", "none", "host", "true"]).done();
 }

@@ -66,6 +66,7 @@ pub(crate) fn wanted(engine: &Engine, request: &ContainerRequest) -> Result<Opti
     }
     let Some((_, record)) = found else { return Ok(None) };
     check(request, &record)?;
+    crate::networks::company(engine, request, &record)?;
     if !super::containers::is_running(&Layout::new(&engine.paths, &record.id)) {
         return Err(EngineError::State {
             name: record.name.clone(),
@@ -89,6 +90,10 @@ pub(crate) fn wanted(engine: &Engine, request: &ContainerRequest) -> Result<Opti
 /// What would change the other container, or what it does not allow.
 fn check(request: &ContainerRequest, other: &ContainerRecord) -> Result<(), EngineError> {
     let refuse = |flag: &str, value: &str, why: &str| Err(EngineError::invalid(flag, value, why.to_owned()));
+    if let (NetMode::Container(name), NetMode::Host) = (&request.net.mode, &other.request.net.mode) {
+        let why = "that container has the host's network, which is given by its own flag only; write --network host";
+        return refuse("--network", &format!("container:{name}"), why);
+    }
     if let Ipc::Container(name) = &request.ipc {
         if other.request.ipc != Ipc::Shareable {
             return refuse(

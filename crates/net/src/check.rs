@@ -1,6 +1,6 @@
 //! What is asked for, before anything is done.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::error::NetError;
 use crate::{Bridge, Flow, Member, Port, Reach, Subnet, Traffic};
@@ -35,17 +35,23 @@ pub(crate) fn name(field: &'static str, value: &str) -> Result<(), NetError> {
     Err(NetError::invalid(field, value, format!("1 to {NAME} letters, digits, '-', '_', '.'; not all or default")))
 }
 
-fn bridge(bridge: &Bridge) -> Result<(), NetError> {
-    name("link of a network", &bridge.link)?;
-    let least = if bridge.v6.is_some() { SMALLEST_MTU_IPV6 } else { SMALLEST_MTU };
-    if !(least..=LARGEST_MTU).contains(&bridge.mtu) {
-        return Err(NetError::invalid("mtu", bridge.mtu, format!("{least} to {LARGEST_MTU}")));
+/// What a network has: its subnets, and the largest packet where one is asked for.
+pub(crate) fn network(v4: Option<&Subnet>, v6: Option<&Subnet>, mtu: Option<u32>) -> Result<(), NetError> {
+    let least = if v6.is_some() { SMALLEST_MTU_IPV6 } else { SMALLEST_MTU };
+    if let Some(mtu) = mtu.filter(|mtu| !(least..=LARGEST_MTU).contains(mtu)) {
+        return Err(NetError::invalid("mtu", mtu, format!("{least} to {LARGEST_MTU}")));
     }
-    for (given, is_v4) in [(&bridge.v4, true), (&bridge.v6, false)] {
+    for (given, is_v4) in [(v4, true), (v6, false)] {
         if let Some(given) = given {
             subnet(given, is_v4)?;
         }
     }
+    Ok(())
+}
+
+fn bridge(bridge: &Bridge) -> Result<(), NetError> {
+    name("link of a network", &bridge.link)?;
+    network(bridge.v4.as_ref(), bridge.v6.as_ref(), Some(bridge.mtu))?;
     bridge.policy.iter().flatten().try_for_each(|flow| flows(flow, bridge))
 }
 
@@ -136,21 +142,35 @@ fn inside(field: &'static str, address: IpAddr, subnet: &Subnet) -> Result<(), N
 fn member(member: &Member, bridge: &Bridge) -> Result<(), NetError> {
     name("link of a member", &member.host_link)?;
     name("link inside", &member.inner)?;
-    let [head, ..] = member.mac;
-    if head & 1 != 0 || member.mac == [0; 6] {
-        let shown = member.mac.map(|b| format!("{b:02x}")).join(":");
-        return Err(NetError::invalid("link address", shown, "an address of one link, as 02:00:00:00:00:01"));
-    }
+    mac(member.mac)?;
     if member.limited != bridge.policy.is_some() {
         return Err(NetError::invalid("limited", member.limited, "what the member's network is"));
     }
     member.egress.iter().flatten().try_for_each(reach)?;
-    let (v4, v6) = (member.v4.map(IpAddr::V4), member.v6.map(IpAddr::V6));
-    for (address, subnet) in [(v4, &bridge.v4), (v6, &bridge.v6)] {
+    addresses(&bridge.link, (member.v4, member.v6), (bridge.v4.as_ref(), bridge.v6.as_ref()))
+}
+
+/// A hardware address of one machine.
+pub(crate) fn mac(mac: [u8; 6]) -> Result<(), NetError> {
+    let [head, ..] = mac;
+    if head & 1 != 0 || mac == [0; 6] {
+        let shown = mac.map(|b| format!("{b:02x}")).join(":");
+        return Err(NetError::invalid("link address", shown, "an address of one link, as 02:00:00:00:00:01"));
+    }
+    Ok(())
+}
+
+/// Addresses of a member of a network with these subnets.
+pub(crate) fn addresses(
+    network: &str,
+    (v4, v6): (Option<Ipv4Addr>, Option<Ipv6Addr>),
+    (subnet4, subnet6): (Option<&Subnet>, Option<&Subnet>),
+) -> Result<(), NetError> {
+    for (address, subnet) in [(v4.map(IpAddr::V4), subnet4), (v6.map(IpAddr::V6), subnet6)] {
         match (address, subnet) {
             (None, _) => {}
             (Some(address), None) => {
-                let accepted = format!("none of this family: the network {} has no such subnet", bridge.link);
+                let accepted = format!("none of this family: the network {network} has no such subnet");
                 return Err(NetError::invalid("address", address, accepted));
             }
             (Some(address), Some(subnet)) => {

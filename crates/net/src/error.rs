@@ -67,6 +67,21 @@ pub enum NetError {
         /// The link that has it.
         link: String,
     },
+    /// A link cannot have others of this kind on it.
+    #[error(
+        "the link {parent:?} takes no {driver} link {link:?} now: it has links of another kind, one for itself (passthru), is \
+         a port of a bridge, or takes smaller packets only; choose another parent, mode or MTU"
+    )]
+    ParentTaken {
+        /// `macvlan` or `ipvlan`.
+        driver: &'static str,
+        /// The link of the host.
+        parent: String,
+        /// The link inside.
+        link: String,
+        /// The kernel's answer.
+        source: Errno,
+    },
     /// There are containers on the network.
     #[error("the network of {link:?} has {count} link(s) left, one is {first:?}; stop the containers first")]
     InUse {

@@ -8,7 +8,7 @@ use bulkhead_sys::{Errno, clone};
 
 use crate::error::NetError;
 use crate::socket::Socket;
-use crate::{Bridge, Member, link, sysctl};
+use crate::{Bridge, Member, Subnet, link, sysctl};
 
 /// The network namespace of a container, and the way back from it.
 #[derive(Debug)]
@@ -46,38 +46,66 @@ impl<'a> Namespace<'a> {
     }
 }
 
+/// The container's side of a link: what is to be made of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Side<'a> {
+    /// Its name.
+    pub(crate) inner: &'a str,
+    /// Its addresses with their subnets.
+    pub(crate) v4: Option<(IpAddr, &'a Subnet)>,
+    pub(crate) v6: Option<(IpAddr, &'a Subnet)>,
+    /// Everything that has no other way goes by it.
+    pub(crate) default_route: bool,
+    /// By the gateway, or else straight, where there are no neighbours.
+    pub(crate) through_gateway: bool,
+}
+
+impl<'a> Side<'a> {
+    fn of(member: &'a Member, bridge: &'a Bridge) -> Self {
+        Self {
+            inner: &member.inner,
+            v4: member.v4.map(IpAddr::V4).zip(bridge.v4.as_ref()),
+            v6: member.v6.map(IpAddr::V6).zip(bridge.v6.as_ref()),
+            default_route: member.default_route && !bridge.internal,
+            through_gateway: true,
+        }
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = (IpAddr, &'a Subnet)> + use<'a> {
+        self.v4.into_iter().chain(self.v6)
+    }
+}
+
 /// Sets up every link that was put there: settings, addresses, state, routes. To be called inside.
 pub(crate) fn set_up(proc: &Proc, links: &[(&Member, &Bridge)]) -> Result<(), NetError> {
     let mut socket = link::socket()?;
-    links.iter().try_for_each(|(member, bridge)| one(proc, &mut socket, member, bridge))
+    links.iter().try_for_each(|(member, bridge)| one(proc, &mut socket, &Side::of(member, bridge)))
 }
 
-fn one(proc: &Proc, socket: &mut Socket, member: &Member, bridge: &Bridge) -> Result<(), NetError> {
-    let name = &member.inner;
+/// [`set_up`] of one link.
+pub(crate) fn one(proc: &Proc, socket: &mut Socket, side: &Side<'_>) -> Result<(), NetError> {
+    let name = side.inner;
     let what = |what: &str| format!("{what} {name:?} in the container");
     let index = socket.index_of(name).map_err(NetError::kernel(what("find the link")))?;
-    if member.v6.is_some() {
+    if side.v6.is_some() {
         sysctl::with_ipv6(proc, name)?;
     } else {
         sysctl::without_ipv6(proc, name)?;
     }
-    let (v4, v6) = (member.v4.map(IpAddr::V4), member.v6.map(IpAddr::V6));
-    let with_subnets = || [(v4, &bridge.v4), (v6, &bridge.v6)].into_iter().filter_map(|(a, s)| a.zip(s.as_ref()));
-    for (address, subnet) in with_subnets() {
+    for (address, subnet) in side.addresses() {
         let refused = NetError::refused(what(&format!("give the address {address} to the link")));
         link::add_address(socket, index, address, subnet).map_err(refused)?;
     }
     link::up(socket, index).map_err(NetError::refused(what("bring up the link")))?;
-    if member.default_route { ways_out(socket, index, member, bridge) } else { Ok(()) }
+    ways_out(socket, index, side)
 }
 
-/// Default routes of the families that the member has addresses of.
-fn ways_out(socket: &mut Socket, index: u32, member: &Member, bridge: &Bridge) -> Result<(), NetError> {
-    let (v4, v6) = (member.v4.map(IpAddr::V4), member.v6.map(IpAddr::V6));
-    let subnets = [(v4, &bridge.v4), (v6, &bridge.v6)].into_iter().filter_map(|(a, s)| a.and(s.as_ref()));
-    for subnet in subnets.filter(|_| !bridge.internal) {
-        let what = format!("route through {} by the link {:?} in the container", subnet.gateway, member.inner);
-        link::add_default_route(socket, index, subnet.gateway).map_err(NetError::refused(what))?;
+/// Default routes of the families that there are addresses of.
+fn ways_out(socket: &mut Socket, index: u32, side: &Side<'_>) -> Result<(), NetError> {
+    for (_, subnet) in side.addresses().filter(|_| side.default_route) {
+        let (gateway, through) = (subnet.gateway, side.through_gateway);
+        let what = format!("route through {gateway} by the link {:?} in the container", side.inner);
+        link::add_default_route(socket, index, gateway, through).map_err(NetError::refused(what))?;
     }
     Ok(())
 }
@@ -87,13 +115,18 @@ fn ways_out(socket: &mut Socket, index: u32, member: &Member, bridge: &Bridge) -
 /// # Errors
 /// [`NetError::NoWayBack`] leaves the caller inside: it should end. What the kernel refuses.
 pub fn route(pid: i32, member: &Member, bridge: &Bridge) -> Result<(), NetError> {
+    route_by(pid, &Side::of(member, bridge))
+}
+
+/// As [`route`], by any link.
+pub(crate) fn route_by(pid: i32, side: &Side<'_>) -> Result<(), NetError> {
     let proc = crate::procfs()?;
     let theirs = of_process(&proc, pid)?;
     Namespace::new(&proc, theirs.as_fd())?.visit(|| {
         let mut socket = link::socket()?;
-        let what = || format!("find the link {:?} in the container", member.inner);
-        let index = socket.index_of(&member.inner).map_err(NetError::kernel(what()))?;
-        ways_out(&mut socket, index, member, bridge)
+        let what = || format!("find the link {:?} in the container", side.inner);
+        let index = socket.index_of(side.inner).map_err(NetError::kernel(what()))?;
+        ways_out(&mut socket, index, side)
     })
 }
 

@@ -16,6 +16,7 @@ mod flow;
 mod forget;
 mod holder;
 mod inside;
+pub mod lan;
 mod link;
 pub mod names;
 mod nft;
@@ -42,6 +43,7 @@ pub use error::NetError;
 pub use flow::{End, Flow, Reach, Traffic};
 pub use holder::{Holder, holder_of};
 pub use inside::route;
+pub use lan::{Station, Uplink};
 pub use pin::pin;
 pub use verify::{mend, refresh, restore, verify};
 
@@ -172,12 +174,24 @@ pub struct Declared {
     pub members: Vec<Member>,
     /// Every published port.
     pub ports: Vec<Port>,
+    /// Every network on a link of the host.
+    #[serde(default)]
+    pub uplinks: Vec<Uplink>,
+    /// Every running container's place in these.
+    #[serde(default)]
+    pub stations: Vec<Station>,
 }
 
 impl Declared {
     /// Nothing is to be there.
     #[must_use]
     pub fn is_empty(&self) -> bool {
+        self.is_unbridged() && self.stations.is_empty()
+    }
+
+    /// Nothing of it is a bridge's or the firewall's.
+    #[must_use]
+    pub fn is_unbridged(&self) -> bool {
         self.members.is_empty() && self.ports.is_empty()
     }
 
@@ -199,6 +213,12 @@ impl Declared {
         }
         self.members.extend(other.members);
         self.ports.extend(other.ports);
+        for uplink in other.uplinks {
+            if !self.uplinks.iter().any(|known| known.name == uplink.name) {
+                self.uplinks.push(uplink);
+            }
+        }
+        self.stations.extend(other.stations);
     }
 }
 

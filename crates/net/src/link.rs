@@ -11,9 +11,9 @@ use crate::socket::{CREATE, EXCL, REPLACE, Refusal, Socket};
 use crate::wire::{Writer, find, number, short, text};
 use crate::{Bridge, Member, Subnet, nft::rules};
 
-const NEW_LINK: u16 = 16;
+pub(crate) const NEW_LINK: u16 = 16;
 const DEL_LINK: u16 = 17;
-const GET_LINK: u16 = 18;
+pub(crate) const GET_LINK: u16 = 18;
 const NEW_ADDRESS: u16 = 20;
 const DEL_ADDRESS: u16 = 21;
 const GET_ADDRESS: u16 = 22;
@@ -22,17 +22,17 @@ const NEW_NEIGHBOUR: u16 = 28;
 const GET_NEIGHBOUR: u16 = 30;
 
 /// Attributes of links (`linux/if_link.h`).
-const ADDRESS: u16 = 1;
-const NAME: u16 = 3;
-const MTU: u16 = 4;
+pub(crate) const ADDRESS: u16 = 1;
+pub(crate) const NAME: u16 = 3;
+pub(crate) const MTU: u16 = 4;
 const MASTER: u16 = 10;
-const LINK_INFO: u16 = 18;
+pub(crate) const LINK_INFO: u16 = 18;
 const ALIAS: u16 = 20;
-const GROUP: u16 = 27;
-const NAMESPACE_FD: u16 = 28;
+pub(crate) const GROUP: u16 = 27;
+pub(crate) const NAMESPACE_FD: u16 = 28;
 const EXTENDED_MASK: u16 = 29;
-const KIND: u16 = 1;
-const DATA: u16 = 2;
+pub(crate) const KIND: u16 = 1;
+pub(crate) const DATA: u16 = 2;
 const SLAVE_KIND: u16 = 4;
 const SLAVE_DATA: u16 = 5;
 const VETH_PEER: u16 = 1;
@@ -75,7 +75,7 @@ pub(crate) fn socket() -> Result<Socket, NetError> {
     Socket::open(None).map_err(NetError::kernel("open a netlink socket"))
 }
 
-fn header(index: u32, flags: u32, change: u32) -> [u8; FIXED] {
+pub(crate) fn header(index: u32, flags: u32, change: u32) -> [u8; FIXED] {
     let mut header = [0; FIXED];
     header[4..8].copy_from_slice(&index.to_ne_bytes());
     header[8..12].copy_from_slice(&flags.to_ne_bytes());
@@ -346,15 +346,25 @@ pub(crate) fn name_of(socket: &mut Socket, index: u32) -> Result<Option<String>,
         .map_err(NetError::refused("look up a link"))
 }
 
-/// Sends everything that has no other way through a gateway.
-pub(crate) fn add_default_route(socket: &mut Socket, index: u32, gateway: IpAddr) -> Result<(), Refusal> {
+/// Sends everything that has no other way through a gateway; or straight by the link, in the family of that address.
+pub(crate) fn add_default_route(
+    socket: &mut Socket,
+    index: u32,
+    gateway: IpAddr,
+    through: bool,
+) -> Result<(), Refusal> {
     const TABLE_MAIN: u8 = 254;
     const BY_ADMINISTRATOR: u8 = 4;
     const UNICAST: u8 = 1;
     let (family, bytes) = octets(gateway);
-    let header = [family, 0, 0, 0, TABLE_MAIN, BY_ADMINISTRATOR, 0, UNICAST, 0, 0, 0, 0];
+    const SCOPE_LINK: u8 = 253;
+    // Of IPv6 the kernel knows no scopes.
+    let scope = if through || gateway.is_ipv6() { 0 } else { SCOPE_LINK };
+    let header = [family, 0, 0, 0, TABLE_MAIN, BY_ADMINISTRATOR, scope, UNICAST, 0, 0, 0, 0];
     socket.ask(NEW_ROUTE, CREATE | EXCL, &header, |w| {
-        w.attribute(5, &bytes);
+        if through {
+            w.attribute(5, &bytes);
+        }
         w.number(4, index);
     })
 }

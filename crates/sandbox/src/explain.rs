@@ -106,6 +106,7 @@ impl fmt::Display for Step {
             Self::Ready => f.write_str("say ready"),
             Self::EnterWorkdir => f.write_str("enter the working directory"),
             Self::Landlock => f.write_str("forbid changes of mounts by Landlock"),
+            Self::OwnSockets => f.write_str("keep abstract Unix sockets of others away by Landlock"),
             Self::Bounding { keep } => write!(f, "bound capabilities to: {}", cap_words(*keep)),
             Self::KeepCaps => f.write_str("keep capabilities over the change of user"),
             Self::Identity { uid, gid, .. } => write!(f, "become user {uid}, group {gid}"),

@@ -69,6 +69,9 @@ pub struct HostFacts {
     /// Where procfs and sysfs are mounted.
     #[serde(default)]
     pub kernel_mounts: Vec<String>,
+    /// Mount points below `/sys`; root needs none of them.
+    #[serde(default)]
+    pub below_sys: Vec<String>,
     /// v1 only: memory and swap can be limited together.
     pub swap_accounting: bool,
     /// AppArmor is active.
@@ -188,6 +191,7 @@ impl HostFacts {
                 KINDS.map(|kind| kind.to_string_lossy().into_owned()).into()
             },
             kernel_mounts: kernel_mounts(mountinfo),
+            below_sys: if all && !privileged { below_sys(mountinfo) } else { Vec::new() },
             swap_accounting,
             cgroup,
             apparmor: text("/sys/module/apparmor/parameters/enabled").starts_with('Y'),
@@ -209,6 +213,12 @@ impl HostFacts {
     /// As [`HostFacts::gather`].
     pub fn gather_for_bundle(proc: &Proc, mountinfo: &str) -> Result<Self, FactsError> {
         Self::look(proc, mountinfo, false)
+    }
+
+    /// Whether Landlock can keep abstract Unix sockets of others away: since its ABI 6, Linux 6.12.
+    #[must_use]
+    pub fn keeps_sockets_apart(&self) -> bool {
+        self.landlock_abi >= 6
     }
 
     /// Whether the kernel has this kind of namespace.
@@ -269,6 +279,13 @@ fn kernel_mounts(mountinfo: &str) -> Vec<String> {
     mountinfo::of(mountinfo, &["proc", "sysfs"]).map(|line| crate::cgroup::oci::unescape(line.point)).collect()
 }
 
+/// Mount points below `/sys` from `mountinfo`, each once, parents before what is mounted below them.
+fn below_sys(mountinfo: &str) -> Vec<String> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).filter(|point| point.starts_with("/sys/"));
+    let all: std::collections::BTreeSet<String> = points.map(crate::cgroup::oci::unescape).collect();
+    all.into_iter().collect()
+}
+
 /// Finds the hierarchies from `mountinfo`. A user who is not root can use only what was delegated to him on v2.
 fn cgroup_layout(mountinfo: &str, root: bool) -> CgroupLayout {
     let mut v1 = BTreeMap::new();
@@ -323,7 +340,15 @@ pub(crate) fn writable(directory: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{CgroupLayout, cgroup_layout, possible_cpus};
+    use super::{CgroupLayout, below_sys, cgroup_layout, possible_cpus};
+
+    #[test]
+    fn what_is_mounted_below_sys_is_listed_once() {
+        let info = "22 1 0:20 / /sys rw - sysfs sysfs rw\n23 22 0:7 / /sys/kernel/debug rw - debugfs debugfs rw\n\
+                    31 22 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n32 31 0:29 / /sys/fs/cgroup/a\\040b rw - cgroup c rw\n\
+                    33 22 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n34 1 0:30 / /system rw - tmpfs tmpfs rw\n";
+        assert_eq!(below_sys(info), ["/sys/fs/cgroup", "/sys/fs/cgroup/a b", "/sys/kernel/debug"]);
+    }
 
     #[test]
     fn hybrid_hosts_are_v1_for_root_and_nothing_for_a_user() {

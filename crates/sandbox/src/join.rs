@@ -132,6 +132,9 @@ pub fn join(plan: &JoinPlan, stdio: Stdio) -> Result<Prepared, StartError> {
             .map_err(|e| ended_or(e, format!("open {path:?}")))
     };
     let into = plan.into.as_ref().map(open).transpose()?;
+    if plan.namespaces & clone::NEWNET == 0 {
+        enter_network(&proc, own, plan.pid)?;
+    }
     let root = if plan.root { Some(root_of(plan.pid, plan.started)?) } else { None };
     // Now: in the container's own /proc this process does not exist.
     let single = SingleThreaded::check().map_err(StartError::parent("clone a process that has one thread"))?;
@@ -161,6 +164,26 @@ pub fn join(plan: &JoinPlan, stdio: Stdio) -> Result<Prepared, StartError> {
     ours.send(Message::Proceed, &[]).map_err(StartError::parent("tell the new process to begin"))?;
     let terminal = await_ready_of(&plan.steps, &ours, &mut child)?;
     child.into_prepared(ours, terminal, crate::supervise::Left::of(&plan.steps), plan.program.name())
+}
+
+/// Goes to the network of a container that has the host's: it is that of whoever has started the container, and the caller
+/// may be in another by now. It is no namespace of the container's, whose root could not enter it.
+fn enter_network(proc: &Proc, own: i32, pid: i32) -> Result<(), StartError> {
+    let number = |network: &OwnedFd| {
+        let stat = rustix::fs::fstat(network).map_err(StartError::parent("look at the container's network"))?;
+        Ok::<_, StartError>(stat.st_ino)
+    };
+    let theirs = match proc.namespace(pid, c"net") {
+        // Who may not even look at it could not enter it: it stays where it is.
+        Err(Errno::ACCESS | Errno::PERM) => return Ok(()),
+        other => other.map_err(|e| ended_or(e, "open the container's network".to_owned()))?,
+    };
+    let here = proc.namespace(own, c"net").map_err(StartError::parent("open the own network"))?;
+    let (inside, here) = (number(&theirs)?, number(&here)?);
+    if inside == here {
+        return Ok(());
+    }
+    clone::join(theirs.as_fd(), clone::NEWNET).map_err(StartError::parent("enter the container's network"))
 }
 
 /// What a container that ends this moment answers is that it has ended.

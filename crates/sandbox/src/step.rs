@@ -310,6 +310,8 @@ pub enum Step {
     EnterWorkdir,
     /// Landlock: files may be executed and moved below the root; mounts may not be changed.
     Landlock,
+    /// Landlock: abstract Unix sockets of processes outside cannot be reached.
+    OwnSockets,
     /// Drop capabilities from the bounding set.
     Bounding {
         /// Bits that stay.
@@ -389,6 +391,7 @@ impl Step {
             }
             Self::EnterWorkdir
             | Self::Landlock
+            | Self::OwnSockets
             | Self::Bounding { .. }
             | Self::KeepCaps
             | Self::Identity { .. }

@@ -5,7 +5,7 @@ use bulkhead_sys::clone;
 use crate::cgroup::CgroupPlan;
 use crate::oci::step::OciStep;
 use crate::plan::{SandboxKind, SandboxPlan};
-use crate::spec::{Caps, DeviceRule, Grant, Share};
+use crate::spec::{Caps, DeviceRule, Grant, Share, Text};
 use crate::step::{Phase, Step};
 
 /// An invariant that a plan breaks.
@@ -36,8 +36,19 @@ pub fn verify(plan: &SandboxPlan) -> Result<(), Violation> {
         return bundle(plan);
     }
     let shared = plan.share.as_ref().map_or(0, Share::bits);
+    let host = host_kinds(plan);
+    let in_hosts_network = host == ["network"];
+    must(host.is_empty() || in_hosts_network, || "a container has nothing of the host's but its network".to_owned())?;
     for (flag, name) in NAMESPACES {
-        must((plan.namespaces | shared) & flag != 0, || format!("the {name} namespace is missing"))?;
+        let given = in_hosts_network && flag == clone::NEWNET;
+        let present = (plan.namespaces | shared) & flag != 0;
+        must(present != given, || {
+            let why = if given { "there, and a grant says that it is the host's" } else { "missing" };
+            format!("the {name} namespace is {why}")
+        })?;
+    }
+    if in_hosts_network {
+        hosts_network(plan)?;
     }
     shares(plan)?;
     devices(plan)?;
@@ -46,16 +57,31 @@ pub fn verify(plan: &SandboxPlan) -> Result<(), Violation> {
     rights(&plan.steps, &plan.filter, &plan.grants)
 }
 
+/// Kinds of namespaces that are the host's by grant.
+fn host_kinds(plan: &SandboxPlan) -> Vec<&String> {
+    let kinds = plan.grants.iter().filter_map(|g| if let Grant::Host(kinds) = g { Some(kinds) } else { None });
+    kinds.flatten().collect()
+}
+
+/// Nothing of the host's network is changed.
+fn hosts_network(plan: &SandboxPlan) -> Result<(), Violation> {
+    let setting = |path: &Text| path.show().starts_with("sys/net/");
+    let changes = |s: &&Step| match s {
+        Step::Loopback => true,
+        Step::Sysctl { path, .. } => setting(path),
+        _ => false,
+    };
+    let found = plan.steps.iter().find(changes);
+    must(found.is_none() && plan.net_devices.is_empty(), || {
+        format!("{} would change the host's network", found.map_or_else(|| "a device".to_owned(), ToString::to_string))
+    })
+}
+
 /// A plan of [`crate::oci`]: what is missing has a name, mounts never travel to the host, and what takes rights away is
 /// as complete as a config can have it.
 fn bundle(plan: &SandboxPlan) -> Result<(), Violation> {
     must(plan.share.is_none(), || "a bundle shares by path only".to_owned())?;
-    let host: Vec<&String> = plan
-        .grants
-        .iter()
-        .filter_map(|g| if let Grant::Host(kinds) = g { Some(kinds) } else { None })
-        .flatten()
-        .collect();
+    let host = host_kinds(plan);
     let present = plan.entered();
     for (flag, name) in NAMESPACES {
         must(present & flag != 0 || host.iter().any(|kind| *kind == name), || {
@@ -193,9 +219,14 @@ fn rootfs(plan: &SandboxPlan) -> Result<(), Violation> {
         let mounts = plan.steps.iter().filter(|s| kernel(s) && !empty(s)).count();
         return must(mounts == 0, || "a worker has a kernel file system or a device".to_owned());
     }
+    let hosts_sysfs = host_kinds(plan).iter().any(|kind| *kind == "network");
     for (name, flags) in [("proc", 0xe), ("sysfs", 0xf)] {
         let found = plan.steps.iter().find_map(|s| match s {
             Step::Mount { filesystem, attributes, .. } if filesystem.show() == name => Some(*attributes),
+            // It cannot be made anew in a network of others.
+            Step::Bind { target, attributes, .. } if hosts_sysfs && name == "sysfs" && target.show() == "/sys" => {
+                Some(*attributes)
+            }
             _ => None,
         });
         must(found.is_some_and(|a| a & flags == flags), || {

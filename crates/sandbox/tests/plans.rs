@@ -12,7 +12,7 @@ use bulkhead_sandbox::facts::{CgroupLayout, HostFacts, Reserve};
 use bulkhead_sandbox::plan::plan;
 use bulkhead_sandbox::spec::{
     Caps, Device, DeviceRule, Grant, IdMaps, IdRange, Identity, MapWriter, Mount, MountFlags, Process, Resources,
-    Rlimit, Rootfs, SandboxSpec, Seccomp, Share,
+    Rlimit, Rootfs, SandboxSpec, Seccomp, Share, Text,
 };
 use bulkhead_sandbox::step::Step;
 use bulkhead_sandbox::verify::verify;
@@ -39,6 +39,7 @@ fn facts(v2: bool, privileged: bool) -> HostFacts {
             (false, false) => CgroupLayout::None,
         },
         kernel_mounts: vec!["/proc".to_owned(), "/sys".to_owned()],
+        below_sys: vec!["/sys/fs/cgroup".to_owned(), "/sys/kernel/debug".to_owned()],
         swap_accounting: true,
         apparmor: true,
         selinux: false,
@@ -381,6 +382,69 @@ fn a_device_by_grant() {
     for (name, v2) in [("device-v1", false), ("device-v2", true)] {
         golden(name, &plan(&spec, &facts(v2, true)).unwrap().describe());
     }
+}
+
+fn in_hosts_network() -> SandboxSpec {
+    let mut spec = spec();
+    spec.grants = vec![Grant::Host(vec!["network".to_owned()])];
+    spec.sysctls.retain(|(name, _)| !name.starts_with("net."));
+    spec
+}
+
+#[test]
+fn the_hosts_network_by_grant() {
+    for (name, v2, privileged) in [("host-network", true, true), ("host-network-rootless", false, false)] {
+        let mut wanted = in_hosts_network();
+        if !privileged {
+            wanted.resources = Resources::default();
+        }
+        let made = plan(&wanted, &facts(v2, privileged)).unwrap();
+        assert!(made.in_hosts_network());
+        golden(name, &made.describe());
+    }
+    let made = plan(&in_hosts_network(), &facts(true, true)).unwrap();
+    verify(&made).unwrap();
+    // A kernel whose Landlock knows no scopes.
+    let old = HostFacts { landlock_abi: 5, ..facts(true, true) };
+    assert!(!plan(&in_hosts_network(), &old).unwrap().steps.contains(&Step::OwnSockets));
+    assert!(!plan(&spec(), &facts(true, true)).unwrap().steps.contains(&Step::OwnSockets));
+}
+
+#[test]
+fn the_hosts_network_is_never_given_without_its_grant_nor_changed() {
+    let good = plan(&in_hosts_network(), &facts(true, true)).unwrap();
+    let refused = |change: &dyn Fn(&mut bulkhead_sandbox::plan::SandboxPlan)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        verify(&bad).unwrap_err().to_string()
+    };
+    assert!(refused(&|p| p.grants.clear()).contains("network namespace is missing"));
+    assert!(refused(&|p| p.grants = vec![Grant::Host(vec!["ipc".to_owned()])]).contains("nothing of the host's but"));
+    let several = vec![Grant::Host(vec!["network".to_owned(), "pid".to_owned()])];
+    assert!(refused(&|p| p.grants.clone_from(&several)).contains("nothing of the host's but"));
+    assert!(refused(&|p| p.namespaces |= bulkhead_sys::clone::NEWNET).contains("is there, and a grant says"));
+    assert!(refused(&|p| p.namespaces &= !bulkhead_sys::clone::NEWPID).contains("pid namespace is missing"));
+    assert!(refused(&|p| p.steps.insert(1, Step::Loopback)).contains("loopback"));
+    let setting = Step::Sysctl { path: Text::new("sys/net/ipv4/ip_forward").unwrap(), value: Text::new("1").unwrap() };
+    assert!(refused(&|p| p.steps.insert(9, setting.clone())).contains("ip_forward"));
+    let open = |p: &mut bulkhead_sandbox::plan::SandboxPlan| {
+        for step in &mut p.steps {
+            if let Step::Bind { target, attributes, .. } = step
+                && target.show() == "/sys"
+            {
+                *attributes &= !1;
+            }
+        }
+    };
+    assert!(refused(&open).contains("sysfs"));
+    let mut asked = in_hosts_network();
+    for name in ["net.ipv4.ip_forward", "net/core/somaxconn"] {
+        asked.sysctls = vec![(name.to_owned(), "1".to_owned())];
+        let text = plan(&asked, &facts(true, true)).unwrap_err().to_string();
+        assert!(text.contains("--sysctl") && text.contains(name) && text.contains("--network host"), "{text}");
+    }
+    asked.sysctls = vec![("kernel.shmmax".to_owned(), "1".to_owned())];
+    verify(&plan(&asked, &facts(true, true)).unwrap()).unwrap();
 }
 
 #[test]

@@ -10,9 +10,20 @@ pub const EXECUTE: u64 = 1 << 0;
 /// Right to link or rename across directories; Landlock ABI 2.
 pub const REFER: u64 = 1 << 13;
 
+/// Abstract Unix sockets that processes outside have made; Landlock ABI 6.
+pub const ABSTRACT_SOCKETS: u64 = 1 << 0;
+
 #[repr(C)]
 struct RulesetAttr {
     handled_access_fs: u64,
+}
+
+/// As kernels with ABI 6 know it.
+#[repr(C)]
+struct ScopedAttr {
+    handled_access_fs: u64,
+    handled_access_net: u64,
+    scoped: u64,
 }
 
 #[repr(C, packed)]
@@ -39,6 +50,22 @@ pub fn ruleset(handled: u64) -> Result<OwnedFd> {
     // SAFETY: `attr` is alive during the call and its true size is given.
     let fd = check(unsafe {
         libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, core::mem::size_of::<RulesetAttr>(), 0_u32)
+    })?;
+    let fd = i32::try_from(fd).map_err(|_| crate::Errno::BADF)?;
+    // SAFETY: the kernel just made this descriptor and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A rule set that keeps the `scopes` within the processes that are put under it. It handles no right to files, and so
+/// forbids no mount. Child-safe.
+///
+/// # Errors
+/// What the kernel says: `E2BIG` before ABI 6.
+pub fn scope(scopes: u64) -> Result<OwnedFd> {
+    let attr = ScopedAttr { handled_access_fs: 0, handled_access_net: 0, scoped: scopes };
+    // SAFETY: `attr` is alive during the call and its true size is given.
+    let fd = check(unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, core::mem::size_of::<ScopedAttr>(), 0_u32)
     })?;
     let fd = i32::try_from(fd).map_err(|_| crate::Errno::BADF)?;
     // SAFETY: the kernel just made this descriptor and nobody else owns it.

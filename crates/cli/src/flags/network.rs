@@ -30,7 +30,7 @@ pub fn choice(text: &str) -> Result<Choice, Needed> {
         return Ok(Choice::Mode(NetMode::Container(other?)));
     }
     Ok(match text {
-        "" => return Err("none, bridge, container:NAME or the name of a network is needed".into()),
+        "" => return Err("none, bridge, host, container:NAME or the name of a network is needed".into()),
         "none" => Choice::Mode(NetMode::None),
         "host" => Choice::Mode(NetMode::Host),
         "default" => Choice::Mode(NetMode::Unset),

@@ -10,7 +10,7 @@ use super::spec_of;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::Layout;
-use crate::request::{ContainerRequest, ProfileName};
+use crate::request::{ContainerRequest, NetMode, ProfileName};
 
 /// One kind of isolation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -100,12 +100,14 @@ fn short(id: &str) -> &str {
 }
 
 fn namespaces_line(spec: &SandboxSpec) -> String {
-    match &spec.share {
+    let text = match &spec.share {
         None => "user, mount, pid, network, ipc, uts, cgroup, time: all its own".to_owned(),
         Some(share) => {
             format!("user and {} of container {}, the others its own", share.names().join(", "), short(&share.with))
         }
-    }
+    };
+    let hosts = spec.granted(|grant| matches!(grant, Grant::Host(_)));
+    if hosts { text.replace(" network,", "") + "; the network is the host's" } else { text }
 }
 
 fn devices_line(spec: &SandboxSpec) -> String {
@@ -230,7 +232,20 @@ pub fn isolation(spec: &SandboxSpec, grouped: bool) -> Vec<Line> {
     ]
 }
 
-fn flag_of(grant: &Grant, request: &ContainerRequest) -> Weakened {
+/// What a container in the host's network gets. `scoped`: Landlock keeps abstract sockets apart.
+fn hosts_network_effect(scoped: bool) -> String {
+    let sockets = if scoped {
+        "Landlock keeps the host's abstract Unix sockets away"
+    } else {
+        "the host's abstract Unix sockets can be reached too: this kernel's Landlock cannot keep them away (Linux 6.12 can)"
+    };
+    format!(
+        "every address, port and loopback service of the host, with no wall, list or policy between; what it listens on is \
+         open where the host is; {sockets}; still no right to change the host's links, routes or firewall, and no raw packets"
+    )
+}
+
+fn flag_of(grant: &Grant, request: &ContainerRequest, scoped: bool) -> Weakened {
     let weak = |flag: &str, effect: &str| Weakened { flag: flag.to_owned(), effect: effect.to_owned() };
     match grant {
         Grant::NewPrivileges if request.profile == ProfileName::Compat => {
@@ -264,6 +279,9 @@ fn flag_of(grant: &Grant, request: &ContainerRequest) -> Weakened {
         },
         // Only an OCI runtime's caller can ask for these.
         Grant::Bundle => weak("bundle", "mounts, devices and control groups are those of a bundle"),
+        Grant::Host(_) if request.net.mode == NetMode::Host => {
+            Weakened { flag: "--network host".to_owned(), effect: hosts_network_effect(scoped) }
+        }
         Grant::Host(kinds) => weak("bundle", &format!("no {} namespace of its own", kinds.join(", "))),
         Grant::Entered(kinds) => weak("bundle", &format!("the {} namespace of somebody else", kinds.join(", "))),
         Grant::Compat => {
@@ -331,11 +349,12 @@ pub fn explain(engine: &Engine, query: &str) -> Result<Explanation, EngineError>
     for line in lines.iter_mut().filter(|l| l.topic == "network") {
         line.text = crate::networks::describe(&record.request, &joined, &ports);
     }
+    let scoped = engine.facts()?.keeps_sockets_apart();
     Ok(Explanation {
         name: record.name.clone(),
         id: record.id.clone(),
         isolation: lines,
-        weakened: spec.grants.iter().map(|g| flag_of(g, &record.request)).collect(),
+        weakened: spec.grants.iter().map(|g| flag_of(g, &record.request, scoped)).collect(),
         measured: state.and_then(|s| measured(s.pid, &s.cgroups)),
     })
 }

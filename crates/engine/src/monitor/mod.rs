@@ -328,6 +328,9 @@ fn start(
             return Err(e.into());
         }
     };
+    if order.plan.in_hosts_network() {
+        crate::networks::tell_of_hosts(&order.history, "connect");
+    }
     order.history.tell("start", &[]);
     let streams = ours.unwrap_or_else(|| Streams::Terminal(running.terminal.take()));
     Ok(Run { running, streams, since, began: Instant::now(), network })
@@ -421,6 +424,9 @@ impl Life<'_> {
         let ended = supervise::wait(&running);
         if let Some(live) = network {
             self.network = Some(live.end(&order.history));
+        }
+        if order.plan.in_hosts_network() {
+            crate::networks::tell_of_hosts(&order.history, "disconnect");
         }
         let refusals = refusals(running.cgroup.directories());
         watch.finish(refusals);

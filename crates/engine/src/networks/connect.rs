@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::fs::FlockOperation;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use super::{lease, ready, settle};
+use super::{lan, lease, ready, settle};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::frame::{Decoder, kind};
@@ -27,7 +27,7 @@ fn with_own_stack(engine: &Engine, query: &str) -> Result<ContainerRecord, Engin
     if record.request.net.mode != NetMode::Networks {
         return Err(EngineError::refused(
             format!("a network for container {}", record.name),
-            "it was made with --network none, or shares another's; make it anew with --network",
+            "it was made with --network none, or has another's or the host's; make it anew with --network",
         ));
     }
     Ok(record)
@@ -60,6 +60,10 @@ pub fn connect(engine: &Engine, container: &str, join: &JoinWish) -> Result<(), 
     // What it reaches outside is not widened by one more network.
     join.egress.clone_from(&record.request.net.egress);
     let store = engine.store()?;
+    let wanted = store.find_network(&join.network)?;
+    lan::check(&record.request, &wanted)?;
+    lan::check_join(&wanted, &join)?;
+    lan::company_of(engine, &record, &wanted)?;
     if let Some(lock) = resting(&layout, &record)? {
         let done = store.connect(&record.id, &join, false);
         layout.clear_run();

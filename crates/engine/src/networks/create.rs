@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
+use super::lan::{self, Lan};
 use super::net::{Family, Net};
-use super::{EgressRule, FlowRule, emit, options, routes};
+use super::{EgressRule, FlowRule, emit, options, routes, wire};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::layout::now;
@@ -62,11 +63,8 @@ pub fn create(engine: &Engine, request: &CreateRequest) -> Result<String, Engine
     engine.recover()?;
     match request.driver.as_str() {
         "" | "bridge" => {}
-        "macvlan" | "ipvlan" => {
-            let why = "only networks of the driver bridge are there yet";
-            return Err(EngineError::refused(format!("--driver {}", request.driver), why));
-        }
-        other => return Err(EngineError::invalid("--driver", other, "bridge is the only one")),
+        "macvlan" | "ipvlan" => return on_a_link(engine, request),
+        other => return Err(EngineError::invalid("--driver", other, "bridge, macvlan or ipvlan is needed")),
     }
     super::listed::check(request.egress.as_deref())?;
     if request.internal && request.egress.as_ref().is_some_and(|list| !list.is_empty()) {
@@ -91,6 +89,8 @@ pub fn create(engine: &Engine, request: &CreateRequest) -> Result<String, Engine
     let new = NewNetwork {
         id: new_id()?,
         name: request.name.clone(),
+        driver: String::new(),
+        link: None,
         v4,
         v6,
         mtu: parsed.mtu,
@@ -105,6 +105,60 @@ pub fn create(engine: &Engine, request: &CreateRequest) -> Result<String, Engine
     };
     let (pools, routes) = (engine.config.pools(), routes::of_host());
     let record = engine.store()?.create_network(&new, &Ground { pools: &pools, routes: &routes })?;
+    emit(engine, "create", &record, &[]);
+    Ok(record.id)
+}
+
+/// Makes a network of a driver whose links are on a link of the host, and that link where it is one that is made.
+fn on_a_link(engine: &Engine, request: &CreateRequest) -> Result<String, EngineError> {
+    let driver = &request.driver;
+    if !engine.facts()?.privileged {
+        let why = "an ordinary user has no right over links of the host; use --driver bridge, or run as root";
+        return Err(EngineError::refused(format!("--driver {driver}"), why));
+    }
+    for (flag, written) in [("--allow", request.policy.is_some()), ("--egress", request.egress.is_some())] {
+        if written {
+            let why = "what is sent by a link of the host does not pass the host's firewall; use --driver bridge";
+            return Err(EngineError::refused(format!("{flag} with --driver {driver}"), why));
+        }
+    }
+    check_network_name(&request.name)?;
+    default_network(engine)?;
+    let (v4, v6) = blocks(request)?;
+    let (lan, mtu) = Lan::parse(driver, &request.options, v6 != BlockWish::None)?;
+    if let Some(parent) = &lan.parent {
+        bulkhead_net::lan::look(parent, lan.kind).map_err(|e| match e {
+            bulkhead_net::NetError::Invalid { value, accepted, .. } => {
+                EngineError::invalid("--opt", format!("parent={value}"), accepted)
+            }
+            other => other.into(),
+        })?;
+    }
+    let store = engine.store()?;
+    lan::apart(&lan, store)?;
+    let new = NewNetwork {
+        id: new_id()?,
+        name: request.name.clone(),
+        driver: driver.clone(),
+        link: lan.parent.clone(),
+        v4,
+        v6,
+        mtu,
+        // Nobody is beyond a link that leads nowhere.
+        internal: request.internal || lan.parent.is_none(),
+        isolated: lan.kind.is_apart(),
+        options: request.options.clone(),
+        labels: request.labels.clone(),
+        created: now(),
+        ..NewNetwork::default()
+    };
+    let (pools, routes) = (engine.config.pools(), routes::of_host());
+    let record = store.create_network(&new, &Ground { pools: &pools, routes: &routes })?;
+    if let Err(e) = lan::prepare(wire::uplink(&record).as_slice()) {
+        // The first failure is what matters.
+        drop(store.remove_network(&record.id));
+        return Err(e);
+    }
     emit(engine, "create", &record, &[]);
     Ok(record.id)
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use crate::error::EngineError;
-use crate::request::ContainerRequest;
+use crate::request::{ContainerRequest, NetMode};
 use crate::store::{Joined, Lease};
 
 /// What a container can use of the host's `resolv.conf(5)`.
@@ -17,6 +17,8 @@ pub(crate) struct HostResolver {
     pub(super) servers: Vec<IpAddr>,
     search: Vec<String>,
     options: Vec<String>,
+    /// Its `hosts(5)`, for a container in its network.
+    names: Option<String>,
 }
 
 fn read(path: &str) -> HostResolver {
@@ -26,6 +28,15 @@ fn read(path: &str) -> HostResolver {
 /// The host's resolver.
 pub(super) fn resolver_of_host() -> HostResolver {
     read("/etc/resolv.conf")
+}
+
+/// The host's own names, whole lines; nothing when it has none.
+fn hosts_of_host() -> Option<String> {
+    let mut text = std::fs::read_to_string("/etc/hosts").ok().filter(|text| !text.is_empty())?;
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    Some(text)
 }
 
 /// Without servers that a container does not reach.
@@ -80,7 +91,11 @@ fn texts(
 ) -> [(&'static str, String); 3] {
     let addresses: Vec<IpAddr> = joined.iter().filter_map(|j| j.lease.as_ref()).flat_map(Lease::addresses).collect();
     let full = request.domainname.as_ref().map(|domain| format!("{hostname}.{domain} ")).unwrap_or_default();
-    let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+    let hosts_network = request.net.mode == NetMode::Host;
+    let mut hosts = match &host.names {
+        Some(names) if hosts_network => names.clone(),
+        _ => "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned(),
+    };
     if addresses.is_empty() {
         hosts.push_str(&format!("127.0.1.1\t{full}{hostname}\n"));
     }
@@ -91,8 +106,8 @@ fn texts(
         hosts.push_str(&format!("{address}\t{name}\n"));
     }
     // Nobody outside answers who has no way out.
-    let open = joined.iter().any(|j| !j.network.internal && j.lease.is_some());
-    let usable = |server: &&IpAddr| addresses.iter().any(|a| a.is_ipv4() == server.is_ipv4());
+    let open = hosts_network || joined.iter().any(|j| !j.network.internal && j.lease.is_some());
+    let usable = |server: &&IpAddr| hosts_network || addresses.iter().any(|a| a.is_ipv4() == server.is_ipv4());
     // Its own resolver asks the others.
     let resolved = super::names::resolved(joined);
     let servers = match (request.dns.is_empty(), open) {
@@ -140,7 +155,12 @@ pub(crate) fn write(
     request: &ContainerRequest,
     joined: &[Joined],
 ) -> Result<(), EngineError> {
-    let host = if joined.is_empty() { HostResolver::default() } else { resolver_for_container() };
+    let host = match request.net.mode {
+        // What listens on the host's loopback is reached there, and names mean what they mean to the host.
+        NetMode::Host => HostResolver { names: hosts_of_host(), ..resolver_of_host() },
+        _ if joined.is_empty() => HostResolver::default(),
+        _ => resolver_for_container(),
+    };
     for (name, text) in texts(hostname, request, joined, &host) {
         let path = dir.join(name);
         let write = || -> std::io::Result<()> {
@@ -192,6 +212,7 @@ mod tests {
             servers: vec!["10.0.0.53".parse().unwrap(), "fd00::53".parse().unwrap()],
             search: vec!["lan".into()],
             options: Vec::new(),
+            names: Some("127.0.0.1\tlocalhost\n192.0.2.9\tdb.example.org\n".into()),
         };
         let plain = ContainerRequest::default();
         let mut apart = network("web", "10.1.0.0/24");
@@ -214,5 +235,12 @@ mod tests {
             ..ContainerRequest::default()
         };
         assert_eq!(file("resolv.conf", &asked, &open, &host), "nameserver 9.9.9.9\n");
+        // In the host's network everything is as the host has it.
+        assert!(!file("hosts", &plain, &open, &host).contains("db.example.org"));
+        let mut there = plain;
+        there.net.mode = NetMode::Host;
+        assert_eq!(file("resolv.conf", &there, &[], &host), "nameserver 10.0.0.53\nnameserver fd00::53\nsearch lan\n");
+        let names = file("hosts", &there, &[], &host);
+        assert_eq!(names, "127.0.0.1\tlocalhost\n192.0.2.9\tdb.example.org\n127.0.1.1\tbox\n");
     }
 }

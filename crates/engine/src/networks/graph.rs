@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::lan::Lan;
 use super::ports::shown;
 use super::rules::EgressRule;
 use super::{FlowRule, ready};
@@ -156,7 +157,11 @@ fn empty(record: &NetworkRecord) -> GraphNetwork {
     let subnets: Vec<String> = record.blocks().map(|block| block.subnet.to_string()).collect();
     GraphNetwork {
         name: record.name.clone(),
-        kind: format!("{} {}", record.driver, subnets.join(" ")),
+        kind: format!(
+            "{} {}",
+            Lan::of(record).map_or_else(|| record.driver.clone(), |lan| lan.show()),
+            subnets.join(" ")
+        ),
         between: match (record.isolated, &record.policy) {
             (true, _) => Between::Nothing,
             (false, Some(_)) => Between::Stated,

@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use bulkhead_net::names::Doors;
-use bulkhead_net::{Bridge, Declared, Denied, Drift, Member, NetError, Port, Protocol, Traffic};
+use bulkhead_net::{Bridge, Declared, Denied, Drift, Member, NetError, Port, Protocol, Station, Traffic, Uplink};
 use bulkhead_sys::{Errno, fd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -44,16 +44,27 @@ pub(super) fn not_of_this_host(address: IpAddr) -> EngineError {
 /// # Errors
 /// What the kernel refused.
 pub(crate) fn attach(place: &Place, pid: i32, wiring: &Declared) -> Result<bool, EngineError> {
-    if wiring.is_empty() {
-        return Ok(false);
+    if wiring.is_unbridged() {
+        return on_links(pid, wiring).map(|()| false);
     }
     let ports = forwarded(place, wiring);
     ports.iter().try_for_each(|port| of_this_host(port.address))?;
     let bridges: Vec<&Bridge> = wiring.bridges.iter().collect();
-    place.act(|| {
+    let mended = place.act(|| {
         let attached = inside(bulkhead_net::attach(pid, &bridges, &wiring.members, &ports))?;
         Ok(!attached.mended.is_empty())
+    })?;
+    on_links(pid, wiring).map(|()| mended).inspect_err(|_| {
+        place.act(|| Ok(bulkhead_net::unplug(&wiring.members, &ports)?)).unwrap_or_default();
     })
+}
+
+/// The part of [`attach`] that is on links of the host. Only root has such networks.
+fn on_links(pid: i32, wiring: &Declared) -> Result<(), EngineError> {
+    if wiring.stations.is_empty() {
+        return Ok(());
+    }
+    inside(bulkhead_net::lan::attach(pid, &wiring.uplinks, &wiring.stations))
 }
 
 /// What was done inside a container's namespace. Whoever cannot leave it must end.
@@ -78,13 +89,24 @@ fn all(place: &Place, wiring: &Declared) -> Declared {
 ///
 /// # Errors
 /// What cannot be read.
-pub(crate) fn verify(place: &Place, wiring: &Declared) -> Result<Vec<String>, EngineError> {
-    let mut lines = place.act(|| {
+pub(crate) fn verify(
+    place: &Place,
+    wiring: &Declared,
+    running: &[(i32, Vec<Station>)],
+) -> Result<Vec<String>, EngineError> {
+    let mut lines = Vec::new();
+    if !wiring.uplinks.is_empty() {
+        lines = inside(bulkhead_net::lan::verify(&wiring.uplinks, running))?;
+    }
+    if wiring.is_unbridged() {
+        return Ok(lines);
+    }
+    lines.extend(place.act(|| {
         let mut drift = bulkhead_net::verify(&all(place, wiring))?;
         // Another store of this host may have containers too.
         drift.retain(|one| !matches!(one, Drift::ElementForeign { .. } | Drift::LinkForeign { .. }));
         Ok(drift.iter().map(ToString::to_string).collect::<Vec<String>>())
-    })?;
+    })?);
     for port in wiring.ports.iter().filter_map(|port| super::proxy::carried(place, port)) {
         if listener(port.address, port.port, port.protocol).is_none() {
             let at = std::net::SocketAddr::new(port.address, port.port);
@@ -99,6 +121,9 @@ pub(crate) fn verify(place: &Place, wiring: &Declared) -> Result<Vec<String>, En
 /// # Errors
 /// What the kernel refuses.
 pub(crate) fn restore(place: &Place, wiring: &Declared) -> Result<Vec<String>, EngineError> {
+    if wiring.is_unbridged() {
+        return Ok(Vec::new());
+    }
     place.act(|| Ok(bulkhead_net::restore(&all(place, wiring))?.iter().map(ToString::to_string).collect()))
 }
 
@@ -115,7 +140,8 @@ pub(crate) fn refresh(place: &Place, wiring: &Declared) -> Result<bool, EngineEr
 /// # Errors
 /// What the kernel refused.
 pub(crate) fn detach(place: &Place, wiring: &Declared) -> Result<(), EngineError> {
-    if wiring.is_empty() {
+    // Links on those of the host go with the container's namespace.
+    if wiring.is_unbridged() {
         return Ok(());
     }
     place.act(|| Ok(bulkhead_net::detach(&wiring.members, &forwarded(place, wiring))?))
@@ -125,8 +151,11 @@ pub(crate) fn detach(place: &Place, wiring: &Declared) -> Result<(), EngineError
 ///
 /// # Errors
 /// What the kernel refused.
-pub(crate) fn unplug(place: &Place, wiring: &Declared) -> Result<(), EngineError> {
-    if wiring.is_empty() {
+pub(crate) fn unplug(place: &Place, pid: i32, wiring: &Declared) -> Result<(), EngineError> {
+    if !wiring.stations.is_empty() {
+        inside(bulkhead_net::lan::unplug(pid, &wiring.stations))?;
+    }
+    if wiring.is_unbridged() {
         return Ok(());
     }
     place.act(|| Ok(bulkhead_net::unplug(&wiring.members, &forwarded(place, wiring))?))
@@ -138,6 +167,14 @@ pub(crate) fn unplug(place: &Place, wiring: &Declared) -> Result<(), EngineError
 /// What the kernel refused.
 pub(crate) fn route(place: &Place, pid: i32, member: &Member, bridge: &Bridge) -> Result<(), EngineError> {
     place.act(|| inside(bulkhead_net::route(pid, member, bridge)))
+}
+
+/// As [`route`], through a network on a link of the host.
+///
+/// # Errors
+/// What the kernel refused.
+pub(crate) fn route_by_link(pid: i32, station: &Station, uplink: &Uplink) -> Result<(), EngineError> {
+    inside(bulkhead_net::lan::route(pid, station, uplink))
 }
 
 /// Lets a container reach an address outside for so long.

@@ -21,7 +21,7 @@ use crate::events::{Event, Kind};
 use crate::layout::Layout;
 use crate::monitor::History;
 use crate::request::NetMode;
-use crate::store::{ContainerRecord, Joined, LeaseWish, Paths, PortRecord, Store, StoreError, new_id};
+use crate::store::{ContainerRecord, Joined, LeaseWish, NetworkRecord, Paths, PortRecord, Store, StoreError, new_id};
 
 /// What a monitor is told about networks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,8 +30,8 @@ pub(crate) struct NetworkOrder {
     pub(super) wiring: Declared,
     /// What others are told of it and it of them, where its members know each other.
     pub(super) names: Option<Names>,
-    /// Id and name of each network, for events.
-    networks: Vec<(String, String)>,
+    /// Its networks, for events.
+    networks: Vec<Told>,
     /// Where the store is: a monitor opens it to give back at the end, and to know of the other containers when the
     /// firewall had to be made.
     root: PathBuf,
@@ -47,6 +47,20 @@ pub(crate) struct NetworkOrder {
     /// The kernel may still have something that leads to the addresses: they are nobody else's until it has not.
     #[serde(skip)]
     stuck: Rc<Cell<bool>>,
+}
+
+/// What a container has on each of its networks: the key of its place there, and the name of the link inside.
+pub(super) fn ends(wiring: &Declared) -> impl Iterator<Item = (&String, &String)> {
+    let members = wiring.members.iter().map(|m| (&m.host_link, &m.inner));
+    members.chain(wiring.stations.iter().map(|s| (&s.key, &s.inner)))
+}
+
+/// What events tell of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Told {
+    id: String,
+    name: String,
+    driver: String,
 }
 
 /// What a container has until its end.
@@ -94,7 +108,7 @@ pub(super) fn order(
     NetworkOrder {
         wiring: wiring(joined, ports),
         names: names::of(record, joined),
-        networks: joined.iter().map(|j| (j.network.id.clone(), j.network.name.clone())).collect(),
+        networks: joined.iter().map(|j| Told::of(&j.network)).collect(),
         root: engine.paths.root.clone(),
         run: engine.paths.run.clone(),
         ids: None,
@@ -169,23 +183,18 @@ impl NetworkOrder {
     /// does where it is.
     pub(crate) fn keep_links_of(&mut self, other: &Self) {
         self.ids.clone_from(&other.ids);
-        let mut taken: Vec<String> = Vec::new();
         self.stuck = Rc::clone(&other.stuck);
-        for member in &mut self.wiring.members {
-            if let Some(old) = other.wiring.members.iter().find(|old| old.host_link == member.host_link) {
-                member.inner.clone_from(&old.inner);
-                taken.push(old.inner.clone());
-            }
-        }
+        let had: Vec<(String, String)> = ends(&other.wiring).map(|(key, inner)| (key.clone(), inner.clone())).collect();
         // One that goes meanwhile has its name until then.
-        taken.extend(other.wiring.members.iter().map(|m| m.inner.clone()));
+        let taken = |name: &String| had.iter().any(|(_, inner)| inner == name);
+        let mut free = (0_u32..).map(|n| format!("eth{n}")).filter(|name| !taken(name));
         self.wiring.ports.clone_from(&other.wiring.ports);
-        let mut free = (0_u32..).map(|n| format!("eth{n}")).filter(|name| !taken.contains(name));
-        for member in &mut self.wiring.members {
-            if !other.wiring.members.iter().any(|old| old.host_link == member.host_link)
-                && let Some(name) = free.next()
-            {
-                member.inner = name;
+        let members = self.wiring.members.iter_mut().map(|m| (&m.host_link, &mut m.inner));
+        let stations = self.wiring.stations.iter_mut().map(|s| (&s.key, &mut s.inner));
+        for (key, inner) in members.chain(stations) {
+            match had.iter().find(|(known, _)| known == key) {
+                Some((_, name)) => inner.clone_from(name),
+                None => free.next().into_iter().for_each(|name| *inner = name),
             }
         }
     }
@@ -232,9 +241,21 @@ impl NetworkOrder {
     }
 }
 
-fn tell(history: &History, action: &str, (id, name): &(String, String)) {
-    let event = Event::new(Kind::Network, action, id).with("name", name).with("type", "bridge");
+impl Told {
+    fn of(network: &NetworkRecord) -> Self {
+        Self { id: network.id.clone(), name: network.name.clone(), driver: network.driver.clone() }
+    }
+}
+
+fn tell(history: &History, action: &str, Told { id, name, driver }: &Told) {
+    let event = Event::new(Kind::Network, action, id).with("name", name).with("type", driver);
     history.log.emit(&event.with("container", &history.id));
+}
+
+/// Tells that a container comes into the host's network, or that it is gone from there.
+pub(crate) fn tell_of_hosts(history: &History, action: &str) {
+    let host = || "host".to_owned();
+    tell(history, action, &Told { id: host(), name: host(), driver: host() });
 }
 
 /// Brings what policies say up to date.

@@ -3,11 +3,11 @@
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 
-use bulkhead_net::{Declared, Member, names};
+use bulkhead_net::{Declared, Member, Station, names};
 use bulkhead_sys::Errno;
 
 use super::kernel;
-use super::lease::NetworkOrder;
+use super::lease::{NetworkOrder, ends};
 use super::listed::Opened;
 use super::place::Place;
 use super::proxy::Proxy;
@@ -88,7 +88,7 @@ impl Live {
         }
         // The firewall was gone, or somebody else has changed it: those that run get back what they lack.
         self.order.everything().and_then(|all| kernel::restore(&self.place, &all)).map(drop).inspect_err(|_| {
-            kernel::unplug(&self.place, &wiring).unwrap_or_default();
+            kernel::unplug(&self.place, self.pid, &wiring).unwrap_or_default();
         })
     }
 
@@ -120,10 +120,8 @@ impl Live {
         history: &History,
     ) -> Result<(), EngineError> {
         new.keep_links_of(&self.order);
-        let is_new = |m: &Member| !self.order.wiring.members.iter().any(|old| old.host_link == m.host_link);
-        let added = part(&new.wiring, is_new);
-        let is_gone = |m: &Member| !new.wiring.members.iter().any(|kept| kept.host_link == m.host_link);
-        let gone = part(&self.order.wiring, is_gone);
+        let added = beyond(&new.wiring, &self.order.wiring);
+        let gone = beyond(&self.order.wiring, &new.wiring);
         self.wire(&new, &added)?;
         let before = std::mem::replace(&mut self.order, new);
         let done = self.helper(binary).and_then(|()| self.introduce()).and_then(|()| self.leave(&before, &gone));
@@ -132,7 +130,7 @@ impl Live {
             let new = std::mem::replace(&mut self.order, before);
             new.withdraw_beyond(&self.order);
             // What stays is nobody else's until the container has ended.
-            let undone = kernel::unplug(&self.place, &added).inspect_err(|_| self.order.keep());
+            let undone = kernel::unplug(&self.place, self.pid, &added).inspect_err(|_| self.order.keep());
             return self.introduce().and(undone).and(Err(e));
         }
         self.order.tell_changes(&before, history);
@@ -195,14 +193,22 @@ impl Live {
     /// Leaves networks, and finds another way out where one of them was it.
     fn leave(&self, before: &NetworkOrder, gone: &Declared) -> Result<(), EngineError> {
         before.withdraw_beyond(&self.order);
-        kernel::unplug(&self.place, gone)?;
-        let had =
-            |m: &Member| before.wiring.members.iter().any(|old| old.host_link == m.host_link && old.default_route);
-        let kept = |m: &Member| before.wiring.members.iter().any(|old| old.host_link == m.host_link);
-        for member in self.order.wiring.members.iter().filter(|m| m.default_route && kept(m) && !had(m)) {
-            if let Some(bridge) = self.order.wiring.bridges.iter().find(|b| b.link == member.bridge) {
+        kernel::unplug(&self.place, self.pid, gone)?;
+        let (members, stations) = (&before.wiring.members, &before.wiring.stations);
+        let had_not = |key: &String| {
+            let member = members.iter().any(|old| old.host_link == *key && !old.default_route);
+            member || stations.iter().any(|old| old.key == *key && !old.default_route)
+        };
+        let now = &self.order.wiring;
+        for member in now.members.iter().filter(|m| m.default_route && had_not(&m.host_link)) {
+            if let Some(bridge) = now.bridges.iter().find(|b| b.link == member.bridge) {
                 // What is left cannot be had back. A container that may change its own routes can be in the way.
                 drop(kernel::route(&self.place, self.pid, member, bridge));
+            }
+        }
+        for station in now.stations.iter().filter(|s| s.default_route && had_not(&s.key)) {
+            if let Some(uplink) = now.uplinks.iter().find(|u| u.name == station.uplink) {
+                drop(kernel::route_by_link(self.pid, station, uplink));
             }
         }
         Ok(())
@@ -216,9 +222,12 @@ impl Live {
     }
 }
 
-/// These members with their bridges, and no ports.
-fn part(wiring: &Declared, wanted: impl Fn(&Member) -> bool) -> Declared {
-    let members: Vec<Member> = wiring.members.iter().filter(|m| wanted(m)).cloned().collect();
+/// The places that only the first has, with their networks and no ports.
+fn beyond(wiring: &Declared, other: &Declared) -> Declared {
+    let kept = |key: &String| ends(other).any(|(known, _)| known == key);
+    let members: Vec<Member> = wiring.members.iter().filter(|m| !kept(&m.host_link)).cloned().collect();
+    let stations: Vec<Station> = wiring.stations.iter().filter(|s| !kept(&s.key)).cloned().collect();
     let bridges = wiring.bridges.iter().filter(|b| members.iter().any(|m| m.bridge == b.link)).cloned().collect();
-    Declared { bridges, members, ports: Vec::new() }
+    let uplinks = wiring.uplinks.iter().filter(|u| stations.iter().any(|s| s.uplink == u.name)).cloned().collect();
+    Declared { bridges, members, ports: Vec::new(), uplinks, stations }
 }

@@ -9,6 +9,7 @@ mod create;
 mod etc;
 mod graph;
 mod kernel;
+mod lan;
 mod lease;
 mod listed;
 mod live;
@@ -37,8 +38,9 @@ pub use self::connect::{connect, disconnect};
 pub use self::create::{CreateRequest, create};
 pub(crate) use self::etc::{make as make_etc, write as write_etc};
 pub use self::graph::{Between, Graph, GraphFlow, GraphMember, GraphNetwork, Out, graph};
+pub(crate) use self::lan::{UNPUBLISHED, company};
 pub use self::lease::declared;
-pub(crate) use self::lease::{NetworkOrder, Taken, collect, forget, forget_all, stray, take, unwire};
+pub(crate) use self::lease::{NetworkOrder, Taken, collect, forget, forget_all, stray, take, tell_of_hosts, unwire};
 pub(crate) use self::live::Live;
 pub use self::mac::Mac;
 pub(crate) use self::net::next_free;
@@ -124,7 +126,10 @@ pub fn remove(engine: &Engine, query: &str) -> Result<String, EngineError> {
 
 /// A network that is no more.
 fn gone(engine: &Engine, record: &NetworkRecord) -> Result<(), EngineError> {
-    kernel::remove_network(&rootless::place(engine)?, &wire::bridge(record))?;
+    match lan::Lan::of(record) {
+        Some(on) => lan::remove(engine.store()?, record, &on)?,
+        None => kernel::remove_network(&rootless::place(engine)?, &wire::bridge(record))?,
+    }
     names::remove(&engine.paths.run, &record.id);
     emit(engine, "destroy", record, &[]);
     Ok(())

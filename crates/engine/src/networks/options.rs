@@ -25,6 +25,20 @@ const REFUSED: [(&str, &str); 6] = [
     ("com.docker.network.bridge.trusted_host_interfaces", "no link of the host is trusted; leave it out"),
 ];
 
+/// Bytes of a packet, as the option `name` has them.
+///
+/// # Errors
+/// What is no such number.
+pub(super) fn mtu(name: &str, value: &str, v6: bool) -> Result<u32, EngineError> {
+    // Version 6 needs links of 1280 bytes (RFC 8200, 5), version 4 of 68 (RFC 791).
+    let least = if v6 { 1280 } else { 68 };
+    let mtu = value.parse().ok().filter(|n| (least..=65_535).contains(n));
+    mtu.ok_or_else(|| {
+        let needed = format!("a number from {least} to 65535 is needed");
+        EngineError::invalid("--opt", format!("{name}={value}"), needed)
+    })
+}
+
 /// Understands the options of `network create`; `mtu` is for one that says nothing of it.
 ///
 /// # Errors
@@ -39,12 +53,7 @@ pub(super) fn parse(options: &BTreeMap<String, String>, v6: bool, mtu: u32) -> R
             _ => Err(invalid("true or false is needed")),
         };
         match name.as_str() {
-            "com.docker.network.driver.mtu" | "mtu" => {
-                // Version 6 needs links of 1280 bytes (RFC 8200, 5), version 4 of 68 (RFC 791).
-                let least = if v6 { 1280 } else { 68 };
-                let mtu = value.parse().ok().filter(|n| (least..=65_535).contains(n));
-                parsed.mtu = mtu.ok_or_else(|| invalid(&format!("a number from {least} to 65535 is needed")))?;
-            }
+            "com.docker.network.driver.mtu" | "mtu" => parsed.mtu = self::mtu(name, value, v6)?,
             "com.docker.network.bridge.enable_icc" => parsed.isolated = !switch()?,
             "com.docker.network.bridge.enable_ip_masquerade" => parsed.masquerade = switch()?,
             "com.docker.network.bridge.gateway_mode_ipv4" | "com.docker.network.bridge.gateway_mode_ipv6" => {

@@ -70,6 +70,15 @@ pub fn change_policy(engine: &Engine, query: &str, change: &PolicyChange) -> Res
     engine.recover()?;
     ready(engine)?;
     let store = engine.store()?;
+    let network = store.find_network(query)?;
+    if !network.is_bridge() && *change != PolicyChange::Clear {
+        let why = format!(
+            "it is of the driver {}: what members send each other by a link of the host does not pass the host's firewall; \
+             make a network of the driver bridge",
+            network.driver
+        );
+        return Err(EngineError::refused(format!("a policy for network {}", network.name), why));
+    }
     let mut calm = calm::alone(&engine.paths.run)?;
     // Who was given the old ones and does not have them yet reads again, even if the rest fails.
     calm.change(&new_id()?, &engine.paths.run)?;

@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::images::ImageRef;
 use crate::request::{ContainerRequest, Ipc, NetMode, ProfileName};
-use crate::store::{DEFAULT_NETWORK, JoinWish, check_join};
+use crate::store::{DEFAULT_NETWORK, JoinWish, NetworkRecord, check_join};
 
 /// Decides what was left open, names every network, and refuses what cannot be; changes nothing but that the default
 /// network is recorded.
@@ -42,20 +42,14 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
                 }
             }
         }
-        NetMode::Host => {
-            return Err(EngineError::refused(
-                "--network host",
-                "the host's network is not given to a container; publish ports with -p, or use a bridge network",
-            ));
-        }
-        NetMode::None | NetMode::Container(_) | NetMode::Networks => {}
+        NetMode::None | NetMode::Host | NetMode::Container(_) | NetMode::Networks => {}
     }
     if net.mode != NetMode::Networks {
         return without(request);
     }
     if let Some(other) = apart {
         let reason = format!(
-            "the container shares a namespace with {other}, which has no network, and the networks of an ordinary user are \
+            "the container shares a namespace with {other}, which is on no network, and the networks of an ordinary user are \
              in another user namespace; start {other} with a network, or this one with --network none"
         );
         return Err(EngineError::refused("a network", reason));
@@ -67,7 +61,14 @@ pub(crate) fn settle(engine: &Engine, request: &mut ContainerRequest, image: &Im
     for join in &mut net.joins {
         join.egress.clone_from(&net.egress);
     }
-    named(engine, &mut net.joins)?;
+    let networks = named(engine, &mut net.joins)?;
+    networks.iter().try_for_each(|network| super::lan::check(request, network))?;
+    let net = &request.net;
+    if let Some(asked) = net.publish.first().map(ToString::to_string).or(net.publish_all.then(|| "-P".to_owned()))
+        && !networks.iter().any(NetworkRecord::is_bridge)
+    {
+        return Err(EngineError::refused(format!("publishing {asked}"), super::UNPUBLISHED));
+    }
     let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
     let carried = |port: &&WantedPort| !privileged || port.addresses.iter().any(IpAddr::is_loopback);
     match ports.iter().filter(carried).find(|port| port.protocol == Protocol::Sctp) {
@@ -86,7 +87,7 @@ fn apart(engine: &Engine, request: &ContainerRequest) -> Result<Option<String>, 
     };
     for name in [ipc, request.pid_of.as_ref(), request.uts_of.as_ref()].into_iter().flatten() {
         let other = engine.store()?.find_container(name)?;
-        if other.request.net.mode == NetMode::None {
+        if matches!(other.request.net.mode, NetMode::None | NetMode::Host) {
             return Ok(Some(other.name));
         }
     }
@@ -94,20 +95,21 @@ fn apart(engine: &Engine, request: &ContainerRequest) -> Result<Option<String>, 
 }
 
 /// The networks by their names, each once.
-fn named(engine: &Engine, joins: &mut [JoinWish]) -> Result<(), EngineError> {
+fn named(engine: &Engine, joins: &mut [JoinWish]) -> Result<Vec<NetworkRecord>, EngineError> {
     ready(engine)?;
-    let mut seen: Vec<String> = Vec::new();
+    let mut seen: Vec<NetworkRecord> = Vec::new();
     for join in joins {
         let network = engine.store()?.find_network(&join.network)?;
         check_join(&network, join).map_err(crate::store::StoreError::from)?;
+        super::lan::check_join(&network, join)?;
         *join = linked(engine, join)?;
-        if seen.contains(&network.name) {
+        if seen.iter().any(|one| one.id == network.id) {
             return Err(EngineError::invalid("--network", &network.name, "it is named twice; once is enough"));
         }
         join.network.clone_from(&network.name);
-        seen.push(network.name);
+        seen.push(network);
     }
-    Ok(())
+    Ok(seen)
 }
 
 /// The containers that it has names of its own for, by their ids: they are on the same network.
@@ -146,10 +148,13 @@ fn without(request: &ContainerRequest) -> Result<(), EngineError> {
     let net = &request.net;
     let mode = match &net.mode {
         NetMode::Container(name) => format!("container:{name}"),
+        NetMode::Host => "host".to_owned(),
         _ => "none".to_owned(),
     };
+    let instead = if mode == "host" { "what it listens on is the host's already; leave" } else { "leave" };
     let refuse = |what: String| {
-        let reason = format!("with --network {mode} the container is in no network of its own; leave one of them out");
+        let reason =
+            format!("with --network {mode} the container is in no network of its own; {instead} one of them out");
         Err(EngineError::refused(what, reason))
     };
     if let Some(port) = net.publish.first() {
@@ -160,6 +165,11 @@ fn without(request: &ContainerRequest) -> Result<(), EngineError> {
     }
     if let Some(rule) = net.egress.iter().flatten().next() {
         return refuse(format!("--egress {rule}"));
+    }
+    if net.mode == NetMode::Host && request.profile == ProfileName::Strict {
+        let reason = "with --profile strict nothing outside is reached that no list has, and nothing holds that in the host's \
+                      network; use another profile, or another network";
+        return Err(EngineError::refused("--network host with --profile strict", reason));
     }
     let Some(join) = net.joins.first() else { return Ok(()) };
     if let Some(address) = join.v4 {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::lan::Lan;
 use super::ports::shown;
 use super::wire::bridge_link;
 use crate::request::{ContainerRequest, NetMode};
@@ -32,7 +33,7 @@ pub(super) fn network(record: &NetworkRecord, members: &[(User, Option<Lease>)])
             let shown = json!({
                 "Name": name,
                 "EndpointID": lease.link,
-                "MacAddress": lease.mac.to_string(),
+                "MacAddress": mac(record, lease),
                 "IPv4Address": with_prefix(lease.v4, record.v4),
                 "IPv6Address": with_prefix(lease.v6, record.v6),
             });
@@ -60,16 +61,55 @@ pub(super) fn network(record: &NetworkRecord, members: &[(User, Option<Lease>)])
         "Containers": containers,
         "Options": record.options,
         "Labels": record.labels,
-        "Bulkhead": {
+        "Bulkhead": own(record, members),
+    })
+}
+
+/// What Docker does not know of a network.
+fn own(record: &NetworkRecord, members: &[(User, Option<Lease>)]) -> Value {
+    let connected: Vec<&String> = members.iter().map(|((_, name), _)| name).collect();
+    match Lan::of(record) {
+        Some(lan) => json!({
+            "Parent": lan.parent.clone().unwrap_or_else(|| bridge_link(&record.id)),
+            "Mode": lan.mode(),
+            "MTU": (record.mtu > 0).then_some(record.mtu),
+            "Isolated": record.isolated,
+            "Held": HELD,
+            "NotHeld": NOT_HELD,
+            "Connected": connected,
+        }),
+        None => json!({
             "Bridge": bridge_link(&record.id),
             "MTU": record.mtu,
             "Isolated": record.isolated,
             "Masquerade": record.masquerade && !record.internal,
             "Policy": record.policy,
             "Egress": record.egress,
-            "Connected": members.iter().map(|((_, name), _)| name).collect::<Vec<_>>(),
-        },
-    })
+            "Connected": connected,
+        }),
+    }
+}
+
+/// What holds on a link of the host, in the container's own network namespace.
+const HELD: [&str; 5] = [
+    "a container sends from its own addresses only",
+    "no answers to ARP or neighbour discovery for others",
+    "no multicast, broadcast, link-local or metadata addresses",
+    "no router advertisements, redirects or answers of DHCP, in either direction",
+    "no right to administer its network or to send raw packets",
+];
+
+/// What does not, because nothing of the host's is in between.
+const NOT_HELD: [&str; 4] = [
+    "published ports: it is reached at its own address",
+    "policies and egress lists",
+    "the host's firewall: what is beyond the parent reaches it, and is reached",
+    "counts of what was stopped",
+];
+
+/// The hardware address, where it is the container's own.
+fn mac(record: &NetworkRecord, lease: &Lease) -> String {
+    if Lan::of(record).is_none_or(|lan| lan.kind.has_mac()) { lease.mac.to_string() } else { String::new() }
 }
 
 /// `NetworkMode` as Docker has it.
@@ -152,7 +192,7 @@ fn endpoint(joined: &Joined) -> Value {
         "IPAMConfig": asked,
         "Links": if wish.links.is_empty() { Value::Null } else { json!(links(&wish.links)) },
         "Aliases": if wish.aliases.is_empty() { Value::Null } else { json!(wish.aliases) },
-        "MacAddress": text(lease.map(|l| l.mac.to_string()).or_else(|| wish.mac.map(|m| m.to_string()))),
+        "MacAddress": text(lease.map(|l| mac(network, l)).or_else(|| wish.mac.map(|m| m.to_string()))),
         "DriverOpts": Value::Null,
         "NetworkID": network.id,
         "EndpointID": text(lease.map(|l| l.link.clone())),
@@ -230,8 +270,10 @@ pub(crate) fn describe(request: &ContainerRequest, joined: &[Joined], ports: &[P
     }
     let one = |j: &Joined| {
         let egress = j.wish.egress.as_ref().or(j.network.egress.as_ref());
+        let lan = Lan::of(&j.network);
         let out = match (j.network.internal, egress) {
             (true, _) => "no way out".to_owned(),
+            (false, _) if lan.is_some() => "past the host's firewall".to_owned(),
             (false, None) => "a way out".to_owned(),
             (false, Some(list)) if list.is_empty() => "a way out for answers only".to_owned(),
             (false, Some(list)) => {
@@ -243,7 +285,10 @@ pub(crate) fn describe(request: &ContainerRequest, joined: &[Joined], ports: &[P
             (Some(_), false) => "members reach each other by its policy",
             (None, false) => "members reach each other",
         };
-        let kind = format!("{out}, {members}");
+        let kind = match &lan {
+            Some(lan) => format!("{}, {out}, {members}", lan.show()),
+            None => format!("{out}, {members}"),
+        };
         let at: Vec<String> = j.lease.iter().flat_map(Lease::addresses).map(|a| format!(" as {a}")).collect();
         format!("{} ({kind}){}", j.network.name, at.join(","))
     };

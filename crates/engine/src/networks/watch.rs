@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
+use bulkhead_net::Station;
+
 use super::place::Place;
-use super::{declared, kernel, rootless};
+use super::{declared, kernel, lan, rootless, wire};
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::layout::Layout;
 
 /// What was found, one line for each difference.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,8 +31,9 @@ pub fn verify(engine: &Engine, mend: bool) -> Result<Verified, EngineError> {
         // No container that runs has a network: there need be none.
         return Ok(Verified::default());
     }
+    let running = running(engine)?;
     let look = |place: &Place| -> Result<Vec<String>, EngineError> {
-        let mut lines = kernel::verify(place, &all)?;
+        let mut lines = kernel::verify(place, &all, &running)?;
         if let Some(lost) = rootless::lost(engine)? {
             lines.push(lost);
         }
@@ -41,7 +45,29 @@ pub fn verify(engine: &Engine, mend: bool) -> Result<Verified, EngineError> {
     }
     let (place, _) = rootless::ensure(engine)?;
     kernel::restore(&place, &all)?;
+    for uplink in &all.uplinks {
+        // What is the host's own is the administrator's to bring back, and said again.
+        lan::prepare(std::slice::from_ref(uplink)).unwrap_or_default();
+    }
     Ok(Verified { found, left: look(&place)? })
+}
+
+/// The containers that run on links of the host, by their first processes.
+fn running(engine: &Engine) -> Result<Vec<(i32, Vec<Station>)>, EngineError> {
+    let store = engine.store()?;
+    let mut all = Vec::new();
+    for id in store.leaseholders()? {
+        let stations = wire::wiring(&store.joined(&id)?, &[]).stations;
+        let layout = Layout::new(&engine.paths, &id);
+        // The number of one that has ended may be somebody else's by now.
+        if let Some(state) = layout.read_state()
+            && !stations.is_empty()
+            && crate::containers::is_running(&layout)
+        {
+            all.push((state.pid, stations));
+        }
+    }
+    Ok(all)
 }
 
 /// Packets that were stopped.

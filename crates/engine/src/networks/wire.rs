@@ -1,9 +1,10 @@
 //! What the kernel is to have for a container: [`wiring`] is a pure function of what the store has.
 
-use bulkhead_net::{Bridge, Declared, End, Flow, Member, Port, Reach, Subnet};
+use bulkhead_net::{Bridge, Declared, End, Flow, Member, Port, Reach, Station, Subnet, Uplink};
 use sha2::{Digest, Sha256};
 
 use super::EgressRule;
+use super::lan::Lan;
 use crate::store::{Block, Joined, Lease, NetworkRecord, PortRecord};
 
 /// Name of a network's bridge; a link's name has 15 bytes (`IFNAMSIZ`).
@@ -37,6 +38,21 @@ pub fn bridge(network: &NetworkRecord) -> Bridge {
         masquerade: network.masquerade && !network.internal,
         policy: network.policy.as_ref().map(|_| Vec::new()),
     }
+}
+
+/// What a network of a driver other than `bridge` is on.
+#[must_use]
+pub fn uplink(network: &NetworkRecord) -> Option<Uplink> {
+    let lan = Lan::of(network)?;
+    Some(Uplink {
+        name: bridge_link(&network.id),
+        parent: lan.parent,
+        kind: lan.kind,
+        v4: network.v4.as_ref().map(subnet),
+        v6: network.v6.as_ref().map(subnet),
+        mtu: (network.mtu > 0).then_some(network.mtu),
+        internal: network.internal,
+    })
 }
 
 /// The flows that a container has a part in, with those of its neighbours that run.
@@ -76,11 +92,25 @@ pub fn wiring(joined: &[Joined], ports: &[PortRecord]) -> Declared {
     let way_out = joined.iter().position(|j| !j.network.internal && j.lease.is_some());
     for (position, one) in joined.iter().enumerate() {
         let Some(lease) = &one.lease else { continue };
+        let inner = format!("eth{}", wiring.members.len() + wiring.stations.len());
+        if let Some(uplink) = uplink(&one.network) {
+            wiring.stations.push(Station {
+                uplink: uplink.name.clone(),
+                key: lease.link.clone(),
+                inner,
+                mac: lease.mac.0,
+                v4: lease.v4,
+                v6: lease.v6,
+                default_route: way_out == Some(position),
+            });
+            wiring.uplinks.push(uplink);
+            continue;
+        }
         wiring.bridges.push(Bridge { policy: flows(one, lease), ..bridge(&one.network) });
         wiring.members.push(Member {
             bridge: bridge_link(&one.network.id),
             host_link: lease.link.clone(),
-            inner: format!("eth{}", wiring.members.len()),
+            inner,
             mac: lease.mac.0,
             v4: lease.v4,
             v6: lease.v6,

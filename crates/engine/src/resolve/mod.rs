@@ -18,7 +18,7 @@ use crate::filters::{self, Builtin};
 use crate::images::ImageRef;
 use crate::images::Platform;
 use crate::layout::Layout;
-use crate::request::{ContainerRequest, ExecRequest, Ipc, ProfileName, SeccompChoice};
+use crate::request::{ContainerRequest, ExecRequest, Ipc, NetMode, ProfileName, SeccompChoice};
 use crate::sharing::Other;
 use crate::volumes::Attachment;
 
@@ -85,6 +85,10 @@ pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError>
     let seccomp = seccomp(request, bounding, facts, &mut grants)?;
     let devices = devices::granted(request, facts, &mut grants)?;
     grants.extend(context.other.map(Other::grant));
+    let hosts_network = request.net.mode == NetMode::Host;
+    if hosts_network {
+        grants.push(Grant::Host(vec!["network".to_owned()]));
+    }
     let args = command(request, config)?;
     let strict = request.profile == ProfileName::Strict;
     let mounts = mounts::all(context)?;
@@ -105,7 +109,7 @@ pub(crate) fn resolve(context: &Context<'_>) -> Result<SandboxSpec, EngineError>
         proc_pid_only: strict,
         masked_paths: masked(facts),
         read_only_paths: read_only(),
-        sysctls: sysctls(request, ids, context.other.is_some_and(|o| o.share.network))?,
+        sysctls: sysctls(request, ids, hosts_network || context.other.is_some_and(|o| o.share.network))?,
         process: Process {
             args,
             env: environment(request, config, &user.home),
@@ -194,7 +198,11 @@ fn hostname(context: &Context<'_>) -> String {
 }
 
 /// Capabilities at the start, and those that can ever be had.
-fn capabilities(request: &ContainerRequest, uid: u32, grants: &mut Vec<Grant>) -> Result<(Caps, Caps), EngineError> {
+pub(crate) fn capabilities(
+    request: &ContainerRequest,
+    uid: u32,
+    grants: &mut Vec<Grant>,
+) -> Result<(Caps, Caps), EngineError> {
     let mut base = match request.profile {
         ProfileName::Strict => Caps::EMPTY,
         ProfileName::Default => Caps::DEFAULT,
@@ -318,7 +326,7 @@ fn workdir(request: &ContainerRequest, config: &ImageConfig) -> Result<String, E
 }
 
 /// Low ports and ping work for every user inside: both are the network namespace's own business.
-/// A network that is another container's has its settings already.
+/// A network that is another container's, or the host's, has its settings already.
 pub(crate) fn sysctls(
     request: &ContainerRequest,
     ids: &IdMaps,

@@ -86,10 +86,22 @@ impl<'a> Batch<'a> {
         what: (String, Option<usize>),
         body: impl FnOnce(&mut Writer),
     ) {
+        self.message_to(TABLE, kind, flags, family, what, body);
+    }
+
+    fn message_to(
+        &mut self,
+        table: &str,
+        kind: u16,
+        flags: u16,
+        family: Family,
+        what: (String, Option<usize>),
+        body: impl FnOnce(&mut Writer),
+    ) {
         self.last = self.socket.next();
         self.what.push(what);
         self.writer.begin(kind, REQUEST | flags, self.last, &header(family.number(), 0));
-        self.writer.text(1, TABLE);
+        self.writer.text(1, table);
         body(&mut self.writer);
         self.writer.end();
     }
@@ -121,6 +133,41 @@ impl<'a> Batch<'a> {
         }
         for chain in &table.chains {
             self.rules(table.family, chain, &name);
+        }
+    }
+
+    /// A table for what one link sends and receives. With `replace` whatever was there goes; then with no chains it is gone.
+    pub(crate) fn of_link(&mut self, table: &str, link: &str, chains: &[Chain], replace: bool) {
+        let what = || (format!("make the walls of the link {link:?} (nftables, CONFIG_NETFILTER_EGRESS)"), None);
+        let family = Family::Netdev;
+        if replace {
+            // It must be there to be removed.
+            self.message_to(table, kind::NEW_TABLE, CREATE, family, what(), |_| {});
+            self.message_to(table, kind::DEL_TABLE, 0, family, what(), |_| {});
+        }
+        if !chains.is_empty() {
+            self.message_to(table, kind::NEW_TABLE, CREATE | EXCL, family, what(), |_| {});
+        }
+        for chain in chains {
+            self.message_to(table, kind::NEW_CHAIN, CREATE | EXCL, family, what(), |w| {
+                w.text(3, chain.name);
+                if let Some(base) = chain.base {
+                    w.nest(4, |w| {
+                        w.big(1, base.hook);
+                        w.big(2, base.priority.cast_unsigned());
+                        w.text(3, link);
+                    });
+                    w.big(5, 1);
+                    w.text(7, base.kind);
+                }
+            });
+            for rule in &chain.rules {
+                self.message_to(table, kind::NEW_RULE, CREATE | APPEND, family, what(), |w| {
+                    w.text(2, chain.name);
+                    w.nest(4, |w| rule.expressions.iter().for_each(|e| e.write(w)));
+                    w.attribute(7, &comment(rule.says));
+                });
+            }
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod model;
 pub(crate) mod policy;
 pub(crate) mod read;
 pub(crate) mod rules;
+pub(crate) mod station;
 #[cfg(test)]
 mod tests;
 

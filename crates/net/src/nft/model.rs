@@ -9,6 +9,8 @@ pub(crate) enum Family {
     Inet,
     /// Frames between ports of bridges.
     Bridge,
+    /// What one link sends and receives.
+    Netdev,
 }
 
 impl Family {
@@ -17,6 +19,7 @@ impl Family {
         match self {
             Self::Inet => 1,
             Self::Bridge => 7,
+            Self::Netdev => 5,
         }
     }
 
@@ -25,6 +28,7 @@ impl Family {
         match self {
             Self::Inet => "inet",
             Self::Bridge => "bridge",
+            Self::Netdev => "netdev",
         }
     }
 }

@@ -193,6 +193,19 @@ fn hooked(chain: &Chain, message: &[u8]) -> bool {
     }
 }
 
+/// Whether a table for one link has these chains and rules.
+pub(crate) fn is_of_link(socket: &mut Socket, table: &str, chains: &[Chain]) -> Result<bool, NetError> {
+    let body = |w: &mut Writer| w.text(1, table);
+    let read = |message: &[u8]| {
+        find(message, FIXED, 1).filter(|name| text(name) == table)?;
+        Some((text(find(message, FIXED, 2)?), owned(find(message, FIXED, 4))))
+    };
+    let rules: Rules = socket
+        .dump(kind::GET_RULE, &header(Family::Netdev.number(), 0), body, read)
+        .map_err(NetError::refused("read the walls of a link"))?;
+    Ok(chains.iter().all(|chain| has_its_rules(chain, &rules)))
+}
+
 fn same_rules<'a>(chain: &Chain, mut have: impl Iterator<Item = &'a Vec<u8>>) -> bool {
     let as_expected = chain.rules.iter().all(|rule| {
         let Some(shown) = have.next() else { return false };

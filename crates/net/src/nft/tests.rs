@@ -249,7 +249,8 @@ fn every_element_fits_its_set_and_is_there_once() {
         port("fd00::1", Protocol::Tcp, "fd00::9"),
         port("0.0.0.0", Protocol::Tcp, "10.1.0.9"),
     ];
-    let mut declared = Declared { bridges: vec![network()], members: vec![container()], ports: ports.to_vec() };
+    let mut declared =
+        Declared { bridges: vec![network()], members: vec![container()], ports: ports.to_vec(), ..Declared::default() };
     assert_eq!(elements::all(&declared).len(), 5 + 8 + 4);
     let some = vec![flow(2, 3, Traffic::Any), flow(3, 2, tcp(5, 9))];
     declared.bridges.push(Bridge { link: "bh-2".to_owned(), policy: Some(some), ..network() });

@@ -186,6 +186,7 @@ fn apply(step: &Step, armed: &Armed<'_>, state: &mut State, channel: &Channel) -
         Step::Ready => ready(state, channel),
         Step::EnterWorkdir => enter_workdir(state),
         Step::Landlock => forbid_mounts(armed),
+        Step::OwnSockets => landlock::restrict_self(landlock::scope(landlock::ABSTRACT_SOCKETS)?.as_fd()),
         Step::Bounding { keep } => caps::drop_bounding(*keep),
         Step::KeepCaps => caps::keep_over_setuid(),
         Step::Identity { uid, gid, set_groups } => {

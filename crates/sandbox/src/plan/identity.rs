@@ -85,6 +85,10 @@ pub(super) fn rights_steps(
     if facts.landlock_abi >= 2 && !mounts_granted {
         steps.push(Step::Landlock);
     }
+    // Abstract sockets belong to a network, and there it is the host's (CVE-2020-15257).
+    if facts.keeps_sockets_apart() && super::host::network(spec) {
+        steps.push(Step::OwnSockets);
+    }
     if filtered && !process.no_new_privileges {
         steps.push(Step::Seccomp);
     }

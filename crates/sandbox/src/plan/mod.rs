@@ -1,5 +1,6 @@
 //! From what must hold and what the host offers to an ordered list of steps. Pure: nothing on the host changes here.
 
+mod host;
 pub(crate) mod identity;
 pub(crate) mod rootfs;
 mod share;
@@ -162,6 +163,12 @@ impl SandboxPlan {
         let entered = self.enter.iter().fold(0, |bits, e| bits | e.kind);
         self.namespaces | entered | self.share.as_ref().map_or(0, Share::bits)
     }
+
+    /// It is in the network of whoever starts it.
+    #[must_use]
+    pub fn in_hosts_network(&self) -> bool {
+        self.entered() & clone::NEWNET == 0
+    }
 }
 
 /// A spec that cannot become a plan on this host.
@@ -225,6 +232,11 @@ pub fn plan(spec: &SandboxSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanEr
         share::check(spec, share, &cgroup)?;
         namespaces &= !share.bits();
     }
+    let host_network = host::network(spec);
+    if host_network {
+        host::check(spec)?;
+        namespaces &= !clone::NEWNET;
+    }
     let mut trees = Vec::new();
     let mut steps = vec![Step::DieWithParent];
     let own_cgroup_view = facts.has_namespace("cgroup");
@@ -246,7 +258,7 @@ pub fn plan(spec: &SandboxSpec, facts: &HostFacts) -> Result<SandboxPlan, PlanEr
     let many_ids = spec.ids.writer != MapWriter::Single;
     steps.push(Step::BecomeRoot { drop_groups: many_ids });
     steps.push(Step::NewSession);
-    if !spec.share.as_ref().is_some_and(|s| s.network) {
+    if !host_network && !spec.share.as_ref().is_some_and(|s| s.network) {
         steps.push(Step::Loopback);
     }
     if !spec.share.as_ref().is_some_and(|s| s.uts) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bulkhead_sys::mount::{NODEV, NOEXEC, NOSUID, RDONLY};
 
-use super::{Origin, PlanError, Tree, identity, is_domain, path_text, text};
+use super::{Origin, PlanError, Tree, host, identity, is_domain, path_text, text};
 use crate::cgroup::CgroupPlan;
 use crate::facts::HostFacts;
 use crate::spec::{Device, Grant, Mount, MountFlags, Rootfs, SandboxSpec, Text};
@@ -190,7 +190,11 @@ fn kernel_files(b: &mut Builder<'_>, spec: &SandboxSpec, cgroup: &CgroupPlan) ->
     const QUIET: u64 = NOSUID | NODEV | NOEXEC;
     let subset: &[(&str, &str)] = if spec.proc_pid_only { &[("subset", "pid")] } else { &[] };
     b.mount("proc", "/proc", subset, QUIET, Missing::Make)?;
-    b.mount("sysfs", "/sys", &[], QUIET | RDONLY, Missing::Make)?;
+    if host::network(spec) {
+        host::sysfs(b.facts, cgroup, b.trees, b.steps)?;
+    } else {
+        b.mount("sysfs", "/sys", &[], QUIET | RDONLY, Missing::Make)?;
+    }
     match cgroup {
         // A bundle lists its mounts itself.
         CgroupPlan::None | CgroupPlan::Oci(_) => {}

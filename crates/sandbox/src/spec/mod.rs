@@ -44,7 +44,7 @@ pub enum Grant {
     },
     /// Mounts, devices and control groups are those that the caller of the OCI runtime asks for.
     Bundle,
-    /// No namespace of its own of these kinds: the host's.
+    /// No namespace of its own of these kinds: the host's. A container can be given the network so, and nothing else.
     Host(Vec<String>),
     /// Namespaces of these kinds that somebody else has made.
     Entered(Vec<String>),

@@ -23,6 +23,15 @@ Options of the driver bridge:
   com.docker.network.bridge.enable_icc=false           members do not reach each other
   com.docker.network.bridge.enable_ip_masquerade=false what goes out keeps its address
 
+With macvlan or ipvlan containers have links of their own on a link of the host, which only root can make. The host's
+firewall is not in between: -p, --allow and --egress are refused, and so are containers that may administer their network
+or send raw packets. Options of these drivers:
+  parent=eth0          link of the host; eth0.50 is made, with that VLAN tag; without one members reach each other alone
+  macvlan_mode=bridge  bridge, private, vepa or passthru
+  ipvlan_mode=l2       l2, l3 or l3s
+  ipvlan_flag=bridge   bridge, private or vepa
+  mtu=1400             bytes of a packet [default: those of the parent]
+
 With --allow members reach each other by the stated flows alone; see 'network policy'. With --egress members reach outside
 what is listed alone, unless 'run --egress' says otherwise.
 
@@ -30,7 +39,8 @@ Examples:
   bulkhead network create web
   bulkhead network create --allow 'web -> db:5432/tcp' shop
   bulkhead network create --subnet 10.7.0.0/24 --gateway 10.7.0.254 --ipv6 web
-  bulkhead network create --internal db",
+  bulkhead network create --internal db
+  bulkhead network create -d macvlan -o parent=eth0 --subnet 192.168.1.0/24 --ip-range 192.168.1.192/27 lan",
     flags: Flags::Anywhere,
     build: CreateFlags::augment_args,
     run: |matches| execute(flags_of(matches)?),
@@ -38,13 +48,13 @@ Examples:
 
 #[derive(Debug, Args)]
 struct CreateFlags {
-    /// Driver: bridge
+    /// Driver: bridge, macvlan or ipvlan
     #[arg(short, long, value_name = "DRIVER", default_value = "bridge")]
     driver: String,
     /// Addresses of the network, one block for each family [default: some that are free]
     #[arg(long, value_name = "BLOCK")]
     subnet: Vec<String>,
-    /// Address of the bridge in a subnet [default: its first]
+    /// Address of the bridge in a subnet, or of the router there [default: its first]
     #[arg(long, value_name = "ADDRESS")]
     gateway: Vec<String>,
     /// Part of a subnet that containers are given addresses of [default: all of it]
@@ -162,7 +172,13 @@ fn execute(words: CreateFlags) -> Result<u8, CliError> {
         policy: flags::network::flows("--allow", &words.allow)?,
         egress: flags::network::egress(&words.egress)?,
     };
-    output::line(&wire::create_network(&request)?).map(|()| 0)
+    let id = wire::create_network(&request)?;
+    if !matches!(request.driver.as_str(), "" | "bridge") {
+        output::note(
+            "the host's firewall does not stand between this network and its containers; 'network inspect' says what holds",
+        );
+    }
+    output::line(&id).map(|()| 0)
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl Store {
         tx.execute(
             "INSERT INTO networks (id, name, driver, subnet4, gateway4, range4, subnet6, gateway6, range6, mtu, internal, \
              isolated, masquerade, options, labels, created, policy, egress) \
-             VALUES (?1, ?2, 'bridge', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+             VALUES (?1, ?2, ?18, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             params![
                 new.id,
                 new.name,
@@ -54,7 +54,8 @@ impl Store {
                 text(&new.labels)?,
                 new.created,
                 listed(&new.name, new.policy.as_deref())?,
-                listed(&new.name, new.egress.as_deref())?
+                listed(&new.name, new.egress.as_deref())?,
+                driver(new)
             ],
         )
         .map_err(self.wrap("record the network"))?;
@@ -83,7 +84,7 @@ fn blocks(
     taken: &[(Net, String)],
     ground: &Ground<'_>,
 ) -> Result<(Option<Block>, Option<Block>), NetworkError> {
-    let link = crate::networks::bridge_link(&new.id);
+    let link = new.link.clone().unwrap_or_else(|| crate::networks::bridge_link(&new.id));
     let mut others: Vec<Net> = taken.iter().map(|(net, _)| *net).collect();
     others.extend(ground.others(&link).map(|(net, _)| *net));
     let v4 = match new.v4 {
@@ -105,11 +106,15 @@ fn blocks(
     Ok((v4, v6))
 }
 
+fn driver(new: &NewNetwork) -> &str {
+    if new.driver.is_empty() { "bridge" } else { &new.driver }
+}
+
 fn record_of(new: &NewNetwork, v4: Option<Block>, v6: Option<Block>) -> NetworkRecord {
     NetworkRecord {
         id: new.id.clone(),
         name: new.name.clone(),
-        driver: "bridge".to_owned(),
+        driver: driver(new).to_owned(),
         v4,
         v6,
         mtu: new.mtu,

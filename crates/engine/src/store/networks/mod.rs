@@ -58,6 +58,10 @@ pub struct NewNetwork {
     pub id: String,
     /// Docker's rule for names.
     pub name: String,
+    /// `bridge`, `macvlan` or `ipvlan`; empty for `bridge`.
+    pub driver: String,
+    /// Link of the host that the network is on, so that routes by it are its own; `None`: its bridge.
+    pub link: Option<String>,
     /// Addresses of version 4.
     pub v4: BlockWish,
     /// Addresses of version 6.
@@ -89,13 +93,13 @@ pub struct NetworkRecord {
     pub id: String,
     /// Unique name.
     pub name: String,
-    /// Always `bridge`.
+    /// `bridge`, `macvlan` or `ipvlan`.
     pub driver: String,
     /// Addresses of version 4.
     pub v4: Option<Block>,
     /// Addresses of version 6.
     pub v6: Option<Block>,
-    /// Bytes of a packet.
+    /// Bytes of a packet; 0 for those of a link of the host.
     pub mtu: u32,
     /// No way out.
     pub internal: bool,
@@ -120,6 +124,12 @@ impl NetworkRecord {
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.name == DEFAULT_NETWORK
+    }
+
+    /// Its members are ports of a bridge, and the host's firewall stands between them and everything else.
+    #[must_use]
+    pub fn is_bridge(&self) -> bool {
+        self.driver == "bridge"
     }
 
     /// Its addresses in both families.

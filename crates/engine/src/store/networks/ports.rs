@@ -44,7 +44,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Option<PortRecord>> {
 /// Where a port of the host leads. A port of loopback is passed on by a process, which may change the family; any other
 /// is changed on the way, which may not.
 fn target(wanted: &WantedPort, from: IpAddr, joined: &[Joined]) -> Option<IpAddr> {
-    let open = joined.iter().filter(|j| !j.network.internal).filter_map(|j| j.lease.as_ref());
+    // On a link of the host nothing of the host's is in between.
+    let open = joined.iter().filter(|j| !j.network.internal && j.network.is_bridge()).filter_map(|j| j.lease.as_ref());
     let mut all = open.flat_map(super::leases::Lease::addresses);
     let same = all.clone().find(|a| Family::of(*a) == Family::of(from));
     let passed_on = from.is_loopback() && wanted.protocol != Protocol::Sctp;
@@ -173,9 +174,10 @@ fn targets(wanted: &WantedPort, joined: &[Joined]) -> Result<Vec<(IpAddr, IpAddr
     let found: Vec<(IpAddr, IpAddr)> =
         wanted.addresses.iter().filter_map(|from| Some((*from, target(wanted, *from, joined)?))).collect();
     if found.is_empty() || (wanted.written && found.len() < wanted.addresses.len()) {
-        let open = joined.iter().any(|j| !j.network.internal);
+        let open = joined.iter().any(|j| !j.network.internal && j.network.is_bridge());
         let reason = match (joined.is_empty(), open, wanted.addresses.first()) {
             (true, ..) => "the container is in no network".to_owned(),
+            _ if !joined.iter().any(|j| j.network.is_bridge()) => crate::networks::UNPUBLISHED.to_owned(),
             (_, false, _) => "its networks are internal, and nothing outside reaches them".to_owned(),
             (.., Some(address)) => {
                 let version = if address.is_ipv4() { 4 } else { 6 };

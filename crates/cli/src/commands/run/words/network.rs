@@ -10,7 +10,7 @@ use crate::flags::{self, network as form};
 /// How the container is reached, and what it finds.
 #[derive(Debug, Args)]
 pub(in super::super) struct NetworkWords {
-    /// none (loopback only), bridge, container:NAME, or a network, also name=NETWORK,ip=…,alias=…; may be repeated [default: bridge for root, else none]
+    /// none (loopback only), bridge, host (no network of its own), container:NAME, or a network, also name=NETWORK,ip=…,alias=…; may be repeated [default: bridge for root, else none]
     #[arg(long, visible_alias = "net", value_name = "NETWORK", help_heading = "Network")]
     pub(in super::super) network: Vec<String>,
     /// Address of version 4 on the first network [default: one that is free]
