@@ -151,7 +151,7 @@ fn kept_of(socket: &mut Socket, wanted: impl Fn(&str) -> bool) -> Result<Vec<Pla
     let mut kept = Vec::new();
     let tables = rules::tables();
     for (family, name, shown) in read::declared(socket, wanted)? {
-        let Some(set) = set_of(&tables, name) else { continue };
+        let Some(set) = set_of(tables, name) else { continue };
         for element in shown.into_iter().filter(|s| s.key.len() == length(set.key)) {
             let data = element.data.as_deref().and_then(|data| find(data, 0, 1));
             let value = match (set.leads, data) {

@@ -15,7 +15,7 @@ use crate::error::EngineError;
 use crate::ids;
 use crate::images::{self, ImageRef};
 use crate::layout::{Layout, now};
-use crate::request::{ContainerRequest, RestartPolicy};
+use crate::request::{ContainerRequest, NetMode, RestartPolicy};
 use crate::resolve::{self, Context};
 use crate::sharing::{self, Other};
 use crate::store::{ContainerRecord, JoinWish, Joined, NewContainer, RangePool, RangeWish, new_id};
@@ -207,7 +207,7 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
         fresh.spec.ids = ids::own(range.start);
         fresh.plan = plan(&fresh.spec, facts)?;
     }
-    make_directories(&fresh.layout, &fresh.spec, request)?;
+    make_directories(&fresh.layout, &fresh.spec, request, ready)?;
     volumes.fill(engine, &fresh.image, &id)?;
     let text = serde_json::to_vec(&fresh.spec)
         .map_err(|e| EngineError::io("store", &fresh.layout.dir)(std::io::Error::other(e)))?;
@@ -228,7 +228,12 @@ pub fn create(engine: &Engine, request: &ContainerRequest) -> Result<String, Eng
     Ok(fresh.record.id.clone())
 }
 
-fn make_directories(layout: &Layout, spec: &SandboxSpec, request: &ContainerRequest) -> Result<(), EngineError> {
+fn make_directories(
+    layout: &Layout,
+    spec: &SandboxSpec,
+    request: &ContainerRequest,
+    ready: bool,
+) -> Result<(), EngineError> {
     let make = |path: &Path, mode| {
         std::fs::DirBuilder::new().mode(mode).create(path).map_err(EngineError::io("make", path))?;
         // Whatever the umask is.
@@ -245,5 +250,7 @@ fn make_directories(layout: &Layout, spec: &SandboxSpec, request: &ContainerRequ
                 .map_err(EngineError::io("give to the container", &path))?;
         }
     }
-    crate::networks::make_etc(&layout.etc(), &spec.hostname, request)
+    // One that is started at once gets its addresses in them a moment later.
+    let later = !ready && request.net.mode == NetMode::Networks;
+    crate::networks::make_etc(&layout.etc(), &spec.hostname, request, later)
 }

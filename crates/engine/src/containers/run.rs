@@ -17,7 +17,7 @@ use crate::layout::Layout;
 use crate::monitor::{Failure, History, MonitorOrder};
 use crate::networks::place::{Place, UserNetwork};
 use crate::networks::{self, Taken};
-use crate::request::ContainerRequest;
+use crate::request::{ContainerRequest, NetMode};
 use crate::resolve;
 use crate::store::ContainerRecord;
 
@@ -77,7 +77,7 @@ fn begin(engine: &Engine, launch: Launch<'_>, lock: &OwnedFd, network: Option<Ta
         (None, Some(share)) => (None, engine.store()?.joined(&share.with)?, None),
         (None, None) => (None, Vec::new(), None),
     };
-    if !joined.is_empty() {
+    if !joined.is_empty() || request.net.mode == NetMode::Networks {
         networks::write_etc(&layout.etc(), &spec.hostname, request, &joined)?;
     }
     let identity = &spec.process.identity;

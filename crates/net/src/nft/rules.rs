@@ -4,6 +4,7 @@
 //! behind our back, and is then dropped.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 
 use super::expr::*;
 use super::model::{Base, Chain, Element, Family, Field, Filled, Leads, Rule, Set, Table, Value};
@@ -54,9 +55,10 @@ pub(super) const REMEMBERED: Filled = Filled::Kernel { size: 8192, timeout: 3_60
 pub(super) const FLOW4: &[Field] = &[Field::V4, Field::V4, Field::Protocol, Field::Port];
 pub(super) const FLOW6: &[Field] = &[Field::V6, Field::V6, Field::Protocol, Field::Port];
 
-/// Both tables.
-pub(crate) fn tables() -> [Table; 2] {
-    [bridge(), inet()]
+/// Both tables, which are always the same.
+pub(crate) fn tables() -> &'static [Table; 2] {
+    static TABLES: LazyLock<[Table; 2]> = LazyLock::new(|| [bridge(), inet()]);
+    &TABLES
 }
 
 pub(super) fn rule(says: &'static str, parts: &[&[Expr]]) -> Rule {

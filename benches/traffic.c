@@ -1,0 +1,248 @@
+/* Round trips and throughput over several ways in turn: medians, and the median of the ratios of each round to a reference.
+ *
+ *   traffic [-n ROUNDS] [-t TRIPS] [-m MILLISECONDS] [-k KINDS] [-c CPU] NAME FROM TO ADDRESS REFERENCE --- NAME …
+ *
+ * FROM and TO are network namespaces (files), ADDRESS is an IPv4 address of TO; REFERENCE is the name of a way before this
+ * one, or "-". KINDS are letters: s a stream of TCP (Mbit/s, by what the receiver took), t a byte to and fro by TCP, u by UDP,
+ * p an echo of ICMP (µs). A round is TRIPS round trips, or MILLISECONDS of a stream, of every way, in an order that rotates:
+ * what the machine does besides falls on all of them. Both ends are this program, the same for all ways; with -c both are on one CPU, so that a round
+ * trip has the kernel's work and two switches in it and no waking of another processor. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/ip_icmp.h>
+#include <netinet/tcp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MOST 16
+#define CHUNK (128 * 1024)
+
+struct way {
+    const char *name, *reference;
+    int stream, control, tcp, udp, echo;
+    struct sockaddr_in to;
+    double *values;
+};
+
+static struct way all[MOST];
+static int count;
+static char buffer[CHUNK];
+
+static void die(const char *what) {
+    fprintf(stderr, "traffic: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+#define MUST(call) ({ long value_ = (long)(call); if (value_ < 0) die(#call); value_; })
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
+}
+
+static void enter(int namespace) {
+    MUST(setns(namespace, CLONE_NEWNET));
+    close(namespace);
+}
+
+/* One that never answers must not hold everything up. */
+static int patient(int fd) {
+    struct timeval limit = { .tv_sec = 5 };
+    MUST(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit));
+    return fd;
+}
+
+static int listener(struct sockaddr_in *at, int type) {
+    socklen_t length = sizeof *at;
+    int fd = MUST(socket(AF_INET, type | SOCK_CLOEXEC, 0));
+    at->sin_port = 0;
+    MUST(bind(fd, (struct sockaddr *)at, sizeof *at));
+    if (type == SOCK_STREAM) MUST(listen(fd, 4));
+    MUST(getsockname(fd, (struct sockaddr *)at, &length));
+    return fd;
+}
+
+static int dial(struct sockaddr_in at, int type) {
+    int fd = MUST(socket(AF_INET, type | SOCK_CLOEXEC, 0)), one = 1;
+    MUST(connect(fd, (struct sockaddr *)&at, sizeof at));
+    if (type == SOCK_STREAM) MUST(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one));
+    return patient(fd);
+}
+
+static void echoes(int fd) {
+    char byte;
+    if (fork()) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (recv(fd, &byte, 1, 0) == 1) send(fd, &byte, 1, 0);
+    _exit(0);
+}
+
+/* Takes what comes, and says how much that was when a byte comes by the other connection. */
+static void takes(int stream, int control) {
+    if (fork()) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    uint64_t taken = 0;
+    char byte;
+    struct timeval look = { .tv_usec = 10000 };
+    MUST(setsockopt(stream, SOL_SOCKET, SO_RCVTIMEO, &look, sizeof look));
+    for (;;) {
+        ssize_t n = recv(stream, buffer, sizeof buffer, 0);
+        if (n == 0 || (n < 0 && errno != EAGAIN)) _exit(0);
+        taken += n > 0 ? n : 0;
+        if (recv(control, &byte, 1, MSG_DONTWAIT) == 1) {
+            send(control, &taken, sizeof taken, 0);
+            taken = 0;
+        }
+    }
+}
+
+static void open_way(struct way *way, const char *from, const char *to, const char *address, int own) {
+    struct sockaddr_in tcp = { .sin_family = AF_INET }, udp, back;
+    socklen_t length = sizeof back;
+    if (inet_pton(AF_INET, address, &tcp.sin_addr) != 1) die(address);
+    way->to = udp = tcp;
+    /* Both before either is entered: one may be this program's own. */
+    int there = MUST(open(to, O_RDONLY | O_CLOEXEC)), here = MUST(open(from, O_RDONLY | O_CLOEXEC));
+    enter(there);
+    int listening = listener(&tcp, SOCK_STREAM), datagrams = listener(&udp, SOCK_DGRAM);
+    enter(here);
+    way->stream = dial(tcp, SOCK_STREAM);
+    int stream = MUST(accept(listening, NULL, NULL));
+    way->control = dial(tcp, SOCK_STREAM);
+    int control = MUST(accept(listening, NULL, NULL));
+    way->tcp = dial(tcp, SOCK_STREAM);
+    int answering = MUST(accept(listening, NULL, NULL)), one = 1;
+    MUST(setsockopt(answering, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one));
+    way->udp = dial(udp, SOCK_DGRAM);
+    MUST(getsockname(way->udp, (struct sockaddr *)&back, &length));
+    MUST(connect(datagrams, (struct sockaddr *)&back, sizeof back));
+    way->echo = patient(MUST(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP)));
+    MUST(connect(way->echo, (struct sockaddr *)&way->to, sizeof way->to));
+    takes(stream, control);
+    echoes(answering);
+    echoes(datagrams);
+    close(stream), close(control), close(answering), close(datagrams), close(listening);
+    MUST(setns(own, CLONE_NEWNET));
+}
+
+static double trips(int fd, int number) {
+    char byte = 1;
+    double start = now();
+    for (int i = 0; i < number; i++) {
+        MUST(send(fd, &byte, 1, 0));
+        MUST(recv(fd, &byte, 1, 0));
+    }
+    return (now() - start) / number;
+}
+
+static double pings(int fd, int number) {
+    static uint16_t sequence;
+    struct { struct icmphdr header; char data[56]; } question = { .header = { .type = ICMP_ECHO, .un.echo.id = 0x6268 } };
+    double start = now();
+    for (int i = 0; i < number; i++) {
+        uint16_t words[sizeof question / 2];
+        uint32_t sum = 0;
+        question.header.un.echo.sequence = ++sequence;
+        question.header.checksum = 0;
+        memcpy(words, &question, sizeof question);
+        for (size_t k = 0; k < sizeof question / 2; k++) sum += words[k];
+        sum = (sum >> 16) + (sum & 0xffff);
+        question.header.checksum = ~(sum + (sum >> 16));
+        MUST(send(fd, &question, sizeof question, 0));
+        struct { struct iphdr ip; struct icmphdr header; char rest[64]; } answer;
+        do MUST(recv(fd, &answer, sizeof answer, 0));
+        while (answer.header.type != ICMP_ECHOREPLY || answer.header.un.echo.sequence != sequence);
+    }
+    return (now() - start) / number;
+}
+
+static double stream(struct way *way, int milliseconds) {
+    double start = now(), end = start + milliseconds * 1e3;
+    uint64_t taken;
+    while (now() < end) MUST(send(way->stream, buffer, sizeof buffer, 0));
+    MUST(send(way->control, buffer, 1, 0));
+    /* It looks for the question whenever something came. */
+    MUST(send(way->stream, buffer, 1, 0));
+    if (recv(way->control, &taken, sizeof taken, MSG_WAITALL) != sizeof taken) die("hear what was taken");
+    return taken * 8 / (now() - start);
+}
+
+static double once(struct way *way, char kind, int number, int milliseconds) {
+    if (kind == 's') return stream(way, milliseconds);
+    if (kind == 'p') return pings(way->echo, number);
+    return trips(kind == 't' ? way->tcp : way->udp, number);
+}
+
+static int smaller(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(const double *values, int n) {
+    double copy[n];
+    memcpy(copy, values, n * sizeof *copy);
+    qsort(copy, n, sizeof *copy, smaller);
+    return n % 2 ? copy[n / 2] : (copy[n / 2 - 1] + copy[n / 2]) / 2;
+}
+
+static void show(const char *kind, int rounds) {
+    for (int i = 0; i < count; i++) {
+        printf("%s %-20s %10.2f", kind, all[i].name, median(all[i].values, rounds));
+        for (int k = 0; k < i; k++) {
+            if (strcmp(all[k].name, all[i].reference)) continue;
+            double ratios[rounds];
+            for (int round = 0; round < rounds; round++) ratios[round] = all[i].values[round] / all[k].values[round];
+            printf(" %7.3f", median(ratios, rounds));
+        }
+        printf("\n");
+    }
+}
+
+int main(int argc, char **argv) {
+    int rounds = 15, number = 500, milliseconds = 200, option;
+    const char *kinds = "stup";
+    while ((option = getopt(argc, argv, "+n:t:m:k:c:")) != -1) {
+        if (option == 'n') rounds = atoi(optarg);
+        else if (option == 't') number = atoi(optarg);
+        else if (option == 'm') milliseconds = atoi(optarg);
+        else if (option == 'k') kinds = optarg;
+        else if (option == 'c') {
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(atoi(optarg), &one);
+            MUST(sched_setaffinity(0, sizeof one, &one));
+        }
+        else return 2;
+    }
+    if (rounds < 1 || number < 1 || milliseconds < 1) return 2;
+    int own = MUST(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+    signal(SIGCHLD, SIG_IGN);
+    for (int i = optind; i + 4 < argc && count < MOST; i += 6) {
+        all[count] = (struct way){ .name = argv[i], .reference = argv[i + 4], .values = calloc(rounds, sizeof(double)) };
+        open_way(&all[count++], argv[i + 1], argv[i + 2], argv[i + 3], own);
+    }
+    if (!count) return 2;
+    for (; *kinds; kinds++) {
+        for (int round = -2; round < rounds; round++)
+            for (int i = 0; i < count; i++) {
+                struct way *way = &all[(i + round + 2) % count];
+                double value = once(way, *kinds, number, milliseconds);
+                if (round >= 0) way->values[round] = value;
+            }
+        show(*kinds == 's' ? "stream" : *kinds == 't' ? "tcp" : *kinds == 'u' ? "udp" : "ping", rounds);
+        fflush(stdout);
+    }
+    return 0;
+}
