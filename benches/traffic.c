@@ -1,12 +1,13 @@
 /* Round trips and throughput over several ways in turn: medians, and the median of the ratios of each round to a reference.
  *
- *   traffic [-n ROUNDS] [-t TRIPS] [-m MILLISECONDS] [-k KINDS] [-c CPU] NAME FROM TO ADDRESS REFERENCE --- NAME …
+ *   traffic [-f] [-n ROUNDS] [-t TRIPS] [-m MILLISECONDS] [-k KINDS] [-c CPU] NAME FROM TO ADDRESS REFERENCE --- NAME …
  *
  * FROM and TO are network namespaces (files), ADDRESS is an IPv4 address of TO; REFERENCE is the name of a way before this
  * one, or "-". KINDS are letters: s a stream of TCP (Mbit/s, by what the receiver took), t a byte to and fro by TCP, u by UDP,
  * p an echo of ICMP (µs). A round is TRIPS round trips, or MILLISECONDS of a stream, of every way, in an order that rotates:
  * what the machine does besides falls on all of them. Both ends are this program, the same for all ways; with -c both are on one CPU, so that a round
- * trip has the kernel's work and two switches in it and no waking of another processor. */
+ * trip has the kernel's work and two switches in it and no waking of another processor; with -f
+ * what else wants a processor waits (SCHED_FIFO). */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -89,21 +91,26 @@ static void echoes(int fd) {
     _exit(0);
 }
 
-/* Takes what comes, and says how much that was when a byte comes by the other connection. */
+struct taken { uint64_t bytes; double at; };
+
+/* Takes what comes, and says how much that was so far whenever a byte comes by the other connection. */
 static void takes(int stream, int control) {
     if (fork()) return;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    uint64_t taken = 0;
+    struct taken taken = { 0 };
+    struct pollfd both[2] = { { stream, POLLIN, 0 }, { control, POLLIN, 0 } };
     char byte;
-    struct timeval look = { .tv_usec = 10000 };
-    MUST(setsockopt(stream, SOL_SOCKET, SO_RCVTIMEO, &look, sizeof look));
     for (;;) {
-        ssize_t n = recv(stream, buffer, sizeof buffer, 0);
-        if (n == 0 || (n < 0 && errno != EAGAIN)) _exit(0);
-        taken += n > 0 ? n : 0;
-        if (recv(control, &byte, 1, MSG_DONTWAIT) == 1) {
+        MUST(poll(both, 2, -1));
+        if (both[0].revents) {
+            ssize_t n = recv(stream, buffer, sizeof buffer, MSG_DONTWAIT);
+            if (n == 0 || (n < 0 && errno != EAGAIN)) _exit(0);
+            taken.bytes += n > 0 ? n : 0;
+        }
+        if (both[1].revents) {
+            if (recv(control, &byte, 1, MSG_DONTWAIT) != 1) _exit(0);
+            taken.at = now();
             send(control, &taken, sizeof taken, 0);
-            taken = 0;
         }
     }
 }
@@ -111,6 +118,7 @@ static void takes(int stream, int control) {
 static void open_way(struct way *way, const char *from, const char *to, const char *address, int own) {
     struct sockaddr_in tcp = { .sin_family = AF_INET }, udp, back;
     socklen_t length = sizeof back;
+    char byte = 1;
     if (inet_pton(AF_INET, address, &tcp.sin_addr) != 1) die(address);
     way->to = udp = tcp;
     /* Both before either is entered: one may be this program's own. */
@@ -126,8 +134,12 @@ static void open_way(struct way *way, const char *from, const char *to, const ch
     int answering = MUST(accept(listening, NULL, NULL)), one = 1;
     MUST(setsockopt(answering, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one));
     way->udp = dial(udp, SOCK_DGRAM);
-    MUST(getsockname(way->udp, (struct sockaddr *)&back, &length));
+    /* On the way the address may change. */
+    MUST(send(way->udp, &byte, 1, 0));
+    MUST(recvfrom(patient(datagrams), &byte, 1, 0, (struct sockaddr *)&back, &length));
     MUST(connect(datagrams, (struct sockaddr *)&back, sizeof back));
+    struct timeval ever = { 0 };
+    MUST(setsockopt(datagrams, SOL_SOCKET, SO_RCVTIMEO, &ever, sizeof ever));
     way->echo = patient(MUST(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP)));
     MUST(connect(way->echo, (struct sockaddr *)&way->to, sizeof way->to));
     takes(stream, control);
@@ -168,15 +180,21 @@ static double pings(int fd, int number) {
     return (now() - start) / number;
 }
 
-static double stream(struct way *way, int milliseconds) {
-    double start = now(), end = start + milliseconds * 1e3;
-    uint64_t taken;
-    while (now() < end) MUST(send(way->stream, buffer, sizeof buffer, 0));
+static struct taken so_far(struct way *way) {
+    struct taken taken;
     MUST(send(way->control, buffer, 1, 0));
-    /* It looks for the question whenever something came. */
-    MUST(send(way->stream, buffer, 1, 0));
     if (recv(way->control, &taken, sizeof taken, MSG_WAITALL) != sizeof taken) die("hear what was taken");
-    return taken * 8 / (now() - start);
+    return taken;
+}
+
+/* By what the other end takes meanwhile, and not by what is on its way: a carrier that loses the last of it, and is sent it
+ * again a while later, would be timed by that while. */
+static double stream(struct way *way, int milliseconds) {
+    struct taken before = so_far(way);
+    double end = now() + milliseconds * 1e3;
+    while (now() < end) MUST(send(way->stream, buffer, sizeof buffer, 0));
+    struct taken after = so_far(way);
+    return (after.bytes - before.bytes) * 8 / (after.at - before.at);
 }
 
 static double once(struct way *way, char kind, int number, int milliseconds) {
@@ -213,11 +231,12 @@ static void show(const char *kind, int rounds) {
 int main(int argc, char **argv) {
     int rounds = 15, number = 500, milliseconds = 200, option;
     const char *kinds = "stup";
-    while ((option = getopt(argc, argv, "+n:t:m:k:c:")) != -1) {
+    while ((option = getopt(argc, argv, "+fn:t:m:k:c:")) != -1) {
         if (option == 'n') rounds = atoi(optarg);
         else if (option == 't') number = atoi(optarg);
         else if (option == 'm') milliseconds = atoi(optarg);
         else if (option == 'k') kinds = optarg;
+        else if (option == 'f') MUST(sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ .sched_priority = 1 }));
         else if (option == 'c') {
             cpu_set_t one;
             CPU_ZERO(&one);
