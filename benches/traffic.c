@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -236,7 +237,7 @@ int main(int argc, char **argv) {
         else if (option == 't') number = atoi(optarg);
         else if (option == 'm') milliseconds = atoi(optarg);
         else if (option == 'k') kinds = optarg;
-        else if (option == 'f') MUST(sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ .sched_priority = 1 }));
+        else if (option == 'f') MUST(syscall(SYS_sched_setscheduler, 0, SCHED_FIFO, &(int){ 1 })); /* musl has none */
         else if (option == 'c') {
             cpu_set_t one;
             CPU_ZERO(&one);

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
 use super::expr::*;
-use super::model::{Base, Chain, Element, Family, Field, Filled, Leads, Rule, Set, Table, Value};
+use super::model::{Base, Chain, Family, Field, Filled, Leads, Rule, Set, Table};
 use super::{egress, policy};
 
 /// Group of the bridges (`IFLA_GROUP`).
@@ -155,16 +155,6 @@ fn bridge() -> Table {
     let mut sets = vec![
         set(MEMBERS4, &[Field::Link, Field::Mac, Field::V4], Leads::Nowhere),
         set(MEMBERS6, &[Field::Link, Field::Mac, Field::V6], Leads::Nowhere),
-        Set {
-            name: "frames",
-            key: &[Field::EtherType],
-            leads: Leads::Verdict,
-            filled: Filled::Always(vec![
-                Element::new(ETHER_IP4.to_vec(), Value::Chain("from_ip4")),
-                Element::new(ETHER_ARP.to_vec(), Value::Chain("from_arp")),
-                Element::new(ETHER_IP6.to_vec(), Value::Chain("from_ip6")),
-            ]),
-        },
     ];
     let link: &[Field] = &[Field::Link];
     sets.extend(FRAME_REASONS.iter().map(|(_, _, name)| Set {
@@ -187,8 +177,11 @@ fn bridge() -> Table {
     chains.push(chain(
         "member",
         vec![
-            // As it came: a tag, also one that the link took off, is no type of these (CVE-2025-52890).
-            rule("IPv4, ARP, IPv6", &[&look(&[ETHER_TYPE], "frames", Found::Verdict)]),
+            // As it came: a tag, also one that the link took off, is no type of these (CVE-2025-52890). What there is most of
+            // comes first: to compare twice takes a fifth of a look into a map.
+            rule("IPv4", &[&is(ETHER_TYPE, &ETHER_IP4), &then(Verdict::Goto("from_ip4"))]),
+            rule("IPv6", &[&is(ETHER_TYPE, &ETHER_IP6), &then(Verdict::Goto("from_ip6"))]),
+            rule("ARP", &[&is(ETHER_TYPE, &ETHER_ARP), &then(Verdict::Goto("from_arp"))]),
             rule("VLAN tags and all other frames", &[&counted("frame", "drop_frame")]),
         ],
     ));
