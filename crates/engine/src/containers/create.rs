@@ -133,6 +133,8 @@ pub(super) struct Fresh<'a> {
     /// Held until a monitor has it.
     pub(super) lock: Option<OwnedFd>,
     kept: bool,
+    /// The specification as text, where its start stores it.
+    pub(super) unstored: Option<Vec<u8>>,
 }
 
 impl Fresh<'_> {
@@ -201,17 +203,24 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
             return Err(e);
         }
     };
-    let mut fresh = Fresh { engine, record, spec, plan: checked, image, layout, lock: Some(lock), kept: false };
+    let lock = Some(lock);
+    let mut fresh = Fresh { engine, record, spec, plan: checked, image, layout, lock, kept: false, unstored: None };
     if let Some(range) = fresh.record.range {
         // Nothing else in it depends on which slot it is.
         fresh.spec.ids = ids::own(range.start);
         fresh.plan = plan(&fresh.spec, facts)?;
     }
-    make_directories(&fresh.layout, &fresh.spec, request, ready)?;
+    // What a start at once changes anyway is left to it.
+    let later = !ready && request.net.mode == NetMode::Networks;
+    make_directories(&fresh.layout, &fresh.spec, request, later)?;
     volumes.fill(engine, &fresh.image, &id)?;
     let text = serde_json::to_vec(&fresh.spec)
         .map_err(|e| EngineError::io("store", &fresh.layout.dir)(std::io::Error::other(e)))?;
-    engine.store()?.set_spec(&id, &text, ready)?;
+    if later {
+        fresh.unstored = Some(text);
+    } else {
+        engine.store()?.set_spec(&id, &text, ready)?;
+    }
     super::container_event(engine, &fresh.record, "create");
     Ok(fresh)
 }
@@ -232,7 +241,7 @@ fn make_directories(
     layout: &Layout,
     spec: &SandboxSpec,
     request: &ContainerRequest,
-    ready: bool,
+    later: bool,
 ) -> Result<(), EngineError> {
     let make = |path: &Path, mode| {
         std::fs::DirBuilder::new().mode(mode).create(path).map_err(EngineError::io("make", path))?;
@@ -250,7 +259,5 @@ fn make_directories(
                 .map_err(EngineError::io("give to the container", &path))?;
         }
     }
-    // One that is started at once gets its addresses in them a moment later.
-    let later = !ready && request.net.mode == NetMode::Networks;
     crate::networks::make_etc(&layout.etc(), &spec.hostname, request, later)
 }
