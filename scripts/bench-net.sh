@@ -155,22 +155,26 @@ timed() {
         declared "$work/bulkhead" run --rm --network bench host true || true
     # The share of a network: what a start with one takes beyond one without, in what the kernel takes.
     awk -F, '
-        NR > 1 { n[$1]++; wall[$1, n[$1]] = $3; cpu[$1, n[$1]] = $4 }
-        function median(of, name,    i, j, t, v, k) {
+        NR > 1 { n[$1]++; value["wall", $1, n[$1]] = $3; value["CPU", $1, n[$1]] = $4 }
+        function sorted(what, name, v,    i, j, t) {
+            for (i = 1; i <= n[name]; i++) v[i] = value[what, name, i]
+            for (i = 2; i <= n[name]; i++) { t = v[i]; for (j = i - 1; j > 0 && v[j] > t; j--) v[j + 1] = v[j]; v[j + 1] = t }
+        }
+        function figure(what, name,    v, k) {
             k = n[name]
-            for (i = 1; i <= k; i++) v[i] = of == "wall" ? wall[name, i] : cpu[name, i]
-            for (i = 2; i <= k; i++) { t = v[i]; for (j = i - 1; j > 0 && v[j] > t; j--) v[j + 1] = v[j]; v[j + 1] = t }
+            sorted(what == "CPU" ? "CPU" : "wall", name, v)
+            if (what == "least") return v[1]
             return k % 2 ? v[(k + 1) / 2] : (v[k / 2] + v[k / 2 + 1]) / 2
         }
-        function share(what, from, to,    i, of, r) {
-            printf "  %-58s", what
-            for (i = 1; i <= 2; i++) {
-                of = i == 1 ? "wall" : "CPU"
-                r = (median(of == "wall" ? of : "cpu", from) - median(of == "wall" ? of : "cpu", "none")) / \
-                    (median(of == "wall" ? of : "cpu", "kernel") - median(of == "wall" ? of : "cpu", to))
-                printf " %s %5.2f%s", of, r, i == 1 ? (r <= 1.2 ? " (goal at most 1.2: met)" : " (goal at most 1.2: missed)") : ""
-            }
-            print ""
+        function ratio(what, from, to) {
+            return (figure(what, from) - figure(what, "none")) / (figure(what, "kernel") - figure(what, to))
+        }
+        function share(what, from, to,    r, c) {
+            if (!n[from] || !n[to] || !n["none"] || !n["kernel"]) return
+            r = ratio("wall", from, to)
+            c = ratio("CPU", from, to)
+            printf "  %-58s wall %5.2f, least %5.2f, CPU %5.2f   goal at most 1.2: %s\n", what, r, \
+                ratio("least", from, to), c, r <= 1.2 && c <= 1.2 ? "met" : "missed"
         }
         END {
             share("default / namespace, pair of links and rules", "default", "process")
