@@ -34,13 +34,13 @@
 
 struct way {
     const char *name, *reference;
-    int stream, control, tcp, udp, echo;
-    struct sockaddr_in to;
+    int from, stream, control, tcp, udp, echo;
+    struct sockaddr_in to, streams, bytes;
     double *values;
 };
 
 static struct way all[MOST];
-static int count;
+static int count, own;
 static char buffer[CHUNK];
 
 static void die(const char *what) {
@@ -55,10 +55,7 @@ static double now(void) {
     return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
 }
 
-static void enter(int namespace) {
-    MUST(setns(namespace, CLONE_NEWNET));
-    close(namespace);
-}
+static void enter(int namespace) { MUST(setns(namespace, CLONE_NEWNET)); }
 
 /* One that never answers must not hold everything up. */
 static int patient(int fd) {
@@ -84,31 +81,40 @@ static int dial(struct sockaddr_in at, int type) {
     return patient(fd);
 }
 
-static void echoes(int fd) {
+/* Sends back what comes: by a socket, or by the connections to one that listens, one after the other. */
+static void echoes(int fd, int listens) {
     char byte;
     if (fork()) return;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    while (recv(fd, &byte, 1, 0) == 1) send(fd, &byte, 1, 0);
+    do {
+        int by = listens ? MUST(accept(fd, NULL, NULL)) : fd, one = 1;
+        if (listens) MUST(setsockopt(by, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one));
+        while (recv(by, &byte, 1, 0) == 1) send(by, &byte, 1, MSG_NOSIGNAL);
+        if (listens) close(by);
+    } while (listens);
     _exit(0);
 }
 
 struct taken { uint64_t bytes; double at; };
 
-/* Takes what comes, and says how much that was so far whenever a byte comes by the other connection. */
-static void takes(int stream, int control) {
+/* Takes what comes by the last stream that began, and says how much that was so far whenever a byte comes by the control. */
+static void takes(int streams, int control) {
     if (fork()) return;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct taken taken = { 0 };
-    struct pollfd both[2] = { { stream, POLLIN, 0 }, { control, POLLIN, 0 } };
+    struct pollfd all[3] = { { -1, POLLIN, 0 }, { control, POLLIN, 0 }, { streams, POLLIN, 0 } };
     char byte;
     for (;;) {
-        MUST(poll(both, 2, -1));
-        if (both[0].revents) {
-            ssize_t n = recv(stream, buffer, sizeof buffer, MSG_DONTWAIT);
-            if (n == 0 || (n < 0 && errno != EAGAIN)) _exit(0);
+        MUST(poll(all, 3, -1));
+        if (all[2].revents) {
+            if (all[0].fd >= 0) close(all[0].fd);
+            all[0].fd = accept(streams, NULL, NULL);
+        } else if (all[0].revents) {
+            ssize_t n = recv(all[0].fd, buffer, sizeof buffer, MSG_DONTWAIT);
+            if (n == 0 || (n < 0 && errno != EAGAIN)) close(all[0].fd), all[0].fd = -1;
             taken.bytes += n > 0 ? n : 0;
         }
-        if (both[1].revents) {
+        if (all[1].revents) {
             if (recv(control, &byte, 1, MSG_DONTWAIT) != 1) _exit(0);
             taken.at = now();
             send(control, &taken, sizeof taken, 0);
@@ -116,7 +122,7 @@ static void takes(int stream, int control) {
     }
 }
 
-static void open_way(struct way *way, const char *from, const char *to, const char *address, int own) {
+static void open_way(struct way *way, const char *from, const char *to, const char *address) {
     struct sockaddr_in tcp = { .sin_family = AF_INET }, udp, back;
     socklen_t length = sizeof back;
     char byte = 1;
@@ -125,15 +131,15 @@ static void open_way(struct way *way, const char *from, const char *to, const ch
     /* Both before either is entered: one may be this program's own. */
     int there = MUST(open(to, O_RDONLY | O_CLOEXEC)), here = MUST(open(from, O_RDONLY | O_CLOEXEC));
     enter(there);
+    way->streams = tcp;
     int listening = listener(&tcp, SOCK_STREAM), datagrams = listener(&udp, SOCK_DGRAM);
+    way->bytes = tcp;
+    int streams = listener(&way->streams, SOCK_STREAM), bytes = listener(&way->bytes, SOCK_STREAM);
     enter(here);
-    way->stream = dial(tcp, SOCK_STREAM);
-    int stream = MUST(accept(listening, NULL, NULL));
+    way->from = here;
+    way->stream = way->tcp = -1;
     way->control = dial(tcp, SOCK_STREAM);
     int control = MUST(accept(listening, NULL, NULL));
-    way->tcp = dial(tcp, SOCK_STREAM);
-    int answering = MUST(accept(listening, NULL, NULL)), one = 1;
-    MUST(setsockopt(answering, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one));
     way->udp = dial(udp, SOCK_DGRAM);
     /* On the way the address may change. */
     MUST(send(way->udp, &byte, 1, 0));
@@ -143,21 +149,39 @@ static void open_way(struct way *way, const char *from, const char *to, const ch
     MUST(setsockopt(datagrams, SOL_SOCKET, SO_RCVTIMEO, &ever, sizeof ever));
     way->echo = patient(MUST(socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP)));
     MUST(connect(way->echo, (struct sockaddr *)&way->to, sizeof way->to));
-    takes(stream, control);
-    echoes(answering);
-    echoes(datagrams);
-    close(stream), close(control), close(answering), close(datagrams), close(listening);
+    takes(streams, control);
+    echoes(bytes, 1);
+    echoes(datagrams, 0);
+    close(streams), close(control), close(bytes), close(datagrams), close(listening), close(there);
     MUST(setns(own, CLONE_NEWNET));
 }
 
+/* Less than nothing when the way was broken off. */
 static double trips(int fd, int number) {
     char byte = 1;
     double start = now();
-    for (int i = 0; i < number; i++) {
-        MUST(send(fd, &byte, 1, 0));
-        MUST(recv(fd, &byte, 1, 0));
-    }
+    for (int i = 0; i < number; i++)
+        if (send(fd, &byte, 1, MSG_NOSIGNAL) != 1 || recv(fd, &byte, 1, 0) != 1) return -1;
     return (now() - start) / number;
+}
+
+static int connection(struct way *way, struct sockaddr_in to) {
+    enter(way->from);
+    int fd = dial(to, SOCK_STREAM);
+    enter(own);
+    return fd;
+}
+
+static double connected_trips(struct way *way, int number) {
+    for (int attempt = 0; attempt < 20; attempt++) {
+        if (way->tcp < 0) way->tcp = connection(way, way->bytes);
+        double taken = trips(way->tcp, number);
+        if (taken > 0) return taken;
+        close(way->tcp);
+        way->tcp = -1;
+    }
+    die("send a byte to and fro");
+    return 0;
 }
 
 static double pings(int fd, int number) {
@@ -189,19 +213,32 @@ static struct taken so_far(struct way *way) {
 }
 
 /* By what the other end takes meanwhile, and not by what is on its way: a carrier that loses the last of it, and is sent it
- * again a while later, would be timed by that while. */
+ * again a while later, would be timed by that while. A carrier may also break a connection off: then there is another. */
 static double stream(struct way *way, int milliseconds) {
-    struct taken before = so_far(way);
-    double end = now() + milliseconds * 1e3;
-    while (now() < end) MUST(send(way->stream, buffer, sizeof buffer, 0));
-    struct taken after = so_far(way);
-    return (after.bytes - before.bytes) * 8 / (after.at - before.at);
+    for (int attempt = 0; attempt < 20; attempt++) {
+        if (way->stream < 0) {
+            way->stream = connection(way, way->streams);
+            usleep(10000);
+        }
+        struct taken before = so_far(way);
+        double end = now() + milliseconds * 1e3;
+        while (now() < end && send(way->stream, buffer, sizeof buffer, MSG_NOSIGNAL) > 0) {}
+        struct taken after = so_far(way);
+        if (now() >= end && after.bytes > before.bytes) return (after.bytes - before.bytes) * 8 / (after.at - before.at);
+        close(way->stream);
+        way->stream = -1;
+    }
+    die("send a stream that is not broken off");
+    return 0;
 }
 
 static double once(struct way *way, char kind, int number, int milliseconds) {
     if (kind == 's') return stream(way, milliseconds);
     if (kind == 'p') return pings(way->echo, number);
-    return trips(kind == 't' ? way->tcp : way->udp, number);
+    if (kind == 't') return connected_trips(way, number);
+    double taken = trips(way->udp, number);
+    if (taken < 0) die("send a datagram to and fro");
+    return taken;
 }
 
 static int smaller(const void *a, const void *b) {
@@ -247,11 +284,11 @@ int main(int argc, char **argv) {
         else return 2;
     }
     if (rounds < 1 || number < 1 || milliseconds < 1) return 2;
-    int own = MUST(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+    own = MUST(open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
     signal(SIGCHLD, SIG_IGN);
     for (int i = optind; i + 4 < argc && count < MOST; i += 6) {
         all[count] = (struct way){ .name = argv[i], .reference = argv[i + 4], .values = calloc(rounds, sizeof(double)) };
-        open_way(&all[count++], argv[i + 1], argv[i + 2], argv[i + 3], own);
+        open_way(&all[count++], argv[i + 1], argv[i + 2], argv[i + 3]);
     }
     if (!count) return 2;
     for (; *kinds; kinds++) {
