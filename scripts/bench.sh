@@ -77,6 +77,7 @@ try_docker() {
         kill -0 "$docker_pid" 2>/dev/null || return 1
         sleep 0.1
     done
+    kill -KILL "$docker_pid" 2>/dev/null || true
     return 1
 }
 end_docker() {
