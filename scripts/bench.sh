@@ -7,11 +7,25 @@
 #   OUT=DIR       where the text and the raw figures go
 #   BULKHEAD=FILE a binary other than the one that is built
 . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/env.sh"
-scripts/setup.sh bench
-if [ -z "${BULKHEAD:-}" ]; then
-    need_cargo
-    scripts/build.sh
-    BULKHEAD=$(built_binary)
+own_host() { root && [ "${BENCH_OWN_HOST:-}" != "" ] && [ "$BENCH_OWN_HOST" != "$(readlink /proc/self/ns/net)" ]; }
+if ! own_host; then
+    scripts/setup.sh bench
+    if [ -z "${BULKHEAD:-}" ]; then
+        need_cargo
+        scripts/build.sh
+        BULKHEAD=$(built_binary)
+    fi
+    export BULKHEAD
+    if root && have unshare; then
+        # Networks of containers are made in a network namespace that plays the host.
+        BENCH_OWN_HOST=$(readlink /proc/self/ns/net) exec unshare --net --mount --propagation private "$repo/scripts/bench.sh"
+    fi
+fi
+if own_host; then
+    ip link set lo up
+    # Addresses that podman gives are of networks that end with this.
+    if [ ! -d /var/lib/cni ]; then mkdir /var/lib/cni && made_cni=yes; fi
+    mount -t tmpfs -o mode=755 tmpfs /var/lib/cni
 fi
 rounds=${ROUNDS:-25}
 containers=${CONTAINERS:-9}
@@ -29,11 +43,12 @@ clean_up() {
     end_docker
     podman rm -f -t 0 "bench-idle-$$" >/dev/null 2>&1 || true
     rm -rf "$work" 2>/dev/null || true
+    if [ -n "${made_cni:-}" ]; then umount /var/lib/cni && rmdir /var/lib/cni; fi
 }
 trap clean_up EXIT
 
 # A docker daemon with everything of its own, where none answers: in namespaces that end with it, below a control group
-# that is removed.
+# that is removed. With its usual bridge and rules, if it can have them there.
 docker_group=bulkhead-bench-$$
 start_docker() {
     root && have docker && have dockerd && have unshare || return 0
@@ -42,18 +57,28 @@ start_docker() {
     mkdir "$docker_dir/config"
     # podman reads the client's file too, and wants it to be there.
     echo '{}' | tee "$docker_dir/daemon.json" >"$docker_dir/config/config.json"
-    setpriv --pdeathsig KILL unshare --mount --net --pid --fork --kill-child --mount-proc \
-        dockerd "--host=unix://$docker_dir/sock" "--data-root=$docker_dir/data" "--exec-root=$docker_dir/exec" \
-        "--pidfile=$docker_dir/pid" "--config-file=$docker_dir/daemon.json" "--cgroup-parent=/$docker_group" \
-        --storage-driver=overlay2 --bridge=none --iptables=false --ip6tables=false --ip-masq=false \
-        --userland-proxy=false >"$docker_dir/log" 2>&1 </dev/null &
-    docker_pid=$!
     export DOCKER_HOST=unix://$docker_dir/sock DOCKER_CONFIG=$docker_dir/config
+    docker_network=yes
+    try_docker && return 0
+    say "note: docker has no network here: $(tail -1 "$docker_dir/log")"
+    docker_network=
+    try_docker --bridge=none --iptables=false --ip6tables=false --ip-masq=false --userland-proxy=false && return 0
+    say "note: a docker daemon of the benchmark's own does not answer: $(tail -1 "$docker_dir/log")"
+}
+try_docker() {
+    setpriv --pdeathsig KILL unshare --mount --net --pid --fork --kill-child --mount-proc \
+        sh -c 'ip link set lo up; exec dockerd "$@"' sh \
+        "--host=unix://$docker_dir/sock" "--data-root=$docker_dir/data" "--exec-root=$docker_dir/exec" \
+        "--pidfile=$docker_dir/pid" "--config-file=$docker_dir/daemon.json" "--cgroup-parent=/$docker_group" \
+        --storage-driver=overlay2 "$@" >"$docker_dir/log" 2>&1 </dev/null &
+    docker_pid=$!
     for ((i = 0; i < 300; i++)); do
         if docker version >/dev/null 2>&1; then return 0; fi
+        kill -0 "$docker_pid" 2>/dev/null || return 1
         sleep 0.1
     done
-    say "note: a docker daemon of the benchmark's own does not answer: $(tail -1 "$docker_dir/log")"
+    kill -KILL "$docker_pid" 2>/dev/null || true
+    return 1
 }
 end_docker() {
     [ -n "${docker_pid:-}" ] || return 0
@@ -124,11 +149,17 @@ tries 'bulkhead sandbox' "$bulkhead" sandbox "$rootfs" /bin/true &&
     add 'bulkhead sandbox' "$bulkhead" sandbox "$rootfs" /bin/true
 tar -C "$rootfs" -cf "$work/rootfs.tar" .
 if tries 'bulkhead import' "$bulkhead" import "$work/rootfs.tar" bench; then
+    bulkhead_image=yes
     tries 'bulkhead run --rm IMAGE' "$bulkhead" run --rm bench /bin/true &&
         add 'bulkhead run --rm IMAGE' "$bulkhead" run --rm bench /bin/true
 fi
 tries 'bulkhead run --rm host' "$bulkhead" run --rm host true &&
     add 'bulkhead run --rm host' "$bulkhead" run --rm host true
+
+if [ "${bulkhead_image:-}" ] && own_host; then
+    tries 'bulkhead run --rm -p' "$bulkhead" run --rm -p 8080:80 bench /bin/true &&
+        add 'bulkhead run --rm -p' "$bulkhead" run --rm -p 8080:80 bench /bin/true
+fi
 
 # The default bundle of the runtimes: no user namespace and no filter.
 bundle=$work/bundle
@@ -162,6 +193,10 @@ if have podman; then
         rooted=(podman --log-level=error --runtime "$runtime" run --rm --network=none --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --rootfs "$rootfs" /bin/true)
         if tries "podman run --rm, with $runtime" "${rooted[@]}"; then
             add 'podman run --rm' "${rooted[@]}"
+            with_port=("${rooted[@]/--network=none/--publish=8082:80}")
+            if own_host && tries "podman run --rm -p, with $runtime" "${with_port[@]}"; then
+                add 'podman run --rm -p' "${with_port[@]}"
+            fi
             break
         fi
     done
@@ -172,6 +207,11 @@ if have docker && timeout 10 docker info >/dev/null 2>&1; then
     docker import "$work/rootfs.tar" "$docker_image" >/dev/null
     tries 'docker run --rm' docker run --rm --network=none "$docker_image" /bin/true &&
         add 'docker run --rm' docker run --rm --network=none "$docker_image" /bin/true
+    # Of a daemon of the machine nothing is changed.
+    if [ "${docker_pid:-}" ] && [ "${docker_network:-}" ]; then
+        tries 'docker run --rm -p' docker run --rm -p 8081:80 "$docker_image" /bin/true &&
+            add 'docker run --rm -p' docker run --rm -p 8081:80 "$docker_image" /bin/true
+    fi
 fi
 
 # One more program in a container that runs.
@@ -206,7 +246,8 @@ report() {
     echo
     echo 'CPU is user and system time of a command and all that it started; of docker it is the client alone.'
     echo 'runc and crun run their default bundle, which has no user namespace and no filter.'
-    echo 'podman and docker run without a network, as bulkhead does.'
+    echo 'With -p a container has the default network of its engine and a published port; bulkhead, podman and docker without'
+    echo 'it: podman and docker have no network, bulkhead has its default one.'
     echo
     local ids=() private='' dirty='' id pid
     for ((i = 0; i < containers; i++)); do ids+=("$("$bulkhead" run -d host sleep 600)"); done
@@ -249,6 +290,8 @@ report() {
             goal("bulkhead run --rm host", "podman run --rm", 0.15)
             goal("bulkhead run --rm IMAGE", "docker run --rm", 0.1)
             goal("bulkhead run --rm IMAGE", "podman run --rm", 0.15)
+            goal("bulkhead run --rm -p", "docker run --rm -p", 0.1)
+            goal("bulkhead run --rm -p", "podman run --rm -p", 0.15)
             goal("bulkhead exec", "docker exec", 0.15)
         }' "$out/raw.csv"
     echo "goal: monitor <= 1024 KiB: $(printf %s "$private" | median), $([ "$(printf %s "$private" | median)" -le 1024 ] && echo met || echo MISSED)"

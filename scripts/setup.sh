@@ -12,10 +12,10 @@ wanted() {
         wanted demo
         echo docker.io:/usr/sbin/dockerd podman:podman busybox-static:/usr/share/doc/busybox-static
         echo debootstrap:debootstrap strace:strace passwd:useradd util-linux:setpriv xz-utils:xz zstd:zstd
-        echo nftables:/usr/sbin/nft iproute2:/sbin/ip iputils-ping:ping passt:pasta
+        echo nftables:/usr/sbin/nft iproute2:/sbin/ip passt:pasta
         ;;
     bench) wanted demo ;;
-    bench-net) wanted demo && echo iperf3:iperf3 iproute2:/sbin/ip iputils-ping:ping ;;
+    bench-net) wanted demo && echo iproute2:/sbin/ip ;;
     vm)
         wanted build
         echo qemu-system-x86:qemu-system-x86_64 seabios:/usr/share/seabios/bios-256k.bin debootstrap:debootstrap cpio:cpio

@@ -145,7 +145,8 @@ fn what_is_changed_behind_our_back_is_noticed_and_mended() {
             "nft delete element inet bulkhead any4 '{ tcp . 8080 }'; \
              nft add element inet bulkhead any4 '{ tcp . 8080 : 10.88.32.3 . 80 }'",
             "nft delete element inet bulkhead refused4 '{ 169.254.0.0/16 }'",
-            "nft delete element bridge bulkhead frames '{ arp : goto from_arp }'",
+            "h=$(nft -a list chain bridge bulkhead member | sed -n 's/.*goto from_arp.*handle //p'); \
+             nft delete rule bridge bulkhead member handle $h",
             "ip addr del 10.88.32.1/24 dev bh-000000000020",
             "ip link set bh-000000000020 down",
             "ip link set bh-000000000020 mtu 1400",

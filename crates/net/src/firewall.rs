@@ -69,7 +69,7 @@ impl Drop for Firewall {
 pub(crate) fn structure(socket: &mut Socket) -> Result<Vec<Drift>, NetError> {
     let mut drift = Vec::new();
     for table in rules::tables() {
-        drift.extend(read::structure(socket, &table)?);
+        drift.extend(read::structure(socket, table)?);
     }
     Ok(drift)
 }
@@ -79,8 +79,8 @@ pub(crate) fn structure(socket: &mut Socket) -> Result<Vec<Drift>, NetError> {
 /// This is on the way of every start: it looks closer only when something does not look right.
 pub(crate) fn ensure(socket: &mut Socket) -> Result<Vec<Drift>, NetError> {
     let mut right = true;
-    for table in rules::tables() {
-        right = right && read::looks_right(socket, &table)?;
+    for family in [Family::Bridge, Family::Inet] {
+        right = right && read::looks_right(socket, family)?;
     }
     if right {
         return Ok(Vec::new());
@@ -121,7 +121,7 @@ fn again<T>(
 fn replace(socket: &mut Socket, generation: Option<u32>, elements: &[Placed], guarded: bool) -> Result<(), Refused> {
     let mut batch = Batch::new(socket, generation);
     for table in rules::tables() {
-        batch.replace(&table);
+        batch.replace(table);
     }
     if guarded {
         batch.guard(IPV4);
@@ -151,7 +151,7 @@ fn kept_of(socket: &mut Socket, wanted: impl Fn(&str) -> bool) -> Result<Vec<Pla
     let mut kept = Vec::new();
     let tables = rules::tables();
     for (family, name, shown) in read::declared(socket, wanted)? {
-        let Some(set) = set_of(&tables, name) else { continue };
+        let Some(set) = set_of(tables, name) else { continue };
         for element in shown.into_iter().filter(|s| s.key.len() == length(set.key)) {
             let data = element.data.as_deref().and_then(|data| find(data, 0, 1));
             let value = match (set.leads, data) {
@@ -256,7 +256,12 @@ pub(crate) fn forget_flows(socket: &mut Socket, members: &[Member]) -> Result<()
     let links: Vec<&str> = members.iter().map(|m| m.host_link.as_str()).collect();
     let limited = members.iter().any(|m| m.limited);
     // Who has a flow has a partner: most hosts have no policy, and this is all they are asked.
-    if !limited && !kept_of(socket, |set| set == policy::PAIRS)?.iter().any(|p| flows::concerns(p, &links, &[], &[])) {
+    let named = |key: &[u8], at: usize| {
+        let name = key.get(at..at + 16).map(text);
+        name.is_some_and(|name| links.contains(&name.as_str()))
+    };
+    let mut pairs = || read::elements(socket, Family::Bridge, policy::PAIRS);
+    if !limited && !pairs()?.iter().any(|p| named(&p.key, 0) || named(&p.key, 16)) {
         return Ok(());
     }
     let addresses: Vec<IpAddr> = members.iter().flat_map(Member::addresses).collect();

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use bulkhead_sys::Errno;
 use bulkhead_sys::net::{NetlinkOption, netlink_option};
+use rustix::buffer::spare_capacity;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use crate::wire::{HEADER, Received, Writer, attributes, messages, number, text};
@@ -24,6 +25,9 @@ pub(crate) const DUMP: u16 = 0x300;
 const DUMP_INTR: u16 = 0x10;
 /// The answer has attributes with the kernel's own words.
 const ACK_TLVS: u16 = 0x200;
+
+/// Bytes that are received at once: more than the kernel puts into one message. What nothing comes to is never touched.
+const ROOM: usize = 1 << 16;
 
 /// Times that a dump is begun again when what it shows changed meanwhile.
 const DUMP_ATTEMPTS: u32 = 20;
@@ -56,7 +60,7 @@ impl Socket {
         netlink_option(&fd, NetlinkOption::ExtendedAck)?;
         // Or a refused message comes back whole.
         netlink_option(&fd, NetlinkOption::CapAck)?;
-        Ok(Self { fd, sequence: 0, buffer: vec![0; 1 << 16] })
+        Ok(Self { fd, sequence: 0, buffer: Vec::with_capacity(ROOM) })
     }
 
     /// Makes room for one message of this size, and for its answers.
@@ -95,9 +99,10 @@ impl Socket {
     pub(crate) fn receive(&mut self, wait: bool) -> Result<&[u8], Errno> {
         let flags = if wait { RecvFlags::TRUNC } else { RecvFlags::TRUNC | RecvFlags::DONTWAIT };
         loop {
-            match rustix::net::recv(&self.fd, &mut self.buffer[..], flags) {
+            self.buffer.clear();
+            match rustix::net::recv(&self.fd, spare_capacity(&mut self.buffer), flags) {
                 Ok((_, whole)) if whole > self.buffer.len() => return Err(Errno::MSGSIZE),
-                Ok((_, whole)) => return self.buffer.get(..whole).ok_or(Errno::MSGSIZE),
+                Ok(_) => return Ok(&self.buffer),
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(e),
             }

@@ -31,7 +31,7 @@ pub fn verify(declared: &Declared) -> Result<Vec<Drift>, NetError> {
     let mut drift = firewall::structure(socket)?;
     let (missing, foreign) = differences(socket, declared)?;
     let tables = rules::tables();
-    let named = |p: &Placed| (p.set, shown(&tables, p));
+    let named = |p: &Placed| (p.set, shown(tables, p));
     drift.extend(missing.iter().map(named).map(|(set, element)| Drift::ElementMissing { set, element }));
     let wrong = wrong(declared);
     drift.extend(foreign.iter().map(|p| match (named(p), wrong(p)) {

@@ -15,7 +15,7 @@ use crate::error::EngineError;
 use crate::ids;
 use crate::images::{self, ImageRef};
 use crate::layout::{Layout, now};
-use crate::request::{ContainerRequest, RestartPolicy};
+use crate::request::{ContainerRequest, NetMode, RestartPolicy};
 use crate::resolve::{self, Context};
 use crate::sharing::{self, Other};
 use crate::store::{ContainerRecord, JoinWish, Joined, NewContainer, RangePool, RangeWish, new_id};
@@ -133,6 +133,8 @@ pub(super) struct Fresh<'a> {
     /// Held until a monitor has it.
     pub(super) lock: Option<OwnedFd>,
     kept: bool,
+    /// The specification as text, where its start stores it.
+    pub(super) unstored: Option<Vec<u8>>,
 }
 
 impl Fresh<'_> {
@@ -201,17 +203,24 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
             return Err(e);
         }
     };
-    let mut fresh = Fresh { engine, record, spec, plan: checked, image, layout, lock: Some(lock), kept: false };
+    let lock = Some(lock);
+    let mut fresh = Fresh { engine, record, spec, plan: checked, image, layout, lock, kept: false, unstored: None };
     if let Some(range) = fresh.record.range {
         // Nothing else in it depends on which slot it is.
         fresh.spec.ids = ids::own(range.start);
         fresh.plan = plan(&fresh.spec, facts)?;
     }
-    make_directories(&fresh.layout, &fresh.spec, request)?;
+    // What a start at once changes anyway is left to it.
+    let later = !ready && request.net.mode == NetMode::Networks;
+    make_directories(&fresh.layout, &fresh.spec, request, later)?;
     volumes.fill(engine, &fresh.image, &id)?;
     let text = serde_json::to_vec(&fresh.spec)
         .map_err(|e| EngineError::io("store", &fresh.layout.dir)(std::io::Error::other(e)))?;
-    engine.store()?.set_spec(&id, &text, ready)?;
+    if later {
+        fresh.unstored = Some(text);
+    } else {
+        engine.store()?.set_spec(&id, &text, ready)?;
+    }
     super::container_event(engine, &fresh.record, "create");
     Ok(fresh)
 }
@@ -228,7 +237,12 @@ pub fn create(engine: &Engine, request: &ContainerRequest) -> Result<String, Eng
     Ok(fresh.record.id.clone())
 }
 
-fn make_directories(layout: &Layout, spec: &SandboxSpec, request: &ContainerRequest) -> Result<(), EngineError> {
+fn make_directories(
+    layout: &Layout,
+    spec: &SandboxSpec,
+    request: &ContainerRequest,
+    later: bool,
+) -> Result<(), EngineError> {
     let make = |path: &Path, mode| {
         std::fs::DirBuilder::new().mode(mode).create(path).map_err(EngineError::io("make", path))?;
         // Whatever the umask is.
@@ -245,5 +259,5 @@ fn make_directories(layout: &Layout, spec: &SandboxSpec, request: &ContainerRequ
                 .map_err(EngineError::io("give to the container", &path))?;
         }
     }
-    crate::networks::make_etc(&layout.etc(), &spec.hostname, request)
+    crate::networks::make_etc(&layout.etc(), &spec.hostname, request, later)
 }

@@ -55,12 +55,14 @@ struct Launch<'a> {
     image: &'a ImageConfig,
     layout: &'a Layout,
     options: StartOptions,
+    /// The specification as text, where it is stored with what the container takes.
+    unstored: Option<&'a [u8]>,
 }
 
 /// Takes addresses and starts the monitor, which inherits the lock.
 fn launch(engine: &Engine, launch: Launch<'_>, lock: &OwnedFd) -> Result<OwnedFd, EngineError> {
     let id = launch.record.id.clone();
-    let network = networks::take(engine, launch.record)?;
+    let network = networks::take(engine, launch.record, launch.unstored)?;
     let begun = begin(engine, launch, lock, network);
     if begun.is_err() {
         networks::forget(engine, &id)?;
@@ -69,7 +71,7 @@ fn launch(engine: &Engine, launch: Launch<'_>, lock: &OwnedFd) -> Result<OwnedFd
 }
 
 fn begin(engine: &Engine, launch: Launch<'_>, lock: &OwnedFd, network: Option<Taken>) -> Result<OwnedFd, EngineError> {
-    let Launch { record, spec, plan, image, layout, options } = launch;
+    let Launch { record, spec, plan, image, layout, options, unstored: _ } = launch;
     let request = &record.request;
     let (network, joined, place) = match (network, spec.share.as_ref().filter(|s| s.network)) {
         (Some(Taken { order, joined, place }), _) => (Some(order), joined, Some(place)),
@@ -77,7 +79,7 @@ fn begin(engine: &Engine, launch: Launch<'_>, lock: &OwnedFd, network: Option<Ta
         (None, Some(share)) => (None, engine.store()?.joined(&share.with)?, None),
         (None, None) => (None, Vec::new(), None),
     };
-    if !joined.is_empty() || request.net.mode == NetMode::Host {
+    if !joined.is_empty() || matches!(request.net.mode, NetMode::Networks | NetMode::Host) {
         networks::write_etc(&layout.etc(), &spec.hostname, request, &joined)?;
     }
     let identity = &spec.process.identity;
@@ -137,6 +139,7 @@ pub fn run(engine: &Engine, request: &ContainerRequest) -> Result<Started, Engin
         image: &fresh.image.config,
         layout: &fresh.layout,
         options,
+        unstored: fresh.unstored.as_deref(),
     };
     let lock = fresh.lock.take().ok_or_else(|| EngineError::refused("the new container", "it has no lock"))?;
     let socket = match launch(engine, begin, &lock) {
@@ -192,7 +195,8 @@ pub fn start(engine: &Engine, query: &str, options: StartOptions) -> Result<Opti
     let image = crate::images::of_container(engine, &record)?;
     let begin = || -> Result<OwnedFd, EngineError> {
         let plan = plan(&spec, engine.facts()?)?;
-        let begin = Launch { record: &record, spec: &spec, plan, image: &image.config, layout: &layout, options };
+        let (image, layout) = (&image.config, &layout);
+        let begin = Launch { record: &record, spec: &spec, plan, image, layout, options, unstored: None };
         launch(engine, begin, &lock)
     };
     let socket = match begin() {

@@ -135,13 +135,13 @@ fn texts(
     [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolver)]
 }
 
-/// Makes the directory of the generated files of a container that is new, and writes them.
+/// Makes the directory of the generated files of a container that is new, and writes them, unless its start does so.
 ///
 /// # Errors
 /// The file operation that failed.
-pub(crate) fn make(dir: &Path, hostname: &str, request: &ContainerRequest) -> Result<(), EngineError> {
+pub(crate) fn make(dir: &Path, hostname: &str, request: &ContainerRequest, later: bool) -> Result<(), EngineError> {
     std::fs::DirBuilder::new().mode(0o755).create(dir).map_err(EngineError::io("make", dir))?;
-    write(dir, hostname, request, &[])
+    if later { Ok(()) } else { write(dir, hostname, request, &[]) }
 }
 
 /// Writes the generated files of a container that starts with these addresses. They are written anew at each start: the

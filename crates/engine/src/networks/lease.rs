@@ -71,11 +71,16 @@ pub(crate) struct Taken {
     pub(crate) place: Place,
 }
 
-/// Takes the addresses and ports of a container that is about to start. The caller holds its lock.
+/// Takes the addresses and ports of a container that is about to start. The caller holds its lock. `spec` is what has to be
+/// stored of one that is new.
 ///
 /// # Errors
 /// What cannot be had, and who has it; then nothing is taken.
-pub(crate) fn take(engine: &Engine, record: &ContainerRecord) -> Result<Option<Taken>, EngineError> {
+pub(crate) fn take(
+    engine: &Engine,
+    record: &ContainerRecord,
+    spec: Option<&[u8]>,
+) -> Result<Option<Taken>, EngineError> {
     let net = &record.request.net;
     if net.mode != NetMode::Networks {
         return Ok(None);
@@ -83,7 +88,7 @@ pub(crate) fn take(engine: &Engine, record: &ContainerRecord) -> Result<Option<T
     let (place, ids) = super::rootless::ensure(engine)?;
     let ports = expand(&net.publish, net.publish_all, &net.expose, &engine.config.publish_addresses())?;
     let start = new_id()?.get(..4).and_then(|hex| u16::from_str_radix(hex, 16).ok()).unwrap_or(0);
-    let wish = LeaseWish { container: &record.id, ports: &ports, start };
+    let wish = LeaseWish { container: &record.id, ports: &ports, start, spec };
     // Before the store is read: one that changes meanwhile is read again.
     let policies = calm::stamp(&engine.paths.run);
     let store = engine.store()?;

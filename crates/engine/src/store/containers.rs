@@ -172,13 +172,19 @@ impl Store {
     ///
     /// [`StoreError::NoSuchContainer`] when the container was removed meanwhile.
     pub fn set_spec(&self, id: &str, spec: &[u8], ready: bool) -> Result<(), StoreError> {
-        let what = "store the specification";
-        let wrap = self.wrap(what);
-        self.write(what, |tx| {
-            let changed =
-                tx.execute("UPDATE containers SET spec = ?2, ready = ?3 WHERE id = ?1", params![id, spec, ready]);
-            existing(changed.map_err(&wrap)?, id)
-        })
+        self.write("store the specification", |tx| self.set_spec_in(tx, id, spec, ready))
+    }
+
+    /// Part of a transaction: stores the specification.
+    pub(in crate::store) fn set_spec_in(
+        &self,
+        tx: &Transaction<'_>,
+        id: &str,
+        spec: &[u8],
+        ready: bool,
+    ) -> Result<(), StoreError> {
+        let changed = tx.execute("UPDATE containers SET spec = ?2, ready = ?3 WHERE id = ?1", params![id, spec, ready]);
+        existing(changed.map_err(self.wrap("store the specification"))?, id)
     }
 
     /// Stores what is asked of a container, and its specification, after a change of both.

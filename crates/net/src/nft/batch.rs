@@ -186,7 +186,6 @@ impl<'a> Batch<'a> {
                     w.big(6, shown_as(fields));
                     w.big(7, u32::try_from(length(fields)).unwrap_or_default());
                 }
-                Leads::Verdict => w.big(6, 0xffff_ff00),
             }
             if let Filled::Kernel { size, timeout } = set.filled {
                 w.nest(9, |w| w.big(1, size));
@@ -229,29 +228,21 @@ impl<'a> Batch<'a> {
 
     fn fixed(&mut self, family: Family, set: &Set, table: &str) {
         let what = || (format!("make the set {} of {table}", set.name), None);
-        match &set.filled {
-            Filled::Always(elements) => {
-                for element in elements {
-                    self.element(family, set.name, element, what());
-                }
-            }
-            Filled::Ranges(ranges) => {
-                self.message(kind::NEW_ELEMENT, CREATE, family, what(), |w| {
-                    w.text(2, set.name);
-                    w.nest(3, |w| {
-                        for (from, behind) in ranges {
-                            w.nest(1, |w| w.nest(1, |w| w.attribute(1, from)));
-                            if let Some(behind) = behind {
-                                w.nest(1, |w| {
-                                    w.nest(1, |w| w.attribute(1, behind));
-                                    w.big(3, RANGE_END);
-                                });
-                            }
+        if let Filled::Ranges(ranges) = &set.filled {
+            self.message(kind::NEW_ELEMENT, CREATE, family, what(), |w| {
+                w.text(2, set.name);
+                w.nest(3, |w| {
+                    for (from, behind) in ranges {
+                        w.nest(1, |w| w.nest(1, |w| w.attribute(1, from)));
+                        if let Some(behind) = behind {
+                            w.nest(1, |w| {
+                                w.nest(1, |w| w.attribute(1, behind));
+                                w.big(3, RANGE_END);
+                            });
                         }
-                    });
+                    }
                 });
-            }
-            _ => {}
+            });
         }
     }
 

@@ -137,8 +137,6 @@ pub(crate) enum Found {
     NoKey,
     /// A value, from the first register on.
     Value,
-    /// A verdict.
-    Verdict,
 }
 
 /// One expression. Registers are counted in words of 4 bytes from 0.
@@ -234,7 +232,6 @@ impl Expr {
                     Found::Key => {}
                     Found::NoKey => w.big(5, 1),
                     Found::Value => w.big(3, 1),
-                    Found::Verdict => w.big(3, 0),
                 }
             }
             Self::Count(name) => {

@@ -6,6 +6,7 @@ pub(crate) mod elements;
 pub(crate) mod expr;
 pub(crate) mod flows;
 pub(crate) mod model;
+pub(crate) mod outline;
 pub(crate) mod policy;
 pub(crate) mod read;
 pub(crate) mod rules;

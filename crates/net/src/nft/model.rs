@@ -1,6 +1,6 @@
 //! What a table is made of.
 
-use super::expr::{Expr, Verdict};
+use super::expr::Expr;
 
 /// Families of tables that we have one in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +51,7 @@ pub(crate) struct Chain {
 }
 
 /// Where packets come into a chain. What falls through is accepted: it may still meet a chain of somebody else.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Base {
     pub(crate) kind: &'static str,
     pub(crate) hook: u32,
@@ -143,7 +143,6 @@ pub(crate) fn length(fields: &[Field]) -> usize {
 pub(crate) enum Leads {
     Nowhere,
     Values(&'static [Field]),
-    Verdict,
 }
 
 /// Who fills a set.
@@ -155,8 +154,6 @@ pub(crate) enum Filled {
     Boxes,
     /// As these, each for a time of its own; no concern of what is declared.
     Pinned,
-    /// These, always.
-    Always(Vec<Element>),
     /// Ranges from a first to a last-but-one key, always.
     Ranges(Vec<(Vec<u8>, Option<Vec<u8>>)>),
     /// The kernel, when a rule says so, for this long in milliseconds.
@@ -202,7 +199,6 @@ impl Filled {
 pub(crate) enum Value {
     Nothing,
     Bytes(Vec<u8>),
-    Chain(&'static str),
 }
 
 /// An element without its set.
@@ -226,7 +222,6 @@ impl Value {
         match self {
             Self::Nothing => {}
             Self::Bytes(bytes) => w.nest(2, |w| w.attribute(1, bytes)),
-            Self::Chain(chain) => w.nest(2, |w| Verdict::Goto(chain).write(w)),
         }
     }
 }

@@ -276,14 +276,17 @@ impl Store {
     }
 
     /// Takes the addresses and ports of a container that starts, all of them or none. What it had before is given back
-    /// first: only one start of it is under way at a time.
+    /// first: only one start of it is under way at a time. One that is new had nothing.
     ///
     /// # Errors
     ///
     /// What cannot be had, and who has it.
     pub fn take(&self, wish: &LeaseWish<'_>, busy: &Busy<'_>) -> Result<(Vec<Joined>, Vec<PortRecord>), StoreError> {
         self.write("take addresses for the container", |tx| {
-            self.give_back_in(tx, wish.container)?;
+            match wish.spec {
+                Some(spec) => self.set_spec_in(tx, wish.container, spec, false)?,
+                None => self.give_back_in(tx, wish.container)?,
+            }
             let mut joined = self.joined_of(tx, wish.container)?;
             for one in &mut joined {
                 one.lease = Some(self.lease_one(tx, wish.container, one)?);

@@ -329,4 +329,6 @@ pub struct LeaseWish<'a> {
     pub ports: &'a [WantedPort],
     /// Where the search for ports that nobody chose begins.
     pub start: u16,
+    /// The specification of one that is new and not whole yet, which is stored beside.
+    pub spec: Option<&'a [u8]>,
 }

@@ -37,7 +37,7 @@ fn member(store: &Store, name: &str, joins: &[JoinWish]) -> ContainerRecord {
 type Taken = Result<(Vec<Joined>, Vec<PortRecord>), StoreError>;
 
 fn take(store: &Store, id: &str, ports: &[WantedPort]) -> Taken {
-    store.take(&LeaseWish { container: id, ports, start: 0 }, &|_, _, _| None)
+    store.take(&LeaseWish { container: id, ports, start: 0, spec: None }, &|_, _, _| None)
 }
 
 fn address(taken: &Taken) -> String {
@@ -199,10 +199,10 @@ fn ports_are_one_containers_at_a_time_and_all_or_none() {
     // What the host listens on is nobody's.
     let busy = |_: IpAddr, number: u16, _: Protocol| (number < 61_002).then(|| "process 7 (nginx)".to_owned());
     let wanted = [tcp("127.0.0.1", 80)];
-    let error = why(store.take(&LeaseWish { container: &two.id, ports: &wanted, start: 0 }, &busy));
+    let error = why(store.take(&LeaseWish { container: &two.id, ports: &wanted, start: 0, spec: None }, &busy));
     assert!(error.to_string().contains("127.0.0.1:80/tcp is taken by process 7 (nginx)"), "{error}");
     let any = [port("127.0.0.1", HostPort::Any, Protocol::Tcp)];
-    let (_, ports) = store.take(&LeaseWish { container: &two.id, ports: &any, start: 0 }, &busy).unwrap();
+    let (_, ports) = store.take(&LeaseWish { container: &two.id, ports: &any, start: 0, spec: None }, &busy).unwrap();
     assert_eq!(ports[0].port, 61_002);
     // Beyond loopback the family stays.
     let error = why(take(&store, &two.id, &[tcp("::", 80)]));
