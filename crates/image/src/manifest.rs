@@ -160,8 +160,8 @@ pub fn parse(name: &str, bytes: &[u8], announced: Option<&str>) -> Result<Docume
     let has = |key: &str| value.get(key).is_some();
     if value.get("schemaVersion").and_then(Value::as_u64) == Some(1) {
         return refuse(
-            "it is of Docker's schema 1, which is not accepted: its layers have no verified order; push the image again \
-             with a newer program"
+            "schemaVersion 1 is not accepted, expected 2: Docker's schema 1 does not name its configuration by a digest; \
+             push the image again with a newer program"
                 .into(),
         );
     }
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_refused_by_name() {
         let one = parse("m", br#"{"schemaVersion":1,"fsLayers":[]}"#, None).unwrap_err().to_string();
-        assert!(one.contains("schema 1"), "{one}");
+        assert!(one.contains("schemaVersion 1"), "{one}");
         let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let text = |config: &str, layer: &str| {
             format!(
