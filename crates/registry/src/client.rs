@@ -91,6 +91,28 @@ impl Client {
         std::mem::take(&mut locked(&self.notes))
     }
 
+    /// Layers at a time.
+    #[must_use]
+    pub fn parallel(&self) -> usize {
+        self.limits().parallel.max(1)
+    }
+
+    /// Where the registry of this name is.
+    ///
+    /// # Errors
+    /// A setting that cannot be used.
+    pub fn source(&self, registry: &str) -> Result<Endpoint> {
+        self.settings.source(registry)
+    }
+
+    /// Who we are to the registry of this name, by the files and helpers of the user.
+    ///
+    /// # Errors
+    /// A file or helper that cannot be used.
+    pub fn kept_login(&self, registry: &str) -> Result<Login> {
+        self.keyring.get(registry, "")
+    }
+
     pub(crate) fn note(&self, text: String) {
         let mut notes = locked(&self.notes);
         if !notes.contains(&text) {

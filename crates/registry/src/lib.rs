@@ -29,6 +29,6 @@ pub use blob::Fetch;
 pub use client::{Client, Repository};
 pub use error::{RegistryError, Result};
 pub use limits::Limits;
-pub use pull::{Resolved, Source};
+pub use pull::{Fetched, Resolved, Source};
 pub use push::{Outcome, Upload};
 pub use settings::{Endpoint, HostSettings, Settings};

@@ -4,9 +4,25 @@ use bulkhead_image::config::ImageDocument;
 use bulkhead_image::manifest::{self, Descriptor, Document, Manifest};
 use bulkhead_image::{Budget, Digest, ImageError, Meter, Platform, Reference};
 
+use serde::Deserialize;
+
 use crate::blob::Fetch;
 use crate::client::{Ask, Client, Repository};
 use crate::error::{RegistryError, Result, show};
+
+/// Most tags of one repository.
+const TAGS: usize = 10_000;
+
+#[derive(Deserialize)]
+struct Tags {
+    tags: Option<Vec<String>>,
+}
+
+/// The address of the next page (RFC 8288): `<ADDRESS>; rel="next"`.
+fn next_page(link: &str) -> Option<String> {
+    let (address, rest) = link.trim().strip_prefix('<')?.split_once('>')?;
+    (rest.contains("rel=\"next\"") || rest.contains("rel=next")).then(|| address.to_owned())
+}
 
 /// A document as a registry sent it.
 #[derive(Clone, Debug)]
@@ -90,6 +106,14 @@ impl Client {
         self.somewhere(reference, |repository| repository.document(&wanted(reference), None)).map(|(found, _)| found)
     }
 
+    /// Every tag of the repository that `reference` is in.
+    ///
+    /// # Errors
+    /// The failure of the last place; more tags than anybody has.
+    pub fn tags(&self, reference: &Reference) -> Result<Vec<String>> {
+        self.somewhere(reference, Repository::tags).map(|(tags, _)| tags)
+    }
+
     /// The image that `reference` means on `platform`. `strict`: an image for another platform is refused also when it is
     /// the only one.
     ///
@@ -143,6 +167,28 @@ impl Repository<'_> {
     #[must_use]
     pub fn place(&self) -> String {
         format!("{}/{}", self.endpoint.host, self.path)
+    }
+
+    fn tags(&self) -> Result<Vec<String>> {
+        let what = format!("the tags of {}", self.path);
+        let lie = |reason: String| RegistryError::lie(&self.host(), &what, reason);
+        let (mut all, mut next) = (Vec::new(), Some(self.url("tags/list")));
+        while let Some(url) = next {
+            let ask = Ask { method: "GET", url: url.clone(), headers: Vec::new(), bytes: None, what: &what, also: &[] };
+            let reply = self.ask(&ask)?;
+            next = match reply.header("link").and_then(next_page) {
+                Some(link) => Some(url.join(&link).map_err(|_| lie("it names a next page that is none".to_owned()))?),
+                None => None,
+            };
+            let bytes = reply.read(self.client.limits().manifest).map_err(|e| lie(show(&e.to_string())))?;
+            let page: Tags = serde_json::from_slice(&bytes).map_err(|_| lie("it is no list of tags".to_owned()))?;
+            let before = all.len();
+            all.extend(page.tags.unwrap_or_default());
+            if all.len() > TAGS || (all.len() == before && next.is_some()) {
+                return Err(lie(format!("they do not end; at most {TAGS} are allowed")));
+            }
+        }
+        Ok(all)
     }
 
     /// The manifest or index of this tag or digest; `size`, if it was announced, is binding.

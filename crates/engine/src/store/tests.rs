@@ -55,6 +55,7 @@ fn image(id: char, chains: &[char], references: &[&str]) -> NewImage {
         size: 20,
         layers: chains.iter().map(layer).collect(),
         references: references.iter().map(|text| (*text).to_owned()).collect(),
+        ..NewImage::default()
     }
 }
 
