@@ -234,6 +234,9 @@ fn read_request(stream: &mut TcpStream) -> Option<Asked> {
     let mut first = [0];
     stream.peek(&mut first).ok().filter(|n| *n == 1)?;
     if !first[0].is_ascii_uppercase() {
+        // As servers of HTTP do it: all of the beginning is read, or the answer would be lost with it.
+        drop(stream.read(&mut [0; 4096]));
+        drop(stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n"));
         return None;
     }
     let mut reader = BufReader::new(stream.try_clone().ok()?);

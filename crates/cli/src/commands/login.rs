@@ -159,6 +159,6 @@ impl Hidden {
 impl Drop for Hidden {
     fn drop(&mut self) {
         // A terminal that is gone has nothing to show.
-        drop(tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.0));
+        tcsetattr(std::io::stdin(), OptionalActions::Flush, &self.0).unwrap_or_default();
     }
 }

@@ -222,8 +222,10 @@ impl Http {
         }
         let silence = || format!("it was silent for {} seconds", self.limits.silence.as_secs().max(1));
         Failure::Other(match error {
-            ureq::Error::Io(e) if url.secure && e.kind() == io::ErrorKind::UnexpectedEof => {
-                return Failure::Plain("it closed the connection".to_owned());
+            ureq::Error::Io(e)
+                if url.secure && matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) =>
+            {
+                return Failure::Plain(format!("it closed the connection ({})", show(&e.to_string())));
             }
             ureq::Error::Io(e) => match e.downcast::<Refused>() {
                 Ok(refused) => astray(url, refused.0),
