@@ -70,7 +70,11 @@ impl Registry {
         );
         if let Some(keys) = &setup.tls {
             let key = |name: &str| keys.join(name).display().to_string();
-            config.push_str(&format!("  tls:\n    certificate: {}\n    key: {}\n", key("server.crt"), key("server.key")));
+            config.push_str(&format!(
+                "  tls:\n    certificate: {}\n    key: {}\n",
+                key("server.crt"),
+                key("server.key")
+            ));
         }
         if setup.auth {
             std::fs::write(dir.join("htpasswd"), format!("{USER}:{HASH}\n")).unwrap();

@@ -5,11 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure is the result of the test")]
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::process::Command;
 
 use bulkhead_tests::configured::Configured;
-use bulkhead_tests::is_root;
+use bulkhead_tests::{Said, binary, is_root};
 
 #[test]
 fn values_of_a_file_count_and_flags_come_before_them() {

@@ -64,7 +64,9 @@ fn what_is_pushed_is_pulled_again() {
     bench.say(&["rmi", "-f", before[0]["Id"].as_str().unwrap()]).ok();
     assert_eq!(layers(&bench), 0);
     let said = bench.say(&["pull", &name]).ok();
-    for part in ["1: Pulling from team/app\n", ": Pulling fs layer\n", ": Pull complete\n", &format!("Digest: {digest}\n")] {
+    for part in
+        ["1: Pulling from team/app\n", ": Pulling fs layer\n", ": Pull complete\n", &format!("Digest: {digest}\n")]
+    {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert!(said.ends_with(&format!("Status: Downloaded newer image for {name}\n{name}\n")), "{said}");
@@ -75,7 +77,8 @@ fn what_is_pushed_is_pulled_again() {
     assert_eq!(after[0]["RepoDigests"][0], pinned.as_str());
     assert!(bench.say(&["pull", &name]).ok().contains("Status: Image is up to date for"));
     let found = std::fs::read_dir(bench.path("root/layers")).unwrap().flatten();
-    let sizes: Vec<u64> = found.filter_map(|l| std::fs::metadata(l.path().join("fs/low")).ok()).map(|m| m.len()).collect();
+    let sizes: Vec<u64> =
+        found.filter_map(|l| std::fs::metadata(l.path().join("fs/low")).ok()).map(|m| m.len()).collect();
     assert_eq!(sizes, [300_000]);
     // By its digest, without a tag.
     bench.say(&["rmi", &name]).ok();
@@ -127,7 +130,10 @@ fn who_has_no_password_gets_nothing() {
         child.wait_with_output().unwrap().into()
     };
     let refused = say(&["push", &name], "").fails(1);
-    assert!(refused.contains("denies access") && refused.contains(&format!("bulkhead login {}", registry.host)), "{refused}");
+    assert!(
+        refused.contains("denies access") && refused.contains(&format!("bulkhead login {}", registry.host)),
+        "{refused}"
+    );
     let words = ["login", "-u", USER, "--password-stdin", &registry.host];
     let wrong = say(&words, "wrong-pass\n").fails(1);
     assert!(wrong.contains("denies access") && !wrong.contains("wrong-pass"), "{wrong}");
@@ -170,7 +176,10 @@ fn a_registry_with_an_authority_of_its_own() {
     let name = registry.name("app:1");
     load(bench, &name, vec![layer("f", 4, 1000)]);
     let unknown = configured.say(&["push", &name]).fails(1);
-    assert!(unknown.contains("no trusted connection") && unknown.contains("authority that is not trusted"), "{unknown}");
+    assert!(
+        unknown.contains("no trusted connection") && unknown.contains("authority that is not trusted"),
+        "{unknown}"
+    );
     assert!(unknown.contains(&format!("certs.d/{}/ca.crt", registry.host)), "{unknown}");
     // Trust in one registry: a place for it alone.
     let place = bench.path("etc/bulkhead/certs.d").join(&registry.host);

@@ -22,7 +22,11 @@ fn assert_empty(bench: &Bench) {
 }
 
 /// Pulls from a registry that answers like this, which must fail with these words.
-fn refused(bench: &Bench, words: &[&str], answer: impl Fn(&Asked, &mut TcpStream) + Send + Sync + 'static) -> Vec<Asked> {
+fn refused(
+    bench: &Bench,
+    words: &[&str],
+    answer: impl Fn(&Asked, &mut TcpStream) + Send + Sync + 'static,
+) -> Vec<Asked> {
     let liar = Liar::start(answer);
     let error = bench.say(&["pull", &liar.name("x/y:1")]).fails(1);
     for word in words {
@@ -150,9 +154,13 @@ fn manifests_that_are_not_what_they_should_be() {
     let words = ["its digest is", &other.digest, &format!("{} was announced", honest.digest)];
     refused(&bench, &words, with(other.manifest.clone(), kind, Some(honest.digest.clone())));
     // A million layers: too long for a manifest. As many as a manifest can hold: too many for an image.
-    let one = format!(r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{}","size":1}}"#, honest.digest);
+    let one =
+        format!(r#"{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{}","size":1}}"#, honest.digest);
     let many = |count: usize| {
-        let config = format!(r#"{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":1}}"#, honest.digest);
+        let config = format!(
+            r#"{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":1}}"#,
+            honest.digest
+        );
         let layers = vec![one.as_str(); count].join(",");
         format!(r#"{{"schemaVersion":2,"mediaType":"{kind}","config":{config},"layers":[{layers}]}}"#).into_bytes()
     };
@@ -283,7 +291,10 @@ fn tokens_are_fetched_and_fetched_again_when_they_expire() {
     let tokens = {
         let served = Arc::clone(&served);
         Liar::start(move |asked, stream| {
-            assert!(asked.path.contains("service=here") && asked.path.contains("scope=repository%3Ax%2Fy%3Apull"), "{asked:?}");
+            assert!(
+                asked.path.contains("service=here") && asked.path.contains("scope=repository%3Ax%2Fy%3Apull"),
+                "{asked:?}"
+            );
             let number = served.fetch_add(1, Ordering::SeqCst);
             reply(stream, "200 OK", &[], format!("{{\"token\":\"t{number}\",\"expires_in\":60}}").as_bytes());
         })
@@ -294,7 +305,11 @@ fn tokens_are_fetched_and_fetched_again_when_they_expire() {
         // Every token is good for two requests.
         let newest = format!("Bearer t{}", current.load(Ordering::SeqCst).wrapping_sub(1));
         let fresh = asked.header("authorization") == newest && count.fetch_add(1, Ordering::SeqCst) % 3 < 2;
-        if fresh { honest.answer(asked, stream) } else { reply(stream, "401 Unauthorized", &[("www-authenticate", &realm)], b"{}") }
+        if fresh {
+            honest.answer(asked, stream)
+        } else {
+            reply(stream, "401 Unauthorized", &[("www-authenticate", &realm)], b"{}")
+        }
     });
     bench.say(&["pull", "-q", &registry.name("x/y:1")]).ok();
     assert!(served.load(Ordering::SeqCst) >= 2, "{}", served.load(Ordering::SeqCst));
@@ -312,7 +327,8 @@ fn those_who_are_busy_are_asked_again_and_their_words_are_told() {
     });
     // One layer at a time would need as many waits; the manifest alone shows it.
     bench.say(&["manifest", "inspect", &registry.name("x/y:1")]).ok();
-    let words = br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit\u001b[2J"}]}"#;
+    let words =
+        br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit\u001b[2J"}]}"#;
     let full = |_: &Asked, stream: &mut TcpStream| {
         reply(stream, "429 Too Many Requests", &[("retry-after", "100000")], words);
     };
@@ -340,7 +356,9 @@ fn a_drip_and_a_silence_are_not_waited_for() {
         let (honest, lowest) = (honest.clone(), lowest.clone());
         Liar::start(move |asked, stream| match honest.blob(&lowest) {
             Some(bytes) if is_blob(asked, &lowest) => {
-                drop(stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", bytes.len()).as_bytes()));
+                drop(
+                    stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", bytes.len()).as_bytes()),
+                );
                 for byte in bytes {
                     std::thread::sleep(std::time::Duration::from_millis(20));
                     if stream.write_all(&[*byte]).is_err() {

@@ -216,7 +216,11 @@ impl Repository<'_> {
         if let Some(length) = reply.length()
             && length != rest
         {
-            return Err(lie(format!("it is {} bytes long, and {} were announced", length + partial.done, fetch.size)));
+            return Err(lie(format!(
+                "it is {} bytes long, and {} were announced",
+                length.saturating_add(partial.done),
+                fetch.size
+            )));
         }
         self.take(fetch, what, reply, partial)
     }

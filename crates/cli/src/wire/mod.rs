@@ -271,11 +271,14 @@ pub fn run(request: &ContainerRequest, options: &RunOptions) -> Result<Started, 
     })
 }
 
+/// How one comes by an image.
+const WAYS: &str = "'bulkhead images' lists what is here; 'bulkhead pull', 'bulkhead load' and 'bulkhead import' bring more; \
+                    'host' is built in";
+
 /// An image that is not there, with the way to get one.
 fn no_image(error: EngineError) -> CliError {
     match &error {
-        EngineError::Image(_) => unstarted(error)
-            .with_hint("'bulkhead images' lists what is here; 'bulkhead pull', 'load' and 'import' bring more; 'host' is built in"),
+        EngineError::Image(_) => unstarted(error).with_hint(WAYS),
         _ => unstarted(error),
     }
 }

@@ -119,7 +119,11 @@ pub(super) fn ensure(request: &ContainerRequest, options: &RunOptions) -> Result
     let wish = engine_registry::PullRequest { reference: request.image.clone(), platform: platform(on)? };
     let pulled = engine_registry::pull(engine, &wish, &mut |step| show.step(step));
     show.end();
-    let pulled = pulled.map_err(unpulled)?;
+    let pulled = pulled.map_err(|e| {
+        let error = unpulled(e);
+        let known = error.hint.is_some();
+        if known { error } else { error.with_hint(super::WAYS) }
+    })?;
     if !options.quiet {
         output::note(&format!("Digest: {}", pulled.digest));
         output::note(&crate::commands::pull::status(&pulled));

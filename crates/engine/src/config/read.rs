@@ -126,7 +126,11 @@ pub(super) fn parse(path: &Path, text: &str, system: bool) -> Result<File, Confi
             DeValue::Table(section) if name.get_ref() == REGISTRIES => {
                 for (host, value) in section.iter() {
                     let at = line(text, host.span().start);
-                    file.registries.push((host.get_ref().to_string(), registry(path, text, host.get_ref(), at, value)?, at));
+                    file.registries.push((
+                        host.get_ref().to_string(),
+                        registry(path, text, host.get_ref(), at, value)?,
+                        at,
+                    ));
                 }
             }
             DeValue::Table(section) => {

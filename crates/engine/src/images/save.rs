@@ -135,7 +135,11 @@ fn prepare(
         layers.push(layer);
     }
     let same = layers.iter().all(|layer| layer.digest == layer.diff);
-    let config = if same { record.config_json.clone().into_bytes() } else { rewritten(&record.config_json, &layers.iter().map(|layer| layer.digest.clone()).collect::<Vec<_>>())? };
+    let config = if same {
+        record.config_json.clone().into_bytes()
+    } else {
+        rewritten(&record.config_json, &layers.iter().map(|layer| layer.digest.clone()).collect::<Vec<_>>())?
+    };
     let digest = Digest::of(&config).hex();
     Ok(SavedImage { record, references, config, digest, layers })
 }

@@ -63,39 +63,32 @@ pub enum Kept {
 pub struct Keyring {
     /// In the order in which they are asked.
     files: Vec<PathBuf>,
-    /// The one that is written to.
-    own: PathBuf,
+    /// The one that is written to; none for who has no home.
+    own: Option<PathBuf>,
 }
 
 impl Keyring {
     /// As the environment has it: `REGISTRY_AUTH_FILE` alone if it is set, else Podman's file of this session and
     /// Docker's own (`DOCKER_CONFIG`, or `.docker` in the home directory), which is the one that is written to.
-    ///
-    /// # Errors
-    /// No home directory.
-    pub fn from_environment() -> Result<Self> {
+    #[must_use]
+    pub fn from_environment() -> Self {
         Self::from_lookup(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
     }
 
-    fn from_lookup(get: impl Fn(&str) -> Option<PathBuf>) -> Result<Self> {
+    fn from_lookup(get: impl Fn(&str) -> Option<PathBuf>) -> Self {
         if let Some(only) = get("REGISTRY_AUTH_FILE") {
-            return Ok(Self { files: vec![only.clone()], own: only });
+            return Self { files: vec![only.clone()], own: Some(only) };
         }
-        let own = match (get("DOCKER_CONFIG"), get("HOME")) {
-            (Some(dir), _) => dir.join("config.json"),
-            (None, Some(home)) => home.join(".docker/config.json"),
-            (None, None) => {
-                return Err(RegistryError::settings("HOME", "it is not set; set it, or REGISTRY_AUTH_FILE"));
-            }
-        };
+        let docker = get("DOCKER_CONFIG").or_else(|| get("HOME").map(|home| home.join(".docker")));
+        let own = docker.map(|dir| dir.join("config.json"));
         let session = get("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
-        Ok(Self { files: session.into_iter().chain([own.clone()]).collect(), own })
+        Self { files: session.into_iter().chain(own.clone()).collect(), own }
     }
 
     /// A keyring of one file.
     #[must_use]
     pub fn of_file(path: &Path) -> Self {
-        Self { files: vec![path.to_path_buf()], own: path.to_path_buf() }
+        Self { files: vec![path.to_path_buf()], own: Some(path.to_path_buf()) }
     }
 
     /// Who we are to the registry of this name (as references have it), for this repository there.
@@ -123,14 +116,16 @@ impl Keyring {
     /// # Errors
     /// A file or helper that cannot be used.
     pub fn store(&self, host: &str, user: &str, password: &Secret) -> Result<Kept> {
-        let mut file = AuthFile::read(&self.own)?.unwrap_or_else(|| AuthFile::new(&self.own));
+        let own = self.own.as_deref();
+        let own = own.ok_or_else(|| RegistryError::settings("HOME", "it is not set; set it, or REGISTRY_AUTH_FILE"))?;
+        let mut file = AuthFile::read(own)?.unwrap_or_else(|| AuthFile::new(own));
         if let Some(helper) = file.helper_of(host) {
             helper::store(&helper, key_of(host), user, password)?;
             return Ok(Kept::Helper(helper));
         }
         file.put(key_of(host), user, password)?;
         file.write()?;
-        Ok(Kept::File(self.own.clone()))
+        Ok(Kept::File(own.to_path_buf()))
     }
 
     /// Forgets a registry; whether there was anything.
@@ -178,14 +173,16 @@ mod tests {
             "XDG_RUNTIME_DIR" => Some(PathBuf::from("/run/user/1")),
             _ => None,
         };
-        let ring = Keyring::from_lookup(get).unwrap();
+        let ring = Keyring::from_lookup(get);
         assert_eq!(
             ring.files,
             [Path::new("/run/user/1/containers/auth.json"), Path::new("/home/a/.docker/config.json")]
         );
-        let only = Keyring::from_lookup(|name| (name == "REGISTRY_AUTH_FILE").then(|| "/x".into())).unwrap();
-        assert_eq!((only.files.len(), only.own), (1, "/x".into()));
-        assert!(Keyring::from_lookup(|_| None).is_err());
+        let only = Keyring::from_lookup(|name| (name == "REGISTRY_AUTH_FILE").then(|| "/x".into()));
+        assert_eq!((only.files.len(), only.own), (1, Some("/x".into())));
+        let nobody = Keyring::from_lookup(|_| None);
+        assert_eq!(nobody.get("r.example", "a").unwrap(), Login::None);
+        assert!(nobody.store("r.example", "me", &secret("x")).unwrap_err().to_string().starts_with("HOME"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `login` and `logout`.
 
-use bulkhead_registry::credentials::{Keyring, Kept, Login, Secret};
+use bulkhead_registry::credentials::{Kept, Keyring, Login, Secret};
 
 use super::client;
 use crate::engine::Engine;
@@ -33,7 +33,7 @@ pub fn login(
     given: Option<(String, String)>,
 ) -> Result<Option<Stored>, EngineError> {
     let host = name(registry)?;
-    let client = client(engine)?;
+    let client = client(engine);
     let endpoint = client.source(&host)?;
     let account = endpoint.account.clone();
     let login = match &given {
@@ -47,7 +47,7 @@ pub fn login(
     client.repository(endpoint, "", false)?.ping()?;
     match given {
         Some((user, password)) => {
-            Ok(Some(Keyring::from_environment()?.store(&account, &user, &Secret::new(password))?))
+            Ok(Some(Keyring::from_environment().store(&account, &user, &Secret::new(password))?))
         }
         None => Ok(None),
     }
@@ -58,7 +58,7 @@ pub fn login(
 /// # Errors
 /// A file or helper that cannot be used.
 pub fn has_login(engine: &Engine, registry: Option<&str>) -> Result<bool, EngineError> {
-    let client = client(engine)?;
+    let client = client(engine);
     let account = client.source(&name(registry)?)?.account;
     Ok(client.kept_login(&account)? != Login::None)
 }
@@ -69,8 +69,8 @@ pub fn has_login(engine: &Engine, registry: Option<&str>) -> Result<bool, Engine
 /// A file or helper that cannot be used.
 pub fn logout(engine: &Engine, registry: Option<&str>) -> Result<(String, bool), EngineError> {
     let host = name(registry)?;
-    let account = client(engine)?.source(&host)?.account;
-    let found = Keyring::from_environment()?.erase(&account)?;
+    let account = client(engine).source(&host)?.account;
+    let found = Keyring::from_environment().erase(&account)?;
     Ok((host, found))
 }
 

@@ -16,7 +16,6 @@ pub use self::pull::{PullRequest, Pulled, pull, pull_all};
 pub use self::push::{Pushed, push};
 pub use self::remote::{Remote, manifest, remote};
 use crate::engine::Engine;
-use crate::error::EngineError;
 
 /// What happens on the way, for who watches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +44,8 @@ fn short(digest: &bulkhead_image::Digest) -> String {
 
 /// Where certificates of registries are looked for: ours, Docker's and Podman's, and a user's own.
 fn certificate_directories(uid: u32) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = ["/etc/bulkhead", "/etc/containers", "/etc/docker"].map(|dir| PathBuf::from(dir).join("certs.d")).into();
+    let mut all: Vec<PathBuf> =
+        ["/etc/bulkhead", "/etc/containers", "/etc/docker"].map(|dir| PathBuf::from(dir).join("certs.d")).into();
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let own = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
     if let Some(own) = own.filter(|_| uid != 0) {
@@ -55,11 +55,8 @@ fn certificate_directories(uid: u32) -> Vec<PathBuf> {
 }
 
 /// A client with the settings and credentials of this user.
-///
-/// # Errors
-/// No place for credentials.
-fn client(engine: &Engine) -> Result<Client, EngineError> {
-    Ok(Client::new(settings(engine), Keyring::from_environment()?))
+fn client(engine: &Engine) -> Client {
+    Client::new(settings(engine), Keyring::from_environment())
 }
 
 fn settings(engine: &Engine) -> Settings {

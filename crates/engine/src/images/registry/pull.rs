@@ -22,7 +22,7 @@ use crate::error::EngineError;
 use crate::events::{Event, Kind};
 use crate::files::pipe;
 use crate::layout::now;
-use crate::store::{LayerBlob, NewImage};
+use crate::store::{LayerBlob, NewImage, StoreError};
 
 /// Between two looks at the watcher.
 const TICK: Duration = Duration::from_millis(100);
@@ -81,7 +81,7 @@ pub(super) fn parse(written: &str) -> Result<Reference, EngineError> {
 pub fn pull(engine: &Engine, request: &PullRequest, watch: Watch<'_>) -> Result<Pulled, EngineError> {
     engine.recover()?;
     let reference = parse(&request.reference)?;
-    let client = client(engine)?;
+    let client = client(engine);
     let pulled = one(engine, &client, &reference, request.platform.as_ref(), watch);
     for note in client.notes() {
         watch(&Step::Note(note));
@@ -96,7 +96,7 @@ pub fn pull(engine: &Engine, request: &PullRequest, watch: Watch<'_>) -> Result<
 pub fn pull_all(engine: &Engine, request: &PullRequest, watch: Watch<'_>) -> Result<Vec<Pulled>, EngineError> {
     engine.recover()?;
     let reference = parse(&request.reference)?;
-    let client = client(engine)?;
+    let client = client(engine);
     let mut all = Vec::new();
     for tag in client.tags(&reference)? {
         let one_of: Reference =
@@ -124,14 +124,10 @@ fn one(
     let named = reference.digest().map_or_else(|| reference.tag().unwrap_or_default().to_owned(), ToString::to_string);
     let (source, resolved) = client.resolve(reference, &wanted, platform.is_some())?;
     watch(&Step::Said(format!("{named}: Pulling from {}", reference.path())));
-    let before = store_has(engine, reference, &resolved)?;
     let id = Digest::of(&resolved.config).to_string();
-    let image = match before {
-        Some(()) => None,
-        None => Some(fetch(engine, client, &source, &resolved, watch)?),
-    };
-    let new = image.is_some();
-    if let Some((staging, report)) = image {
+    let new = !store_has(engine, reference, &resolved)?;
+    if new {
+        let (staging, report) = fetch(engine, client, &source, &resolved, watch)?;
         put(engine, reference, &source, &resolved, &staging, &report)?;
         engine.events().emit(&Event::new(Kind::Image, "pull", &id).with("name", reference.familiar()));
     }
@@ -139,15 +135,14 @@ fn one(
 }
 
 /// Whether the store has the very image under this name already, and knows it by this digest.
-fn store_has(engine: &Engine, reference: &Reference, resolved: &Resolved) -> Result<Option<()>, EngineError> {
-    let id = Digest::of(&resolved.config).hex();
-    let all = engine.store()?.list_images()?;
+fn store_has(engine: &Engine, reference: &Reference, resolved: &Resolved) -> Result<bool, EngineError> {
     let digest = pinned(reference, &resolved.digest);
-    let has = all.iter().find(|image| image.id == id).is_some_and(|image| {
-        let tagged = reference.digest().is_some() || image.references.contains(&reference.to_string());
-        tagged && image.digests.contains(&digest)
-    });
-    Ok(has.then_some(()))
+    let name = reference.digest().map_or_else(|| reference.to_string(), |asked| pinned(reference, asked));
+    match engine.store()?.resolve_image(&name, Some(&name)) {
+        Ok(image) => Ok(image.id == Digest::of(&resolved.config).hex() && image.digests.contains(&digest)),
+        Err(StoreError::NoSuchImage { .. }) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// Canonical name with a digest.
@@ -253,7 +248,8 @@ fn lay_out(spool: &Path, resolved: &Resolved) -> Result<PathBuf, EngineError> {
 
 /// The confined process is somebody else; what is around this is for the owner alone.
 fn readable(path: &Path, mode: u32) -> Result<(), EngineError> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(EngineError::io("set the mode of", path))
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(EngineError::io("set the mode of", path))
 }
 
 /// Fetches layers, several at a time and from the lowest, and announces each that is whole.

@@ -20,7 +20,7 @@ use super::{Step, Watch, client, short};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{Event, Kind};
-use crate::store::{ImageRecord, LayerBlob};
+use crate::store::{ImageRecord, LayerBlob, StoreError};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
@@ -66,31 +66,47 @@ pub fn push(engine: &Engine, written: &str, all: bool, watch: Watch<'_>) -> Resu
     if all && last.contains(':') {
         return Err(EngineError::invalid("reference", written, "with --all-tags a repository without a tag is needed"));
     }
-    let images = engine.store()?.list_images()?;
-    let mut wanted = Vec::new();
-    for record in &images {
-        for name in &record.references {
-            let Ok(one) = name.parse::<Reference>() else { continue };
-            if one == reference || (all && one.name() == reference.name()) {
-                wanted.push((one, record));
-            }
-        }
-    }
+    let wanted = named(engine, &reference, all)?;
     if wanted.is_empty() {
-        let text = format!("no image is called {:?}; an image is pushed under the name that it has", reference.familiar());
+        let text =
+            format!("no image is called {:?}; an image is pushed under the name that it has", reference.familiar());
         return Err(EngineError::Image(text));
     }
-    let client = client(engine)?;
+    let client = client(engine);
     watch(&Step::Said(format!("The push refers to repository [{}]", reference.name())));
     let mut done = Vec::new();
-    for (one, record) in wanted {
-        let pushed = image(engine, &client, &one, record, watch);
+    for (one, record) in &wanted {
+        let pushed = image(engine, &client, one, record, watch);
         for note in client.notes() {
             watch(&Step::Note(note));
         }
         done.push(pushed?);
     }
     Ok(done)
+}
+
+/// The images of this name, or of all names in its repository.
+fn named(engine: &Engine, reference: &Reference, all: bool) -> Result<Vec<(Reference, ImageRecord)>, EngineError> {
+    let store = engine.store()?;
+    if !all {
+        let name = reference.to_string();
+        return match store.resolve_image(&name, Some(&name)) {
+            Ok(record) => Ok(vec![(reference.clone(), record)]),
+            Err(StoreError::NoSuchImage { .. }) => Ok(Vec::new()),
+            Err(e) => Err(e.into()),
+        };
+    }
+    let mut found = Vec::new();
+    for record in store.list_images()? {
+        for name in &record.references {
+            if let Ok(one) = name.parse::<Reference>()
+                && one.name() == reference.name()
+            {
+                found.push((one, record.clone()));
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn image(
@@ -214,7 +230,8 @@ fn pack(
     let path = staging.path.join(&saved.chain);
     let fail = || EngineError::io("write", &path);
     let file = File::options().write(true).create_new(true).open(&path).map_err(fail())?;
-    let mut gzip = GzipWriter::new(Hashed { inner: BufWriter::with_capacity(256 << 10, file), hasher: Hasher::new(), size: 0 });
+    let mut gzip =
+        GzipWriter::new(Hashed { inner: BufWriter::with_capacity(256 << 10, file), hasher: Hasher::new(), size: 0 });
     stream(engine, &saved, &mut |bytes| {
         engine.advance(0);
         gzip.write_all(bytes).map_err(fail())
@@ -273,7 +290,8 @@ fn configuration(
 }
 
 fn manifest(config: &Digest, size: usize, layers: &[Layer]) -> Vec<u8> {
-    let layer = |layer: &Layer| json!({ "mediaType": layer.media, "digest": layer.blob.to_string(), "size": layer.size });
+    let layer =
+        |layer: &Layer| json!({ "mediaType": layer.media, "digest": layer.blob.to_string(), "size": layer.size });
     let manifest = json!({
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -309,9 +327,9 @@ fn send(client: &Client, repository: &Repository<'_>, layers: &[Layer], watch: W
                 }
             };
             let builder = std::thread::Builder::new().name("send".to_owned());
-            builder
-                .spawn_scoped(scope, work)
-                .map_err(|e| EngineError::refused("sending several layers", format!("no thread can be started: {e}")))?;
+            builder.spawn_scoped(scope, work).map_err(|e| {
+                EngineError::refused("sending several layers", format!("no thread can be started: {e}"))
+            })?;
         }
         drop(tell);
         let mut failed: Option<RegistryError> = None;

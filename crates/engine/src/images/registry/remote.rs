@@ -31,7 +31,7 @@ pub struct Remote {
 /// A registry that cannot be reached or does not tell the truth.
 pub fn manifest(engine: &Engine, written: &str) -> Result<Remote, EngineError> {
     let reference = parse(written)?;
-    let found = client(engine)?.document(&reference)?;
+    let found = client(engine).document(&reference)?;
     // What is shown is what would be accepted.
     let read = parse_document(written, &found.bytes, found.media_type.as_deref());
     let document: Value = serde_json::from_slice(&found.bytes)
@@ -62,7 +62,7 @@ pub fn remote(engine: &Engine, written: &str, platform: Option<&Platform>) -> Re
         architecture: p.architecture.clone(),
         variant: p.variant.clone(),
     });
-    let client = client(engine)?;
+    let client = client(engine);
     let (_, found) = client.resolve(&reference, &wanted, platform.is_some())?;
     let mut config: Value = serde_json::from_slice(&found.config)
         .map_err(|_| EngineError::Image(format!("the configuration of {written:?} is not JSON")))?;
