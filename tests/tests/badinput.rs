@@ -35,7 +35,7 @@ fn an_unknown_image_is_named_with_the_ways_to_get_one() {
         &["run", "--pull", "never", "nosuch:1"],
         &["no such image", "nosuch:1", "hint:", "bulkhead load", "host"],
     );
-    refused(&bench, &["run", "UPPER/case"], &["UPPER/case"]);
+    refused(&bench, &["run", "--pull", "never", "UPPER/case"], &["UPPER/case"]);
     refused(&bench, &["run", "-d", "--pull", "never", "0123456789ab"], &["0123456789ab"]);
     refused(&bench, &["run", ""], &["IMAGE", "empty"]);
     let nobody = "127.0.0.1:1/nosuch:1";
