@@ -39,6 +39,8 @@ pub struct Setup {
     pub auth: bool,
     /// It speaks TLS with a certificate of [`authority`], which lies in this directory.
     pub tls: Option<PathBuf>,
+    /// It asks its clients for a certificate of that authority too.
+    pub clients: bool,
 }
 
 impl Registry {

@@ -117,7 +117,7 @@ fn who_has_no_password_gets_nothing() {
         return;
     }
     let bench = Bench::new();
-    let registry = Registry::start(&bench.path("registry"), &Setup { auth: true, tls: None });
+    let registry = Registry::start(&bench.path("registry"), &Setup { auth: true, ..Setup::default() });
     let name = registry.name("app:1");
     load(&bench, &name, vec![layer("f", 3, 1000)]);
     let files = bench.path("docker");
@@ -172,7 +172,7 @@ fn a_registry_with_an_authority_of_its_own() {
     let bench = &configured.bench;
     let keys = bench.path("keys");
     authority(&keys);
-    let registry = Registry::start(&bench.path("registry"), &Setup { auth: false, tls: Some(keys.clone()) });
+    let registry = Registry::start(&bench.path("registry"), &Setup { tls: Some(keys.clone()), ..Setup::default() });
     let name = registry.name("app:1");
     load(bench, &name, vec![layer("f", 4, 1000)]);
     let unknown = configured.say(&["push", &name]).fails(1);
@@ -188,6 +188,20 @@ fn a_registry_with_an_authority_of_its_own() {
     configured.say(&["push", &name]).ok();
     bench.say(&["rmi", &name]).ok();
     configured.say(&["pull", "-q", &name]).ok();
+    // Who asks for our certificate as well gets it.
+    let both = Setup { tls: Some(keys.clone()), clients: true, ..Setup::default() };
+    let strict = Registry::start(&bench.path("strict"), &both);
+    let own = bench.path("etc/bulkhead/certs.d").join(&strict.host);
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::copy(keys.join("ca.crt"), own.join("ca.crt")).unwrap();
+    let same = strict.name("app:1");
+    bench.say(&["tag", &name, &same]).ok();
+    assert!(configured.say(&["push", &same]).code == 1);
+    for (from, to) in [("server.crt", "client.cert"), ("server.key", "client.key")] {
+        std::fs::copy(keys.join(from), own.join(to)).unwrap();
+    }
+    configured.say(&["push", &same]).ok();
+    bench.say(&["rmi", &same]).ok();
     std::fs::write(place.join("ca.crt"), "rubbish").unwrap();
     assert!(configured.say(&["pull", &name]).fails(1).contains("has no certificate"));
     std::fs::remove_dir_all(&place).unwrap();
@@ -212,6 +226,8 @@ fn mirrors_are_asked_first_and_left_when_they_have_nothing() {
     bench.say(&["rmi", "hub.example/app:1"]).ok();
     let both = format!("\"127.0.0.1:1\", \"{}/cache\"", mirror.host);
     std::fs::write(configured.file(), text(&format!("{}/team", source.host), &both)).unwrap();
+    let shown = configured.say(&["config", "show"]).ok();
+    assert!(shown.contains("registries.hub.example") && shown.contains("mirror=127.0.0.1:1"), "{shown}");
     let said = configured.say(&["pull", "hub.example/app:1"]);
     assert!(said.err.contains("the mirror 127.0.0.1:1 was left"), "{said:?}");
     assert!(said.err.contains(&format!("the mirror {} was left", mirror.host)), "{said:?}");

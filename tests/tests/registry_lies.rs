@@ -5,10 +5,10 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bulkhead_image::testing::{ImageSpec, TarBuilder, gzip};
-use bulkhead_tests::Bench;
+use bulkhead_image::testing::{EntrySpec, Style, TarBuilder, gzip};
 use bulkhead_tests::configured::Configured;
-use bulkhead_tests::registry::{Asked, Honest, Liar, layer, reply};
+use bulkhead_tests::registry::{Asked, Honest, Liar, layer, load, reply};
+use bulkhead_tests::{Bench, eventually};
 
 /// Nothing of an image, a layer, a blob or a download.
 fn assert_empty(bench: &Bench) {
@@ -193,20 +193,28 @@ fn manifests_that_are_not_what_they_should_be() {
 #[test]
 fn a_small_blob_that_unpacks_to_much_is_stopped() {
     let bench = Bench::new();
-    // A file that says it has more bytes than an image may, in an archive of 60 MB that compresses to nothing.
-    let tar = TarBuilder::new().file("zeros", 0o644, vec![0; 60 << 20]).unfinished();
-    let mut spec = ImageSpec::new("x/y:1", vec![tar]);
-    spec.compression = bulkhead_image::archive::Compression::Gzip;
-    let honest = Honest::of(&spec);
-    assert!(honest.layers[0].1 < 1 << 20);
-    refused(&bench, &["archive refused"], {
-        let honest = honest.clone();
-        move |asked, stream| honest.answer(asked, stream)
+    // A file of 100 GiB of zeros, of which 20 MB are there: a few kilobytes over the network.
+    let huge = EntrySpec { size: Some(100 << 30), style: Style::Gnu, ..EntrySpec::new(b'0', "zeros") };
+    let bomb = TarBuilder::new().entry(huge).raw(&vec![0; 20 << 20]).unfinished();
+    let honest = Honest::new(vec![layer("low", 1, 1000), bomb]);
+    assert!(honest.layers[1].1 < 200_000, "{:?}", honest.layers);
+    refused(&bench, &["limit `bytes` reached: at most 68719476736"], move |asked, stream| honest.answer(asked, stream));
+    // A stream inside a stream: the inner one is no archive, and nobody unpacks it again.
+    let honest = Honest::new(vec![gzip(&gzip(&vec![0; 10 << 20]))]);
+    refused(&bench, &["archive refused"], move |asked, stream| honest.answer(asked, stream));
+    // Layers whose sizes are more than an image may have are not asked for.
+    let honest = image();
+    let manifest = String::from_utf8(honest.manifest.clone()).unwrap();
+    let size = format!("\"size\":{}", honest.layers[0].1);
+    let large = manifest.replace(&size, &format!("\"size\":{}", 65_u64 << 30)).into_bytes();
+    assert_ne!(large, honest.manifest);
+    let asked = refused(&bench, &["its layers are larger than 68719476736 bytes"], move |asked, stream| {
+        if asked.path.contains("/manifests/") {
+            return reply(stream, "200 OK", &[], &large);
+        }
+        honest.answer(asked, stream);
     });
-    // A stream inside a stream: the inner one is no archive.
-    let nested = gzip(&gzip(&vec![0; 10 << 20]));
-    let honest = Honest::new(vec![nested]);
-    refused(&bench, &["archive"], move |asked, stream| honest.answer(asked, stream));
+    assert!(asked.iter().all(|a| !a.path.contains("/blobs/")), "{asked:?}");
 }
 
 #[test]
@@ -378,6 +386,95 @@ fn a_drip_and_a_silence_are_not_waited_for() {
         }
     });
     let error = configured.say(&["pull", &silent.name("x/y:1")]).fails(1);
-    assert!(error.contains("cannot reach") && error.contains("silent for 1 seconds"), "{error}");
+    assert!(error.contains("broke") && error.contains("silent for 1 seconds"), "{error}");
     assert_empty(&configured.bench);
+}
+
+#[test]
+fn a_pull_that_is_killed_leaves_nothing_and_can_be_made_again() {
+    let bench = Bench::new();
+    let honest = image();
+    let (highest, _) = honest.layers[1].clone();
+    let (slow, first) = (honest.clone(), AtomicUsize::new(0));
+    let registry = Liar::start(move |asked, stream| {
+        // The first time the upper layer comes to a stop, while the lower one is unpacked.
+        if is_blob(asked, &highest) && first.fetch_add(1, Ordering::SeqCst) == 0 {
+            drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n"));
+            std::thread::sleep(std::time::Duration::from_secs(20));
+        }
+        slow.answer(asked, stream);
+    });
+    let name = registry.name("x/y:1");
+    let mut child = bench.command(&["pull", "-q", &name]).spawn().unwrap();
+    let begun = || {
+        let entries = std::fs::read_dir(bench.path("root/staging")).into_iter().flatten().flatten();
+        entries.map(|e| e.path().join("layers")).filter_map(|l| std::fs::read_dir(l).ok()).any(|l| l.count() > 0)
+    };
+    assert!(eventually(10, begun), "the lower layer is unpacked while the upper one is on its way");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    bench.say(&["pull", "-q", &name]).ok();
+    assert_eq!(std::fs::read_dir(bench.path("root/staging")).unwrap().count(), 0);
+    bench.say(&["system", "fsck"]).ok();
+}
+
+#[test]
+fn a_blob_that_does_not_go_at_once_goes_in_pieces() {
+    let bench = Bench::new();
+    let got = Arc::new(AtomicUsize::new(0));
+    let (taken, lost) = (Arc::clone(&got), AtomicUsize::new(0));
+    let registry = Liar::start(move |asked, stream| {
+        let length: usize = asked.header("content-length").parse().unwrap_or(0);
+        let place = ("location", "/v2/x/y/blobs/uploads/one?state=s");
+        match asked.method.as_str() {
+            "GET" if asked.path.contains("/uploads/") => {
+                let range = format!("0-{}", taken.load(Ordering::SeqCst) - 1);
+                reply(stream, "204 No Content", &[place, ("range", &range)], b"");
+            }
+            "GET" => reply(stream, "200 OK", &[], b"{}"),
+            "HEAD" => reply(stream, "404 Not Found", &[], b""),
+            "POST" => reply(stream, "202 Accepted", &[place], b""),
+            // All at once is too much, unless it is a configuration.
+            "PUT" if asked.path.contains("/uploads/") && length > 10_000 => {
+                reply(stream, "413 Payload Too Large", &[], b"");
+            }
+            "PATCH" => {
+                let from = asked.header("content-range").split('-').next().unwrap().parse::<usize>().unwrap();
+                assert_eq!(from, taken.load(Ordering::SeqCst), "{asked:?}");
+                // The second piece gets lost on its way, but for 1000 bytes.
+                if from > 0 && lost.fetch_add(1, Ordering::SeqCst) == 0 {
+                    taken.fetch_add(1000, Ordering::SeqCst);
+                    return;
+                }
+                taken.fetch_add(length, Ordering::SeqCst);
+                reply(stream, "202 Accepted", &[place], b"");
+            }
+            _ => reply(stream, "201 Created", &[], b""),
+        }
+    });
+    let name = registry.name("x/y:1");
+    load(&bench, &name, vec![layer("f", 20, 20 << 20)]);
+    bench.say(&["push", &name]).ok();
+    let asked = registry.asked();
+    let put =
+        asked.iter().find(|a| a.method == "PUT" && a.path.contains("digest=sha256%3A") && a.path.contains("state=s"));
+    assert_eq!(got.load(Ordering::SeqCst).to_string(), put.unwrap().header("content-length"), "all of it, once");
+    assert_eq!(asked.iter().filter(|a| a.method == "PATCH").count(), 3);
+    assert!(asked.iter().any(|a| a.method == "PUT" && a.path.ends_with("/manifests/1")));
+}
+
+#[test]
+fn those_outside_are_reached_through_the_proxy() {
+    let bench = Bench::new();
+    let proxy = Liar::start(|_, stream| reply(stream, "403 Forbidden", &[], b""));
+    let through = format!("http://someone:s3cret@{}", proxy.host);
+    let mut command = bench.command(&["pull", "registry.example/x/y:1"]);
+    command.env("HTTPS_PROXY", &through).env("NO_PROXY", "other.example").env_remove("https_proxy");
+    let error = bulkhead_tests::Said::from(command.output().unwrap()).fails(1);
+    assert!(error.contains("cannot reach registry.example: the proxy refused"), "{error}");
+    assert!(!error.contains("s3cret"), "{error}");
+    let asked = proxy.asked();
+    assert_eq!((asked[0].method.as_str(), asked[0].path.as_str()), ("CONNECT", "registry.example:443"));
+    assert_eq!(asked[0].header("proxy-authorization"), "Basic c29tZW9uZTpzM2NyZXQ=");
+    assert_eq!(asked.len(), 1);
 }

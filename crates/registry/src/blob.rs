@@ -132,7 +132,7 @@ impl Repository<'_> {
                 Err(e) => {
                     failures += 1;
                     if failures >= self.client.limits().attempts {
-                        return Err(RegistryError::Unreachable { host, reason: show(&e.to_string()) });
+                        return Err(RegistryError::Cut { host, reason: show(&e.to_string()) });
                     }
                     self.client.rest(self.client.limits().wait(failures, None))?;
                 }
@@ -180,7 +180,7 @@ impl Repository<'_> {
             failures = if partial.done > before { 1 } else { failures + 1 };
             if failures >= limits.attempts || pieces >= limits.pieces {
                 let reason = format!("{reason} after {} of {} bytes, {pieces} times in all", partial.done, fetch.size);
-                return Err(RegistryError::Unreachable { host: self.host(), reason });
+                return Err(RegistryError::Cut { host: self.host(), reason });
             }
             self.client.rest(limits.wait(failures, None))?;
         }
@@ -200,7 +200,12 @@ impl Repository<'_> {
         if partial.done == fetch.size && partial.done > 0 {
             return Ok(());
         }
-        let reply = self.ask(&self.blob_ask(&fetch.digest, partial.done, what, &[416])).map_err(Cut::Wrong)?;
+        let asked = self.ask(&self.blob_ask(&fetch.digest, partial.done, what, &[416]));
+        let reply = asked.map_err(|error| match error {
+            // It was there a moment ago.
+            RegistryError::Unreachable { reason, .. } if partial.done > 0 => Cut::Lost(reason),
+            error => Cut::Wrong(error),
+        })?;
         match (reply.status, partial.done) {
             (206, done) if done > 0 => self.check_range(&reply, fetch, what, done)?,
             // It sends all of it, or cannot send the rest: from the beginning.

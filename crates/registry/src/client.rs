@@ -175,7 +175,7 @@ impl Client {
         let call = Call { method: "GET", url, headers: &[], from: None };
         match self.http.send(&call, Payload::None) {
             Ok(_) => Ok(false),
-            Err(Failure::Plain(_)) => Ok(true),
+            Err(Failure::Plain(_) | Failure::Ended(_)) => Ok(true),
             // Nobody at the usual port of HTTPS; perhaps at that of HTTP.
             Err(Failure::Other(RegistryError::Unreachable { .. })) if !has_port => Ok(true),
             Err(Failure::Other(error)) => Err(error),
@@ -334,7 +334,10 @@ impl Repository<'_> {
                 RegistryError::Astray { host: self.host(), target, reason }
             }
             Failure::Other(error) => error,
-            Failure::Plain(reason) => RegistryError::Unreachable { host: url.shown(), reason },
+            Failure::Plain(reason) => {
+                RegistryError::Untrusted { host: url.shown(), reason: format!("it does not speak TLS ({reason})") }
+            }
+            Failure::Ended(reason) => RegistryError::Cut { host: url.shown(), reason },
         }
     }
 

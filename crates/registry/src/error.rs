@@ -22,6 +22,14 @@ pub enum RegistryError {
         /// What the system or the other side said.
         reason: String,
     },
+    /// An answer that did not come, or not all of it.
+    #[error("the connection to {host} broke: {reason}")]
+    Cut {
+        /// Host and port.
+        host: String,
+        /// What the system said.
+        reason: String,
+    },
     /// An encrypted connection that was not made.
     #[error("no trusted connection to {host}: {reason}")]
     Untrusted {
@@ -133,7 +141,7 @@ impl RegistryError {
     /// Whether the same may go well a moment later.
     pub(crate) fn passes(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Limited { .. } => true,
+            Self::Cut { .. } | Self::Limited { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 500..=599),
             _ => false,
         }

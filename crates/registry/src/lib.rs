@@ -18,6 +18,8 @@ mod blob;
 mod client;
 pub mod credentials;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod http;
 mod limits;
 mod pull;

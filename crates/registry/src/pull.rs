@@ -196,6 +196,23 @@ impl Repository<'_> {
     /// # Errors
     /// One that is too large or not what its digest says.
     pub fn document(&self, wanted: &str, size: Option<u64>) -> Result<Fetched> {
+        let limits = self.client.limits();
+        let mut failures = 0;
+        loop {
+            let reason = match self.document_once(wanted, size)? {
+                Ok(found) => return Ok(found),
+                Err(reason) => reason,
+            };
+            failures += 1;
+            if failures >= limits.attempts {
+                return Err(RegistryError::Cut { host: self.host(), reason });
+            }
+            self.client.rest(limits.wait(failures, None))?;
+        }
+    }
+
+    /// One try; the inner error is a connection that broke in the middle.
+    fn document_once(&self, wanted: &str, size: Option<u64>) -> Result<std::result::Result<Fetched, String>> {
         let accept: Vec<&str> = manifest::MANIFESTS.iter().chain(&manifest::INDEXES).copied().collect();
         let what = if self.path.is_empty() { wanted.to_owned() } else { format!("{}:{wanted}", self.path) };
         let what = if wanted.contains(':') { what.replacen(":sha256", "@sha256", 1) } else { what };
@@ -216,10 +233,11 @@ impl Repository<'_> {
         let media_type =
             reply.header("content-type").map(|t| t.split(';').next().unwrap_or_default().trim().to_owned());
         let header = reply.header("docker-content-digest").and_then(|text| text.trim().parse::<Digest>().ok());
-        let bytes = reply.read(most).map_err(|e| match e.kind() {
-            std::io::ErrorKind::FileTooLarge => lie(e.to_string()),
-            _ => RegistryError::Unreachable { host: self.host(), reason: show(&e.to_string()) },
-        })?;
+        let bytes = match reply.read(most) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => return Err(lie(e.to_string())),
+            Err(e) => return Ok(Err(show(&e.to_string()))),
+        };
         let digest = Digest::of(&bytes);
         if let Ok(asked) = wanted.parse::<Digest>()
             && asked != digest
@@ -238,7 +256,7 @@ impl Repository<'_> {
         }
         // What is only "some JSON" says nothing.
         let media_type = media_type.filter(|kind| !matches!(kind.as_str(), "" | "application/json" | "text/plain"));
-        Ok(Fetched { bytes, digest, media_type })
+        Ok(Ok(Fetched { bytes, digest, media_type }))
     }
 
     fn image(&self, reference: &Reference, platform: &Platform, strict: bool) -> Result<Resolved> {
@@ -265,7 +283,7 @@ impl Repository<'_> {
             ));
         }
         let found = Platform { os: document.os, architecture: document.architecture, variant: document.variant };
-        if strict && platform.rank(&found).is_none() {
+        if found.os != platform.os || (strict && platform.rank(&found).is_none()) {
             return Err(ImageError::Platform { wanted: platform.to_string(), available: found.to_string() }.into());
         }
         let media_type = chosen.media_type.clone().unwrap_or_else(|| manifest::MANIFESTS[0].to_owned());

@@ -56,8 +56,8 @@ pub struct Config {
     pub(super) entries: BTreeMap<&'static str, Entry>,
     /// Pinned keys, and where that is written.
     pub(super) locked: BTreeMap<&'static str, Source>,
-    /// Registries by name.
-    pub(super) registries: BTreeMap<String, HostSettings>,
+    /// Registries by name, and where they are written.
+    pub(super) registries: BTreeMap<String, (HostSettings, Source)>,
     /// Files that were looked for, and whether they were there.
     pub files: Vec<(PathBuf, bool)>,
     /// The user whom it is for.
@@ -100,7 +100,9 @@ impl Config {
             let source = Source::File(file.path.clone(), found.line);
             self.entries.insert(found.key.name, Entry { value: found.value, source });
         }
-        self.registries.extend(file.registries.into_iter().map(|(host, settings, _)| (host, settings)));
+        for (host, settings, line) in file.registries {
+            self.registries.insert(host, (settings, Source::File(file.path.clone(), line)));
+        }
         for (name, line) in file.locked {
             self.locked.insert(name, Source::File(file.path.clone(), line));
         }
@@ -128,7 +130,7 @@ impl Config {
                     hint: Some("remove the section; an administrator can change what is pinned".to_owned()),
                 });
             }
-            self.registries.insert(host, settings);
+            self.registries.insert(host, (settings, Source::File(file.path.clone(), line)));
         }
         Ok(())
     }
@@ -210,7 +212,7 @@ impl Config {
     /// What is said of registries, by their names.
     #[must_use]
     pub fn registries(&self) -> BTreeMap<String, HostSettings> {
-        self.registries.clone()
+        self.registries.iter().map(|(host, (settings, _))| (host.clone(), settings.clone())).collect()
     }
 
     /// How much patience there is with registries.

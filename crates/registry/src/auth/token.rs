@@ -76,7 +76,10 @@ pub(crate) fn fetch(http: &Http, asked: &Asked<'_>) -> Result<Secret> {
         }
     };
     let reply = reply.map_err(|failure| match failure {
-        Failure::Plain(reason) => RegistryError::Untrusted { host: url.shown(), reason },
+        Failure::Plain(reason) => {
+            RegistryError::Untrusted { host: url.shown(), reason: format!("it does not speak TLS ({reason})") }
+        }
+        Failure::Ended(reason) => RegistryError::Cut { host: url.shown(), reason },
         Failure::Other(RegistryError::Astray { target, reason, .. }) => {
             RegistryError::Astray { host: host.clone(), target, reason }
         }

@@ -41,11 +41,16 @@ impl AuthFile {
         };
         let mut bytes = Vec::new();
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(RegistryError::file("read", path))?;
+        Self::parse(path, &bytes)
+    }
+
+    /// As [`AuthFile::read`], of these bytes.
+    pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Option<Self>> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }
         let wrong = |reason: String| RegistryError::settings(format!("the file {path:?}"), reason);
-        let document: Value = serde_json::from_slice(&bytes)
+        let document: Value = serde_json::from_slice(bytes)
             .map_err(|e| wrong(format!("it is not JSON (line {}, column {})", e.line(), e.column())))?;
         match document {
             Value::Object(document) => Ok(Some(Self { path: path.to_path_buf(), document })),

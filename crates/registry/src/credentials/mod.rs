@@ -151,6 +151,20 @@ impl Keyring {
     }
 }
 
+/// Whether a file of these bytes keeps what is put into it, and nothing that is taken out.
+pub(crate) fn holds_for(bytes: &[u8]) -> bool {
+    let path = Path::new("/nonexistent/config.json");
+    let Ok(Some(mut file)) = AuthFile::parse(path, bytes) else { return true };
+    drop(file.find("r.example", "team/app"));
+    drop(file.helper_of("r.example"));
+    file.remove("r.example");
+    if file.put("r.example", "user", &Secret::new("password".to_owned())).is_err() {
+        return true;
+    }
+    let found = matches!(file.find("r.example", ""), Ok(Some(Login::Password(user, _))) if user == "user");
+    found && file.remove("r.example") && !file.remove("r.example")
+}
+
 /// Under which name a registry's credentials are written.
 fn key_of(host: &str) -> &str {
     if host == DOCKER { DOCKER_KEY } else { host }

@@ -96,6 +96,8 @@ impl Reply {
 pub(crate) enum Failure {
     /// It speaks, but not TLS.
     Plain(String),
+    /// It ended the connection instead of speaking TLS.
+    Ended(String),
     /// Anything else.
     Other(RegistryError),
 }
@@ -225,13 +227,16 @@ impl Http {
             ureq::Error::Io(e)
                 if url.secure && matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) =>
             {
-                return Failure::Plain(format!("it closed the connection ({})", show(&e.to_string())));
+                return Failure::Ended(show(&e.to_string()));
             }
             ureq::Error::Io(e) => match e.downcast::<Refused>() {
                 Ok(refused) => astray(url, refused.0),
                 Err(e) => unreachable(url, &e),
             },
-            ureq::Error::Timeout(_) => RegistryError::Unreachable { host: url.shown(), reason: silence() },
+            ureq::Error::Timeout(ureq::Timeout::Connect) => {
+                RegistryError::Unreachable { host: url.shown(), reason: "it does not answer".to_owned() }
+            }
+            ureq::Error::Timeout(_) => RegistryError::Cut { host: url.shown(), reason: silence() },
             ureq::Error::HostNotFound => {
                 RegistryError::Unreachable { host: url.shown(), reason: "there is no such host".to_owned() }
             }
@@ -266,7 +271,21 @@ fn astray(url: &Url, reach: Reach) -> RegistryError {
 }
 
 fn unreachable(url: &Url, error: &io::Error) -> RegistryError {
-    RegistryError::Unreachable { host: url.shown(), reason: show(&error.to_string()) }
+    use io::ErrorKind as Kind;
+    let (host, reason) = (url.shown(), show(&error.to_string()));
+    let cut = [
+        Kind::ConnectionReset,
+        Kind::ConnectionAborted,
+        Kind::BrokenPipe,
+        Kind::UnexpectedEof,
+        Kind::TimedOut,
+        Kind::WouldBlock,
+        Kind::Interrupted,
+    ];
+    if cut.contains(&error.kind()) {
+        return RegistryError::Cut { host, reason };
+    }
+    RegistryError::Unreachable { host, reason }
 }
 
 fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {

@@ -69,7 +69,7 @@ enum News {
 pub(super) fn parse(written: &str) -> Result<Reference, EngineError> {
     let reference: Reference = written.parse().map_err(|e| EngineError::Image(format!("{e}")))?;
     if written == HOST || reference.familiar() == format!("{HOST}:latest") {
-        return Err(EngineError::refused("pulling the image host", "it is built in"));
+        return Err(EngineError::refused("the image host at a registry", "it is built in"));
     }
     Ok(reference)
 }
