@@ -61,6 +61,46 @@ fn own(v2: bool) -> cgroup::Own {
     cgroup::Own::of(&mounts.collect::<String>(), &groups.collect::<String>())
 }
 
+/// Manifests and indexes: what is accepted is one thing, and is read again as the same.
+///
+/// # Panics
+/// When it is not.
+pub fn manifest(bytes: &[u8]) {
+    use bulkhead_image::manifest::{Document, candidates, parse};
+    match parse("fuzz", bytes, None) {
+        Ok(Document::Index(entries)) => {
+            assert!(entries.len() <= 4096);
+            let mut others = Vec::new();
+            let fitting = candidates(&entries, &bulkhead_image::Platform::current(), &mut others).len();
+            assert!(fitting + others.len() <= entries.len());
+        }
+        Ok(Document::Manifest(one)) => {
+            assert_eq!(one.bytes, bytes);
+            let meter = bulkhead_image::Meter::new(&bulkhead_image::Budget::default());
+            if one.check("fuzz", &meter).is_ok() {
+                assert!(one.layers.len() <= 127);
+            }
+        }
+        Err(e) => assert!(e.to_string().len() < 2000, "{e}"),
+    }
+}
+
+/// Addresses and challenges of registries.
+///
+/// # Panics
+/// When a promise is broken.
+pub fn registry_words(bytes: &[u8]) {
+    bulkhead_registry::fuzz::words(&String::from_utf8_lossy(bytes));
+}
+
+/// Files of credentials.
+///
+/// # Panics
+/// When a promise is broken.
+pub fn auth_file(bytes: &[u8]) {
+    bulkhead_registry::fuzz::auth_file(bytes);
+}
+
 /// The hosts that plans are made for.
 const HOSTS: [(bool, bool); 3] = [(false, true), (true, true), (true, false)];
 

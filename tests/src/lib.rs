@@ -4,6 +4,7 @@
 //! own, and its guard fails the test when anything is left behind.
 
 pub mod canary;
+pub mod configured;
 pub mod console;
 pub mod debian;
 pub mod dockerd;
@@ -14,6 +15,7 @@ pub mod life;
 pub mod net;
 pub mod oci;
 pub mod probe;
+pub mod registry;
 pub mod session;
 
 use std::path::{Path, PathBuf};

@@ -8,14 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates by their short name, and those of ours that each may depend on. Arrows point down only.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("cli", &["api", "audit", "engine", "policy", "secrets", "image", "net", "sandbox", "seccomp", "sys"]),
     ("api", &["engine", "policy"]),
     ("audit", &["engine", "seccomp", "secrets"]),
     // It compiles filters and holds descriptors itself for now.
-    ("engine", &["sandbox", "image", "net", "secrets", "policy", "seccomp", "sys"]),
+    ("engine", &["sandbox", "registry", "image", "net", "secrets", "policy", "seccomp", "sys"]),
     ("policy", &[]),
     ("secrets", &["sys"]),
+    ("registry", &["image"]),
     ("image", &[]),
     ("net", &["sys"]),
     ("sandbox", &["sys", "seccomp"]),
@@ -394,11 +395,18 @@ fn network_in(lock: &str, package: &str) -> Vec<String> {
 #[test]
 fn the_core_has_no_network_code() {
     let lock = read(&repository().join("Cargo.lock"));
-    for package in ["bulkhead-sandbox", "bulkhead-seccomp", "bulkhead-sys"] {
+    for package in ["bulkhead-sandbox", "bulkhead-seccomp", "bulkhead-sys", "bulkhead-image", "bulkhead-net"] {
         let tree = tree_of(&lock, package);
         assert!(package == "bulkhead-seccomp" || tree.contains("rustix"), "{package}: the tree was not read");
         assert_eq!(network_in(&lock, package), Vec::<String>::new(), "{package}");
     }
+    // Registries are spoken to without a runtime, and by one crate.
+    let found = network_in(&lock, "bulkhead-registry");
+    assert!(["rustls", "ureq"].iter().all(|name| found.iter().any(|f| f == name)), "{found:?}");
+    assert!(!found.iter().any(|name| name.starts_with("tokio") || name.starts_with("async")), "{found:?}");
+    let packages = locked(&lock);
+    let users: Vec<&String> = packages.iter().filter(|(_, uses)| uses.contains("ureq")).map(|(name, _)| name).collect();
+    assert_eq!(users, ["bulkhead-registry"]);
 }
 
 #[test]

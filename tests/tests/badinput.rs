@@ -30,11 +30,17 @@ fn run(bench: &Bench, flags: &[&str], wanted: &[&str]) -> String {
 #[test]
 fn an_unknown_image_is_named_with_the_ways_to_get_one() {
     let bench = Bench::new();
-    refused(&bench, &["run", "nosuch:1"], &["no such image", "nosuch:1", "hint:", "bulkhead load", "host"]);
-    refused(&bench, &["run", "UPPER/case"], &["UPPER/case"]);
-    refused(&bench, &["run", "-d", "0123456789ab"], &["0123456789ab"]);
+    refused(
+        &bench,
+        &["run", "--pull", "never", "nosuch:1"],
+        &["no such image", "nosuch:1", "hint:", "bulkhead load", "host"],
+    );
+    refused(&bench, &["run", "--pull", "never", "UPPER/case"], &["UPPER/case"]);
+    refused(&bench, &["run", "-d", "--pull", "never", "0123456789ab"], &["0123456789ab"]);
     refused(&bench, &["run", ""], &["IMAGE", "empty"]);
-    refused(&bench, &["run", "--pull", "always", "host"], &["--pull always", "registry", "hint:"]);
+    let nobody = "127.0.0.1:1/nosuch:1";
+    refused(&bench, &["run", "-q", nobody], &["cannot reach 127.0.0.1:1", "hint:", "bulkhead load", "host"]);
+    refused(&bench, &["run", "-q", "--pull", "always", nobody], &["cannot reach 127.0.0.1:1", "hint:"]);
 }
 
 #[test]

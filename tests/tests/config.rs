@@ -5,72 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure is the result of the test")]
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::process::Command;
 
-use bulkhead_tests::{Bench, Said, binary, is_root};
-
-/// A store with a configuration file: the system's as root, the user's own else.
-struct Configured {
-    bench: Bench,
-}
-
-impl Configured {
-    fn new(text: &str) -> Self {
-        let one = Self { bench: Bench::new() };
-        std::fs::create_dir_all(one.file().parent().unwrap()).unwrap();
-        std::fs::write(one.file(), text).unwrap();
-        let mode = |path: PathBuf, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-        mode(one.file(), 0o644);
-        mode(one.file().parent().unwrap().to_path_buf(), 0o755);
-        one
-    }
-
-    /// Where the test has it.
-    fn file(&self) -> PathBuf {
-        self.bench.path("etc/bulkhead/config.toml")
-    }
-
-    /// What the program calls it.
-    fn name(&self) -> String {
-        if is_root() { "/etc/bulkhead/config.toml".to_owned() } else { self.file().display().to_string() }
-    }
-
-    /// The program with these words, under the file.
-    fn say(&self, words: &[&str]) -> Said {
-        let mut command = if is_root() {
-            // Everything of the machine's /etc, with ours over it.
-            let script = "mount -t tmpfs none \"$1/over\" && mkdir \"$1/over/up\" \"$1/over/work\" && \
-                          mount -t overlay -o \"lowerdir=/etc,upperdir=$1/over/up,workdir=$1/over/work\" none /etc && \
-                          mkdir -p /etc/bulkhead && mount --bind \"$1/etc/bulkhead\" /etc/bulkhead && shift && exec \"$@\"";
-            std::fs::create_dir_all(self.bench.path("over")).unwrap();
-            let mut command = Command::new("unshare");
-            command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]).arg(self.bench.dir.path());
-            command.arg(binary());
-            command
-        } else {
-            let mut command = Command::new(binary());
-            command.env("XDG_CONFIG_HOME", self.bench.path("etc"));
-            command
-        };
-        command.args(words).envs(self.bench.env()).stdin(std::process::Stdio::null());
-        command.output().unwrap().into()
-    }
-
-    fn sh(&self, flags: &[&str], script: &str) -> Said {
-        let mut words = vec!["run", "--rm"];
-        words.extend(flags);
-        words.extend(["host", "sh", "-c", script]);
-        self.say(&words)
-    }
-
-    /// The row of one key as JSON.
-    fn row(&self, key: &str) -> serde_json::Value {
-        let text = self.say(&["config", "show", "--format", "json"]).ok();
-        let rows: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
-        rows.into_iter().find(|row| row["Key"] == key).unwrap()
-    }
-}
+use bulkhead_tests::configured::Configured;
+use bulkhead_tests::{Said, binary, is_root};
 
 #[test]
 fn values_of_a_file_count_and_flags_come_before_them() {

@@ -39,3 +39,18 @@ fn cgroup_resources() {
 fn dbus_wire() {
     short("dbus_wire", 100_000, fuzz::dbus_wire);
 }
+
+#[test]
+fn manifest() {
+    short("manifest", 20_000, fuzz::manifest);
+}
+
+#[test]
+fn registry_words() {
+    short("registry_words", 50_000, fuzz::registry_words);
+}
+
+#[test]
+fn auth_file() {
+    short("auth_file", 50_000, fuzz::auth_file);
+}

@@ -28,6 +28,9 @@ pub enum EngineError {
     /// An image that cannot be used.
     #[error("{0}")]
     Image(String),
+    /// A registry that was not asked, or whose answer was not taken.
+    #[error(transparent)]
+    Registry(#[from] bulkhead_registry::RegistryError),
     /// A network that could not be made or changed.
     #[error(transparent)]
     Net(#[from] bulkhead_net::NetError),
@@ -116,6 +119,7 @@ impl EngineError {
         match self {
             Self::Store(e) => e.hint(),
             Self::Config(e) => e.hint.clone(),
+            Self::Registry(e) => e.hint(),
             Self::Start(e) => e.hint().map(str::to_owned),
             Self::State { hint, .. } => Some(hint.clone()),
             Self::Reported { hint, .. } => hint.clone(),

@@ -19,6 +19,7 @@ mod error;
 mod fsops;
 mod json;
 pub mod load;
+pub mod manifest;
 pub mod pack;
 pub mod passwd;
 pub mod recipe;
@@ -33,7 +34,7 @@ pub use digest::{Digest, Hasher};
 pub use error::{ImageError, Result};
 pub use load::{
     ImageReport, ImportOptions, ImportReport, LayerReport, LoadOptions, LoadReport, Platform, change, import, load,
-    load_layout,
+    load_arriving, load_layout,
 };
 pub use reference::Reference;
 pub use unpack::{OwnIds, Skipped};

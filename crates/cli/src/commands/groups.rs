@@ -46,6 +46,7 @@ const fn also(name: &'static str, aliases: &'static [&'static str], entry: &'sta
 pub const ALL: &[Group] = &[
     Group { name: "container", about: "Manage containers", verbs: CONTAINER },
     Group { name: "image", about: "Manage images", verbs: IMAGE },
+    Group { name: "manifest", about: "Look at manifests of registries", verbs: MANIFEST },
     Group { name: "network", about: "Manage networks", verbs: NETWORK },
     Group { name: "volume", about: "Manage volumes", verbs: VOLUME },
     Group { name: "system", about: "Manage the store as a whole", verbs: SYSTEM },
@@ -87,10 +88,14 @@ const IMAGE: &[Verb] = &[
     verb("load", &load::ENTRY),
     also("ls", &["list"], &images::ENTRY),
     verb("prune", &system::prune::IMAGE),
+    verb("pull", &pull::ENTRY),
+    verb("push", &push::ENTRY),
     also("rm", &["remove"], &rmi::ENTRY),
     verb("save", &save::ENTRY),
     verb("tag", &tag::ENTRY),
 ];
+
+const MANIFEST: &[Verb] = &[verb("inspect", &manifest::ENTRY)];
 
 const NETWORK: &[Verb] = &[
     verb("connect", &network::ENTRY_CONNECT),

@@ -102,7 +102,9 @@ fn render(images: &[ImageSummary], request: &ImagesRequest, now: i64) -> Result<
         let mut names: Vec<(String, String)> =
             image.references.iter().map(|reference| split(familiar(reference))).collect();
         if names.is_empty() {
-            names.push(("<none>".to_owned(), "<none>".to_owned()));
+            // One that was pulled by its digest, or whose tag has moved on.
+            let known = image.digests.first().map(|digest| split(familiar(digest)).0);
+            names.push((known.unwrap_or_else(|| "<none>".to_owned()), "<none>".to_owned()));
         }
         for (repository, tag) in names {
             if filter::all_fit(&request.filters, image, &repository, &tag, images)? {
@@ -129,7 +131,7 @@ fn row(image: &ImageSummary, repository: &str, tag: &str, no_trunc: bool, now: i
     json!({
         "Repository": repository,
         "Tag": tag,
-        "Digest": "<none>",
+        "Digest": digest_of(image, repository),
         "ID": id,
         "CreatedAt": human::created_at(image.created),
         "CreatedSince": format!("{} ago", human::duration(now.saturating_sub(image.created))),
@@ -140,6 +142,12 @@ fn row(image: &ImageSummary, repository: &str, tag: &str, no_trunc: bool, now: i
         "Containers": "N/A",
         "Labels": super::ps::joined(&image.labels),
     })
+}
+
+/// The digest that the registry of this repository knows the image by.
+fn digest_of(image: &ImageSummary, repository: &str) -> String {
+    let mut own = image.digests.iter().filter_map(|name| familiar(name).split_once('@'));
+    own.find(|(name, _)| *name == repository).map_or("<none>", |(_, digest)| digest).to_owned()
 }
 
 fn header(field: &str) -> String {

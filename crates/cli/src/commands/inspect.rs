@@ -35,9 +35,18 @@ pub const CONTAINER: Entry = Entry {
 /// `image inspect`.
 pub const IMAGE: Entry = Entry {
     about: "Show everything about images, as JSON",
-    footer: "Examples:\n  bulkhead image inspect alpine",
-    build: OneKindFlags::augment_args,
-    run: |matches| execute(&flags_of::<OneKindFlags>(matches)?.into_request(Kind::Image)?),
+    footer: "Examples:\n  bulkhead image inspect alpine\n  bulkhead image inspect --remote alpine:3.20",
+    build: ImageFlags::augment_args,
+    run: |matches| {
+        let ImageFlags { format, remote, platform, names } = flags_of(matches)?;
+        let remote = match (remote, platform) {
+            (true, platform) => Some(platform),
+            (false, None) => None,
+            (false, Some(_)) => return Err(CliError::usage("--platform goes with --remote")),
+        };
+        let request = OneKindFlags { format, names }.into_request(Kind::Image)?;
+        execute(&InspectRequest { remote, ..request })
+    },
     ..CONTAINER
 };
 
@@ -71,6 +80,23 @@ struct ContainerFlags {
     names: Vec<String>,
 }
 
+/// The flags of `image inspect`.
+#[derive(Debug, Args)]
+struct ImageFlags {
+    /// "json", or a template like '{{.Id}}' [default: indented JSON]
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Ask the registry, and fetch nothing but the manifest and the configuration
+    #[arg(long)]
+    remote: bool,
+    /// With --remote: the image for this platform, like linux/arm64 [default: this machine's]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<String>,
+    /// Names, references, ids or starts of ids
+    #[arg(value_name = "NAME", required = true)]
+    names: Vec<String>,
+}
+
 #[derive(Debug, Args)]
 struct OneKindFlags {
     /// "json", or a template like '{{.Id}}' [default: indented JSON]
@@ -84,7 +110,7 @@ struct OneKindFlags {
 impl OneKindFlags {
     fn into_request(self, kind: Kind) -> Result<InspectRequest, CliError> {
         let format = self.format.as_deref().map(Format::parse).transpose()?;
-        Ok(InspectRequest { names: self.names, kind, format, size: false })
+        Ok(InspectRequest { names: self.names, kind, format, size: false, remote: None })
     }
 }
 
@@ -114,6 +140,8 @@ pub struct InspectRequest {
     pub format: Option<Format>,
     /// Show the sizes of containers.
     pub size: bool,
+    /// Ask registries for images, for this platform if one is given.
+    pub remote: Option<Option<String>>,
 }
 
 impl InspectFlags {
@@ -126,7 +154,8 @@ impl InspectFlags {
             _ => Err("container, image, volume or network is needed".into()),
         })?;
         let format = self.format.as_deref().map(Format::parse).transpose()?;
-        Ok(InspectRequest { names: self.names, kind: kind.unwrap_or(Kind::Any), format, size: self.size })
+        let kind = kind.unwrap_or(Kind::Any);
+        Ok(InspectRequest { names: self.names, kind, format, size: self.size, remote: None })
     }
 }
 
@@ -167,6 +196,9 @@ pub fn execute(request: &InspectRequest) -> Result<u8, CliError> {
 
 fn look(name: &str, request: &InspectRequest) -> Result<Value, CliError> {
     let kind = request.kind;
+    if let Some(platform) = &request.remote {
+        return wire::registry::remote(name, platform.as_deref());
+    }
     if matches!(kind, Kind::Any | Kind::Container)
         && let Some(value) = wire::inspect_container(name, request.size)?
     {

@@ -19,12 +19,16 @@ pub mod import;
 pub mod inspect;
 pub mod kill;
 pub mod load;
+pub mod login;
 pub mod logs;
 pub mod man;
+pub mod manifest;
 pub mod network;
 pub mod pause;
 pub mod port;
 pub mod ps;
+pub mod pull;
+pub mod push;
 pub mod rename;
 pub mod restart;
 pub mod rm;
@@ -116,6 +120,10 @@ pub const ALL: &[Entry] = &[
     inspect::ENTRY,
     explain::ENTRY,
     images::ENTRY,
+    pull::ENTRY,
+    push::ENTRY,
+    login::ENTRY,
+    login::LOGOUT,
     rmi::ENTRY,
     import::ENTRY,
     load::ENTRY,

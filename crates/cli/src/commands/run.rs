@@ -114,7 +114,7 @@ pub(in crate::commands) fn request(
         keys: words.life.detach_keys()?,
         forward_signals: words.life.sig_proxy(),
     };
-    let options = RunOptions { dry_run: words.general.dry_run, pull };
+    let options = RunOptions { dry_run: words.general.dry_run, pull, quiet: words.general.quiet };
     let profile = flags::optional("--profile", words.security.profile.as_deref(), |text| {
         ProfileName::named(text).ok_or_else(|| "strict, default or compat is needed".into())
     })?

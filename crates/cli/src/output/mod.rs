@@ -6,6 +6,7 @@ pub mod escape;
 pub mod human;
 pub mod progress;
 pub mod template;
+pub mod transfer;
 
 use std::io::{ErrorKind, IsTerminal, Write};
 

@@ -35,6 +35,7 @@ pub fn images() -> Result<Vec<ImageSummary>, CliError> {
             labels: labels(&r.config_json),
             id: r.id,
             references: r.references,
+            digests: r.digests,
             created: r.created,
             size: r.size,
         })

@@ -5,7 +5,7 @@ use bulkhead_engine::request::ContainerRequest;
 
 pub use bulkhead_engine::containers::{Attached, StartOptions, UpdateRequest};
 
-use super::{RunOptions, engine, failed, prepare, unstarted};
+use super::{RunOptions, engine, failed, unstarted};
 use crate::error::CliError;
 
 /// Makes a container and does not start it; returns its id.
@@ -14,7 +14,7 @@ use crate::error::CliError;
 ///
 /// What the engine says.
 pub fn create(request: &ContainerRequest, options: &RunOptions) -> Result<String, CliError> {
-    prepare(options)?;
+    super::registry::ensure(request, options)?;
     let engine = engine()?;
     engine_containers::create(engine, request).map_err(|e| super::refused(engine, request, e))
 }

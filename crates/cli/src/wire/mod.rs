@@ -8,6 +8,7 @@ mod images;
 mod lifecycle;
 mod networks;
 mod observe;
+pub mod registry;
 mod system;
 mod volumes;
 
@@ -63,6 +64,8 @@ pub struct RunOptions {
     pub dry_run: bool,
     /// When to ask a registry.
     pub pull: Pull,
+    /// Print nothing about that.
+    pub quiet: bool,
 }
 
 /// What became of a `run` or `exec`.
@@ -152,6 +155,8 @@ pub struct ImageSummary {
     pub id: String,
     /// Canonical references (`docker.io/library/alpine:3.20`); empty for an image without a name.
     pub references: Vec<String>,
+    /// Canonical names with the digests that registries know it by.
+    pub digests: Vec<String>,
     /// Nanoseconds since 1970.
     pub created: i64,
     /// Unpacked bytes.
@@ -254,11 +259,11 @@ pub fn follow(what: impl Into<String>) -> Result<crate::output::progress::Bar, C
 /// What the engine says.
 pub fn run(request: &ContainerRequest, options: &RunOptions) -> Result<Started, CliError> {
     let engine = engine()?;
-    prepare(options)?;
     if options.dry_run {
         let plan = engine_containers::dry_run(engine, request).map_err(|e| refused(engine, request, e))?;
         return Ok(Started::Plan(plan.describe()));
     }
+    registry::ensure(request, options)?;
     let started = engine_containers::run(engine, request).map_err(|e| refused(engine, request, e))?;
     Ok(match started.socket {
         Some(socket) => Started::Attached(socket, started.id),
@@ -266,22 +271,14 @@ pub fn run(request: &ContainerRequest, options: &RunOptions) -> Result<Started, 
     })
 }
 
-/// What is refused before the engine is asked.
-fn prepare(options: &RunOptions) -> Result<(), CliError> {
-    if options.pull == Pull::Always {
-        let message = "--pull always needs a registry, and this build has none yet";
-        return Err(
-            CliError::usage(message).with_hint("load the image from a file with 'bulkhead load' and leave --pull out")
-        );
-    }
-    Ok(())
-}
+/// How one comes by an image.
+const WAYS: &str = "'bulkhead images' lists what is here; 'bulkhead pull', 'bulkhead load' and 'bulkhead import' bring more; \
+                    'host' is built in";
 
 /// An image that is not there, with the way to get one.
 fn no_image(error: EngineError) -> CliError {
     match &error {
-        EngineError::Image(_) => unstarted(error)
-            .with_hint("'bulkhead images' lists what is here; 'bulkhead load' and 'bulkhead import' bring more; 'host' is built in"),
+        EngineError::Image(_) => unstarted(error).with_hint(WAYS),
         _ => unstarted(error),
     }
 }

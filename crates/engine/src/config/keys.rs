@@ -43,7 +43,7 @@ const fn key(
 }
 
 /// The keys, in the order in which they are shown.
-pub const KEYS: [Key; 17] = [
+pub const KEYS: [Key; 21] = [
     key(
         "container.profile",
         Kind::Choice(&ProfileName::NAMES),
@@ -113,6 +113,24 @@ pub const KEYS: [Key; 17] = [
         Scope::Own,
         None,
         "addresses that ports are published on when none is written",
+    ),
+    key("registry.parallel", Kind::Number(1, 16), "4", Scope::Everybody, None, "layers that are moved at a time"),
+    key("registry.attempts", Kind::Number(1, 20), "5", Scope::Everybody, None, "times that a request is made"),
+    key(
+        "registry.timeout",
+        Kind::Number(1, 3600),
+        "30",
+        Scope::Everybody,
+        None,
+        "seconds that a registry may be silent",
+    ),
+    key(
+        "registry.min_speed",
+        Kind::Size(1),
+        "1k",
+        Scope::Everybody,
+        None,
+        "bytes a second that a layer must bring, on average over registry.timeout",
     ),
     key("storage.root", Kind::Place, "", Scope::Own, None, "images, containers, volumes"),
     key("storage.run", Kind::Place, "", Scope::Own, None, "what dies with the boot"),

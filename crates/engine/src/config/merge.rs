@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use bulkhead_registry::{HostSettings, Limits};
 use bulkhead_sandbox::facts::Reserve;
 
 use super::error::ConfigError;
 use super::keys::{Key, Scope, find};
-use super::read::{self, File};
+use super::read::{self, File, REGISTRIES};
 use super::values::{Raw, Value, addresses, detach_keys};
 use crate::monitor::log::LogLimits;
 use crate::networks::{Pool, parse_pools};
@@ -54,6 +56,8 @@ pub struct Config {
     pub(super) entries: BTreeMap<&'static str, Entry>,
     /// Pinned keys, and where that is written.
     pub(super) locked: BTreeMap<&'static str, Source>,
+    /// Registries by name, and where they are written.
+    pub(super) registries: BTreeMap<String, (HostSettings, Source)>,
     /// Files that were looked for, and whether they were there.
     pub files: Vec<(PathBuf, bool)>,
     /// The user whom it is for.
@@ -96,6 +100,9 @@ impl Config {
             let source = Source::File(file.path.clone(), found.line);
             self.entries.insert(found.key.name, Entry { value: found.value, source });
         }
+        for (host, settings, line) in file.registries {
+            self.registries.insert(host, (settings, Source::File(file.path.clone(), line)));
+        }
         for (name, line) in file.locked {
             self.locked.insert(name, Source::File(file.path.clone(), line));
         }
@@ -113,6 +120,17 @@ impl Config {
             }
             let source = Source::File(file.path.clone(), found.line);
             self.entries.insert(found.key.name, Entry { value: found.value, source });
+        }
+        for (host, settings, line) in file.registries {
+            if let Some(by) = self.locked.get(REGISTRIES) {
+                return Err(ConfigError {
+                    file: file.path,
+                    line: Some(line),
+                    problem: format!("{REGISTRIES} is pinned by {by}"),
+                    hint: Some("remove the section; an administrator can change what is pinned".to_owned()),
+                });
+            }
+            self.registries.insert(host, (settings, Source::File(file.path.clone(), line)));
         }
         Ok(())
     }
@@ -189,6 +207,28 @@ impl Config {
         let name = "network.publish_address";
         let text = self.text(name).or_else(|| find(name).map(|key| key.default));
         text.and_then(addresses).unwrap_or_default()
+    }
+
+    /// What is said of registries, by their names.
+    #[must_use]
+    pub fn registries(&self) -> BTreeMap<String, HostSettings> {
+        self.registries.iter().map(|(host, (settings, _))| (host.clone(), settings.clone())).collect()
+    }
+
+    /// How much patience there is with registries.
+    #[must_use]
+    pub fn registry_limits(&self) -> Limits {
+        let default = Limits::default();
+        let number = |name| self.number(name).and_then(|n| u64::try_from(n).ok());
+        let small = |name| self.number(name).and_then(|n| u32::try_from(n).ok());
+        let parallel = self.number("registry.parallel").and_then(|n| usize::try_from(n).ok());
+        Limits {
+            parallel: parallel.unwrap_or(default.parallel),
+            attempts: small("registry.attempts").unwrap_or(default.attempts),
+            silence: number("registry.timeout").map_or(default.silence, Duration::from_secs),
+            least_speed: number("registry.min_speed").unwrap_or(default.least_speed),
+            ..default
+        }
     }
 
     /// Keys that leave an attached container running.

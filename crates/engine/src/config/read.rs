@@ -4,6 +4,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use bulkhead_registry::{HostSettings, Settings};
 use rustix::fs::{Mode, OFlags};
 use toml::de::{DeTable, DeValue};
 
@@ -12,6 +13,8 @@ use super::keys::{Key, find, nearest};
 use super::values::{Raw, Value};
 use super::{KEYS, Scope};
 
+/// The section that has a section for each registry.
+pub(super) const REGISTRIES: &str = "registries";
 /// More is no configuration.
 const LIMIT: u64 = 1 << 20;
 
@@ -30,6 +33,8 @@ pub(super) struct File {
     pub(super) keys: Vec<Found>,
     /// Names of pinned keys, with their lines.
     pub(super) locked: Vec<(&'static str, usize)>,
+    /// Registries by name, with their lines.
+    pub(super) registries: Vec<(String, HostSettings, usize)>,
 }
 
 fn wrong(file: &Path, line: Option<usize>, problem: impl Into<String>) -> ConfigError {
@@ -118,6 +123,16 @@ pub(super) fn parse(path: &Path, text: &str, system: bool) -> Result<File, Confi
     let mut entries = Vec::new();
     for (name, value) in table.get_ref().iter() {
         match value.get_ref() {
+            DeValue::Table(section) if name.get_ref() == REGISTRIES => {
+                for (host, value) in section.iter() {
+                    let at = line(text, host.span().start);
+                    file.registries.push((
+                        host.get_ref().to_string(),
+                        registry(path, text, host.get_ref(), at, value)?,
+                        at,
+                    ));
+                }
+            }
             DeValue::Table(section) => {
                 if !is_section(name.get_ref()) {
                     return Err(unknown(path, name.get_ref(), line(text, name.span().start), true));
@@ -144,6 +159,40 @@ pub(super) fn parse(path: &Path, text: &str, system: bool) -> Result<File, Confi
     Ok(file)
 }
 
+/// One registry: `[registries."HOST"]`.
+fn registry(
+    path: &Path,
+    text: &str,
+    host: &str,
+    at: usize,
+    value: &toml::Spanned<DeValue<'_>>,
+) -> Result<HostSettings, ConfigError> {
+    let shown = format!("{REGISTRIES}.{host:?}");
+    let DeValue::Table(table) = value.get_ref() else {
+        return Err(wrong(path, Some(at), format!("{shown}: a section [{shown}] is needed")));
+    };
+    let mut settings = HostSettings::default();
+    for (key, value) in table.iter() {
+        let line = line(text, key.span().start);
+        let needed = |what: &str| wrong(path, Some(line), format!("{shown}.{}: {what} is needed", key.get_ref()));
+        match (key.get_ref().as_ref(), raw(value.get_ref())) {
+            ("mirrors", Raw::List(all)) => settings.mirrors = all,
+            ("mirrors", _) => return Err(needed("a list like [\"mirror.example:5000/hub\"]")),
+            ("insecure", Raw::Switch(on)) => settings.insecure = on,
+            ("insecure", _) => return Err(needed("true or false")),
+            ("location", Raw::Text(place)) => settings.location = Some(place),
+            ("location", _) => return Err(needed("text like \"registry.example/team\"")),
+            (other, _) => {
+                let mut error = wrong(path, Some(line), format!("unknown key {other:?} of {shown}"));
+                error.hint = Some("the keys are mirrors, insecure and location".to_owned());
+                return Err(error);
+            }
+        }
+    }
+    Settings::check(host, &settings).map_err(|e| wrong(path, Some(at), format!("{shown}: {e}")))?;
+    Ok(settings)
+}
+
 fn is_section(name: &str) -> bool {
     KEYS.iter().any(|key| key.name.split('.').next() == Some(name))
 }
@@ -153,6 +202,7 @@ fn unknown(path: &Path, name: &str, line: usize, section: bool) -> ConfigError {
     let sections = || {
         let mut all: Vec<&str> = KEYS.iter().filter_map(|key| key.name.split('.').next()).collect();
         all.dedup();
+        all.push(REGISTRIES);
         all.join(", ")
     };
     error.hint = Some(match (section, nearest(name)) {
@@ -175,6 +225,10 @@ fn locked(path: &Path, line: usize, value: &Raw, system: bool) -> Result<Vec<(&'
     for name in names {
         let mut matching: Vec<&Key> =
             KEYS.iter().filter(|key| key.name == name || key.name.split('.').next() == Some(name)).collect();
+        if name == REGISTRIES {
+            all.push((REGISTRIES, line));
+            continue;
+        }
         if matching.is_empty() {
             return Err(unknown(path, name, line, false));
         }

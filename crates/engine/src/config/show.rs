@@ -1,6 +1,9 @@
 //! `config show`: every key, its value, its default, and where the value came from.
 
+use bulkhead_registry::HostSettings;
+
 use super::merge::{Config, Source, default_of};
+use super::read::REGISTRIES;
 use super::{KEYS, Scope};
 use crate::store::Paths;
 
@@ -9,7 +12,7 @@ use crate::store::Paths;
 #[serde(rename_all = "PascalCase")]
 pub struct Row {
     /// Section and name.
-    pub key: &'static str,
+    pub key: String,
     /// The value in force.
     pub value: String,
     /// The value without any file.
@@ -50,7 +53,7 @@ pub fn rows(config: &Config, paths: &Paths, usual: &Paths) -> Vec<Row> {
             };
             let locked = config.locked_by(key.name).filter(|_| key.scope == Scope::Lockable);
             Row {
-                key: key.name,
+                key: key.name.to_owned(),
                 value,
                 default,
                 source: source.to_string(),
@@ -58,5 +61,21 @@ pub fn rows(config: &Config, paths: &Paths, usual: &Paths) -> Vec<Row> {
                 about: key.about,
             }
         })
+        .chain(config.registries.iter().map(|(host, (settings, source))| registry(config, host, settings, source)))
         .collect()
+}
+
+/// What the files say of one registry.
+fn registry(config: &Config, host: &str, settings: &HostSettings, source: &Source) -> Row {
+    let mirrors = settings.mirrors.iter().map(|mirror| format!("mirror={mirror}"));
+    let insecure = settings.insecure.then(|| "insecure".to_owned());
+    let location = settings.location.iter().map(|place| format!("location={place}"));
+    Row {
+        key: format!("{REGISTRIES}.{host}"),
+        value: mirrors.chain(insecure).chain(location).collect::<Vec<_>>().join(" "),
+        default: String::new(),
+        source: source.to_string(),
+        locked: config.locked_by(REGISTRIES).map(ToString::to_string).unwrap_or_default(),
+        about: "where a registry is, and how it is spoken to",
+    }
 }

@@ -123,7 +123,7 @@ fn every_mistake_is_named_with_file_line_key_and_what_is_accepted() {
     assert_eq!(hint("[container]\npid_limit = 1"), "did you mean container.pids_limit?");
     assert_eq!(hint("pids-limit = 1"), "did you mean container.pids_limit?");
     assert_eq!(hint("[container]\nmax_size = 1"), "did you mean log.max_size?");
-    assert!(hint("[net]\nx = 1").contains("container, log, reserve, network, storage, client"));
+    assert!(hint("[net]\nx = 1").contains("container, log, reserve, network, registry, storage, client, registries"));
 }
 
 #[test]
@@ -265,4 +265,48 @@ fn the_documentation_has_this_table() {
         })
         .collect();
     assert_eq!(rows, wanted);
+}
+
+#[test]
+fn registries_have_sections_of_their_own() {
+    let text = "[registries.\"docker.io\"]\nmirrors = [\"m.example:5000/hub\"]\n[registries.\"r.lan:5000\"]\ninsecure = true\n";
+    let config = both(text, "[registries.\"docker.io\"]\nlocation = \"own.example\"\n", 1000).unwrap();
+    let all = config.registries();
+    assert_eq!((all.len(), all["r.lan:5000"].insecure), (2, true));
+    // As a whole: the administrator's mirrors are not mixed with the user's place.
+    assert_eq!((all["docker.io"].mirrors.len(), all["docker.io"].location.as_deref()), (0, Some("own.example")));
+    assert_eq!(system(text).unwrap().registries()["docker.io"].mirrors, ["m.example:5000/hub"]);
+    let says = |text: &str| system(text).unwrap_err().to_string();
+    for (wrong, wanted) in [
+        ("[registries]\n\"docker.io\" = 1\n", "registries.\"docker.io\": a section"),
+        ("[registries.\"docker.io\"]\nmirror = []\n", "unknown key \"mirror\" of registries.\"docker.io\""),
+        ("[registries.\"docker.io\"]\nmirrors = \"x\"\n", "registries.\"docker.io\".mirrors: a list like"),
+        ("[registries.\"docker.io\"]\ninsecure = 1\n", "insecure: true or false is needed"),
+        ("[registries.\"docker.io\"]\nmirrors = [\"https://x\"]\n", "expected HOST[:PORT][/PATH]"),
+        ("[registries.\"a b\"]\ninsecure = true\n", "expected HOST[:PORT]"),
+    ] {
+        assert!(says(wrong).contains(wanted), "{wrong}: {}", says(wrong));
+    }
+    let pinned = format!("locked = [\"registries\"]\n{text}");
+    let error = both(&pinned, "[registries.\"x.example\"]\ninsecure = true\n", 1000).unwrap_err().to_string();
+    assert!(error.contains("registries is pinned by /etc/bulkhead/config.toml:1"), "{error}");
+    assert_eq!(both(&pinned, "", 1000).unwrap().registries().len(), 2);
+}
+
+#[test]
+fn patience_with_registries_is_what_is_shown() {
+    let limits = bulkhead_registry::Limits::default();
+    let shown = system("").unwrap().registry_limits();
+    assert_eq!(shown, limits);
+    let number = |name: &str| match default_of(find(name).unwrap()) {
+        Some(Value::Number(n)) => u64::try_from(n).unwrap(),
+        other => panic!("{name}: {other:?}"),
+    };
+    assert_eq!(number("registry.parallel"), u64::try_from(limits.parallel).unwrap());
+    assert_eq!(number("registry.attempts"), u64::from(limits.attempts));
+    assert_eq!(number("registry.timeout"), limits.silence.as_secs());
+    assert_eq!(number("registry.min_speed"), limits.least_speed);
+    let own =
+        system("[registry]\nparallel = 2\nattempts = 1\ntimeout = 7\nmin_speed = \"1m\"\n").unwrap().registry_limits();
+    assert_eq!((own.parallel, own.attempts, own.silence.as_secs(), own.least_speed), (2, 1, 7, 1 << 20));
 }

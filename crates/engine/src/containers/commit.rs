@@ -106,6 +106,7 @@ pub fn commit(engine: &Engine, request: &CommitRequest) -> Result<String, Engine
         size,
         layers,
         references: reference.into_iter().collect(),
+        ..NewImage::default()
     };
     images::record(engine, &staging.path, &new)?;
     container_event(engine, &record, "commit");

@@ -213,6 +213,7 @@ pub fn load(engine: &Engine, input: Option<&Path>) -> Result<Vec<String>, Engine
     let answer = worker::run(engine, &staging.path, archive, layout, |single_id| Task::Load {
         known,
         layout: is_layout,
+        arriving: false,
         single_id,
     })?;
     let Answer::Loaded(report) = answer else {
@@ -232,6 +233,7 @@ pub fn load(engine: &Engine, input: Option<&Path>) -> Result<Vec<String>, Engine
                 size: image.size,
                 layers: image.layers.iter().map(new_layer).collect(),
                 references: references.clone(),
+                ..NewImage::default()
             },
         )?;
         engine.events().emit(&Event::new(Kind::Image, "load", &id).with("name", &id));
@@ -284,6 +286,7 @@ pub fn import(engine: &Engine, request: &ImportRequest) -> Result<String, Engine
             size: report.image.size,
             layers: report.image.layers.iter().map(new_layer).collect(),
             references: reference.iter().cloned().collect(),
+            ..NewImage::default()
         },
     )?;
     if let Some(reference) = reference {

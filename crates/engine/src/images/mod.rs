@@ -5,6 +5,7 @@ mod history;
 mod load;
 mod platform;
 mod prune;
+pub mod registry;
 mod save;
 mod stray;
 mod tag;
@@ -56,7 +57,9 @@ impl ImageRef {
 
 /// The canonical form of a reference as written, if it is one.
 pub(crate) fn canonical(written: &str) -> Option<String> {
-    written.parse::<Reference>().ok().map(|r| r.to_string())
+    let reference = written.parse::<Reference>().ok()?;
+    // A digest chooses; a tag beside it says nothing more.
+    Some(reference.digest().map_or_else(|| reference.to_string(), |digest| format!("{}@{digest}", reference.name())))
 }
 
 /// The canonical form of a reference that is to be made.
@@ -88,6 +91,25 @@ pub fn find(engine: &Engine, written: &str) -> Result<ImageRef, EngineError> {
         other => other.into(),
     })?;
     from_record(engine, &record, written)
+}
+
+/// Whether an image is there, for this platform if one is asked for.
+///
+/// # Errors
+/// What the store says.
+pub fn is_there(engine: &Engine, written: &str, platform: Option<&str>) -> Result<bool, EngineError> {
+    if written == HOST {
+        return Ok(true);
+    }
+    match engine.store()?.resolve_image(written, canonical(written).as_deref()) {
+        Ok(record) => {
+            let Some(wanted) = platform.and_then(Platform::parse) else { return Ok(true) };
+            let found = from_record(engine, &record, written)?.platform;
+            Ok(found.is_none_or(|found| wanted.fits(&found)))
+        }
+        Err(StoreError::NoSuchImage { .. }) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// The image that a container was made of, whatever its name points at now.
@@ -171,7 +193,7 @@ pub fn inspect(engine: &Engine, written: &str) -> Result<Option<serde_json::Valu
     Ok(Some(serde_json::json!({
         "Id": format!("sha256:{}", record.id),
         "RepoTags": record.references,
-        "RepoDigests": [],
+        "RepoDigests": record.digests,
         "Parent": "",
         "Comment": if comment.is_empty() { newest } else { comment },
         "Created": created,

@@ -23,11 +23,12 @@ use crate::store::ImageRecord;
 
 /// A layer as it is written.
 #[derive(Debug, Clone)]
-struct SavedLayer {
-    chain: String,
-    diff: String,
+pub(super) struct SavedLayer {
+    pub(super) chain: String,
+    pub(super) diff: String,
     lower: bool,
-    digest: String,
+    /// Digest of the archive that can be made, in hex: its diff id, unless that archive cannot be made again.
+    pub(super) digest: String,
     size: u64,
     form: Form,
 }
@@ -134,17 +135,21 @@ fn prepare(
         layers.push(layer);
     }
     let same = layers.iter().all(|layer| layer.digest == layer.diff);
-    let config = if same { record.config_json.clone().into_bytes() } else { rewritten(&record.config_json, &layers)? };
+    let config = if same {
+        record.config_json.clone().into_bytes()
+    } else {
+        rewritten(&record.config_json, &layers.iter().map(|layer| layer.digest.clone()).collect::<Vec<_>>())?
+    };
     let digest = Digest::of(&config).hex();
     Ok(SavedImage { record, references, config, digest, layers })
 }
 
 /// The configuration with the digests that the layers have now.
-fn rewritten(config: &str, layers: &[SavedLayer]) -> Result<Vec<u8>, EngineError> {
+pub(super) fn rewritten(config: &str, digests: &[String]) -> Result<Vec<u8>, EngineError> {
     let failed = |e: serde_json::Error| EngineError::Image(format!("the configuration cannot be written: {e}"));
     let mut value: Value = serde_json::from_str(config).map_err(failed)?;
     if let Some(ids) = value.pointer_mut("/rootfs/diff_ids") {
-        *ids = layers.iter().map(|layer| json!(format!("sha256:{}", layer.digest))).collect();
+        *ids = digests.iter().map(|digest| json!(format!("sha256:{digest}"))).collect();
     }
     serde_json::to_vec(&value).map_err(failed)
 }
@@ -157,7 +162,7 @@ fn helper<'a>(engine: &'a Engine, layer: &SavedLayer, form: Form, streams: Strea
 }
 
 /// How the archive of a layer can be made, and what comes out.
-fn find(engine: &Engine, chain: &str, diff: &str, lower: bool) -> Result<SavedLayer, EngineError> {
+pub(super) fn find(engine: &Engine, chain: &str, diff: &str, lower: bool) -> Result<SavedLayer, EngineError> {
     let asked = SavedLayer {
         chain: chain.to_owned(),
         diff: diff.to_owned(),
@@ -279,7 +284,7 @@ fn descriptors(image: &SavedImage, digest: &str, size: usize) -> Vec<Value> {
 }
 
 /// Hands the archive of a layer on, and makes sure that it is the one that was announced.
-fn stream(
+pub(super) fn stream(
     engine: &Engine,
     layer: &SavedLayer,
     sink: &mut dyn FnMut(&[u8]) -> Result<(), EngineError>,

@@ -11,6 +11,7 @@ use bulkhead_sandbox::spec::{IdMaps, IdRange, MapWriter, outside};
 use bulkhead_sandbox::supervise;
 use bulkhead_sandbox::worker::{WorkerImage, WorkerSpec, plan_worker};
 use bulkhead_sandbox::{StartError, Stdio};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,9 @@ pub enum Task {
         known: Vec<String>,
         /// Standard input is nothing, and `/input` is a layout.
         layout: bool,
+        /// The layout is still being filled; standard input says with what.
+        #[serde(default)]
+        arriving: bool,
         /// Only one id is mapped.
         single_id: bool,
     },
@@ -92,6 +96,9 @@ pub enum Answer {
 
 /// Most bytes of an answer: configurations and layer lists of many images.
 const ANSWER_LIMIT: u64 = 64 << 20;
+
+/// Longest time of an image that arrives over a network.
+const ARRIVAL: std::time::Duration = std::time::Duration::from_hours(24);
 
 /// Ids of workers: the slot below those of containers.
 pub(crate) fn worker_ids(engine: &Engine) -> Result<IdMaps, EngineError> {
@@ -163,6 +170,58 @@ pub(crate) fn run_in(
     input: Option<OwnedFd>,
     task: impl FnOnce(bool) -> Task,
 ) -> Result<Answer, EngineError> {
+    let work = start_in(engine, place, input, task)?;
+    engine.wait_readable(&work.answer);
+    work.finish()
+}
+
+/// A confined process at work.
+#[derive(Debug)]
+pub(crate) struct Work {
+    running: supervise::Running,
+    answer: OwnedFd,
+    directory: PathBuf,
+}
+
+impl Work {
+    /// Whether it has answered, or is gone, within this time.
+    pub(crate) fn is_over(&self, within: std::time::Duration) -> bool {
+        let wait = Timespec { tv_sec: 0, tv_nsec: i64::from(within.subsec_nanos()) };
+        let mut fds = [PollFd::new(&self.answer, PollFlags::IN)];
+        poll(&mut fds, Some(&wait)).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Its answer, and its end.
+    ///
+    /// # Errors
+    /// What it reported.
+    pub(crate) fn finish(self) -> Result<Answer, EngineError> {
+        let Self { running, answer, directory } = self;
+        let mut text = Vec::new();
+        let read = File::from(answer).take(ANSWER_LIMIT).read_to_end(&mut text);
+        let ended = supervise::wait(&running)?;
+        read.map_err(EngineError::io("read the answer of the unpacking process for", &directory))?;
+        match serde_json::from_slice(&text) {
+            Ok(Answer::Failed(message)) => Err(EngineError::Image(message)),
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(EngineError::Image(format!(
+                "the unpacking process ended without an answer (exit status {}); it may have run out of memory",
+                ended.code()
+            ))),
+        }
+    }
+}
+
+/// Starts a confined process; to be called while this process has one thread only.
+///
+/// # Errors
+/// What kept it from starting.
+pub(crate) fn start_in(
+    engine: &Engine,
+    place: &Place<'_>,
+    input: Option<OwnedFd>,
+    task: impl FnOnce(bool) -> Task,
+) -> Result<Work, EngineError> {
     let Place { name, directory, layout, image } = place;
     let facts = engine.facts()?;
     let ids = worker_ids(engine)?;
@@ -199,19 +258,7 @@ pub(crate) fn run_in(
     let (answer, theirs) = pipe_with(PipeFlags::CLOEXEC).map_err(opened)?;
     let stdio = Stdio::Files([input, theirs, null(OFlags::WRONLY).map_err(opened)?]);
     let running = supervise::prepare(&plan, stdio, Some(binary))?.exec()?;
-    engine.wait_readable(&answer);
-    let mut text = Vec::new();
-    let read = File::from(answer).take(ANSWER_LIMIT).read_to_end(&mut text);
-    let ended = supervise::wait(&running)?;
-    read.map_err(EngineError::io("read the answer of the unpacking process for", directory))?;
-    match serde_json::from_slice(&text) {
-        Ok(Answer::Failed(message)) => Err(EngineError::Image(message)),
-        Ok(answer) => Ok(answer),
-        Err(_) => Err(EngineError::Image(format!(
-            "the unpacking process ended without an answer (exit status {}); it may have run out of memory",
-            ended.code()
-        ))),
-    }
+    Ok(Work { running, answer, directory: directory.to_path_buf() })
 }
 
 /// Unpacks a layer archive into the staging directory; nothing for an empty one.
@@ -252,10 +299,15 @@ fn work(task: &str) -> Result<Answer, String> {
     let budget = Budget::default();
     let own = |single: bool| if single { OwnIds::Ignore } else { OwnIds::Apply };
     match task {
-        Task::Load { known, layout, single_id } => {
+        Task::Load { known, layout, arriving, single_id } => {
             let known = known.iter().filter_map(|k| k.parse::<Digest>().ok()).collect();
             let options = LoadOptions { known, ids: own(single_id), ..LoadOptions::default() };
-            let report = if layout {
+            let report = if arriving {
+                // Whoever fetches has clocks of his own; this one is for what they do not see.
+                let budget = Budget { time: ARRIVAL, ..budget };
+                let lines = std::io::BufReader::new(std::io::stdin());
+                bulkhead_image::load_arriving(open("/input")?.as_fd(), lines, root.as_fd(), &budget, &options)
+            } else if layout {
                 bulkhead_image::load_layout(open("/input")?.as_fd(), root.as_fd(), &budget, &options)
             } else {
                 bulkhead_image::load(std::io::stdin(), root.as_fd(), &budget, &options)

@@ -22,6 +22,25 @@ pub struct NewImage {
     pub layers: Vec<NewLayer>,
     /// Canonical references that shall point at the image.
     pub references: Vec<String>,
+    /// What registries call it: canonical names with the digest of a manifest.
+    pub digests: Vec<String>,
+    /// Where its layers are known to be in registries.
+    pub blobs: Vec<LayerBlob>,
+}
+
+/// A layer as a registry has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LayerBlob {
+    /// Chain id, with or without `sha256:`.
+    pub chain_id: String,
+    /// `HOST[:PORT]/PATH` of the repository.
+    pub place: String,
+    /// Digest of the blob, with `sha256:`.
+    pub digest: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its media type.
+    pub media: String,
 }
 
 /// A layer of a [`NewImage`].
@@ -63,6 +82,8 @@ pub struct ImageRecord {
     pub size: u64,
     /// Canonical references in alphabetical order.
     pub references: Vec<String>,
+    /// Canonical names with digests, in alphabetical order.
+    pub digests: Vec<String>,
     /// Chain ids (hex), the lowest layer first.
     pub layers: Vec<String>,
 }
@@ -133,6 +154,13 @@ impl Store {
                     tx.execute(sql, params![id, position, chain]).map_err(&wrap)?;
                 }
             }
+            for digest in &new.digests {
+                remember(tx, digest, &id).map_err(&wrap)?;
+            }
+            for blob in &new.blobs {
+                let chain = hex_digest(&blob.chain_id).ok_or_else(|| bad_digest("chain id", &blob.chain_id))?;
+                place_blob(tx, &chain, blob).map_err(&wrap)?;
+            }
             for reference in &new.references {
                 if let Some(before) = point(tx, reference, &id).map_err(&wrap)? {
                     added.moved.push((reference.clone(), before));
@@ -158,6 +186,53 @@ impl Store {
                 return Err(missing());
             }
             point(tx, reference, &id).map_err(&wrap)
+        })
+    }
+
+    /// Remembers that a registry has the image under this name and digest, and where it has the layers.
+    ///
+    /// # Errors
+    ///
+    /// Only those of the database.
+    pub fn remember_pushed(&self, image_id: &str, reference: &str, blobs: &[LayerBlob]) -> Result<(), StoreError> {
+        let what = "record what a registry has";
+        let wrap = self.wrap(what);
+        let id = hex_digest(image_id).ok_or_else(|| bad_digest("image id", image_id))?;
+        self.write(what, |tx| {
+            // It may have been removed meanwhile.
+            if !known(tx, &id).map_err(&wrap)? {
+                return Ok(());
+            }
+            remember(tx, reference, &id).map_err(&wrap)?;
+            for blob in blobs {
+                let chain = hex_digest(&blob.chain_id).ok_or_else(|| bad_digest("chain id", &blob.chain_id))?;
+                place_blob(tx, &chain, blob).map_err(&wrap)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Where registries are known to have a layer (chain id in hex).
+    ///
+    /// # Errors
+    ///
+    /// Only those of the database.
+    pub fn blobs_of(&self, chain: &str) -> Result<Vec<LayerBlob>, StoreError> {
+        let what = "read where a layer is";
+        let wrap = self.wrap(what);
+        self.read(what, |tx| {
+            let sql = "SELECT chain_id, place, digest, size, media FROM layer_blobs WHERE chain_id = ?1 ORDER BY place";
+            let mut query = tx.prepare_cached(sql).map_err(&wrap)?;
+            let rows = query.query_map([chain], |row| {
+                Ok(LayerBlob {
+                    chain_id: row.get(0)?,
+                    place: row.get(1)?,
+                    digest: row.get(2)?,
+                    size: u64::try_from(row.get::<_, i64>(3)?).unwrap_or(0),
+                    media: row.get(4)?,
+                })
+            });
+            rows.map_err(&wrap)?.map(|row| row.map_err(&wrap)).collect()
         })
     }
 
@@ -251,11 +326,18 @@ impl Store {
             let found = locate(tx, written, canonical).map_err(&wrap)??;
             let id = &found.id;
             let references = references(tx, id).map_err(&wrap)?;
+            let digests = digests(tx, id).map_err(&wrap)?;
             let mut removed = RemovedImage::default();
             let user = container_using(tx, id).map_err(&wrap)?;
             if let Some(reference) = &found.reference {
-                if references.len() > 1 || (force && user.is_some()) {
+                let others = if digests.contains(reference) {
+                    !references.is_empty() || digests.len() > 1
+                } else {
+                    references.len() > 1
+                };
+                if others || (force && user.is_some()) {
                     tx.execute("DELETE FROM image_refs WHERE reference = ?1", [reference]).map_err(&wrap)?;
+                    tx.execute("DELETE FROM image_digests WHERE reference = ?1", [reference]).map_err(&wrap)?;
                     removed.untagged.push(reference.clone());
                     return Ok(removed);
                 }
@@ -281,7 +363,7 @@ impl Store {
                     removed.free_layers.push(chain);
                 }
             }
-            removed.untagged = references;
+            removed.untagged = references.into_iter().chain(digests).collect();
             removed.deleted = Some(id.clone());
             Ok(removed)
         })
@@ -312,6 +394,13 @@ fn locate(
     if let Some(reference) = canonical {
         let sql = "SELECT image_id FROM image_refs WHERE reference = ?1";
         let found = tx.prepare_cached(sql)?.query_row([reference], |row| row.get(0)).optional()?;
+        let sql = "SELECT image_id FROM image_digests WHERE reference = ?1";
+        let found = match found {
+            None if reference.contains('@') => {
+                tx.prepare_cached(sql)?.query_row([reference], |row| row.get(0)).optional()?
+            }
+            found => found,
+        };
         if let Some(id) = found {
             return Ok(Ok(Located { id, reference: Some(reference.to_owned()) }));
         }
@@ -333,6 +422,20 @@ fn locate(
 
 fn known(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<bool> {
     tx.prepare_cached("SELECT 1 FROM images WHERE id = ?1")?.exists([id])
+}
+
+/// Names an image by the digest of a manifest; nothing else can have that digest.
+fn remember(tx: &Transaction<'_>, reference: &str, id: &str) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO image_digests (reference, image_id) VALUES (?1, ?2) \
+               ON CONFLICT (reference) DO UPDATE SET image_id = excluded.image_id";
+    tx.execute(sql, [reference, id]).map(drop)
+}
+
+fn place_blob(tx: &Transaction<'_>, chain: &str, blob: &LayerBlob) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO layer_blobs (chain_id, place, digest, size, media) VALUES (?1, ?2, ?3, ?4, ?5) \
+               ON CONFLICT (chain_id, place) DO UPDATE SET digest = excluded.digest, size = excluded.size, \
+               media = excluded.media";
+    tx.execute(sql, params![chain, blob.place, blob.digest, clamp(blob.size), blob.media]).map(drop)
 }
 
 /// Points `reference` at `id`; the id it pointed at before, when that was another one.
@@ -359,6 +462,10 @@ pub(super) fn references(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec
     texts(tx, "SELECT reference FROM image_refs WHERE image_id = ?1 ORDER BY reference", Some(id))
 }
 
+pub(super) fn digests(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {
+    texts(tx, "SELECT reference FROM image_digests WHERE image_id = ?1 ORDER BY reference", Some(id))
+}
+
 pub(super) fn chains(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Vec<String>> {
     texts(tx, "SELECT chain_id FROM image_layers WHERE image_id = ?1 ORDER BY position", Some(id))
 }
@@ -376,6 +483,7 @@ fn load(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<ImageRecord> {
         })
     })?;
     record.references = references(tx, id)?;
+    record.digests = digests(tx, id)?;
     record.layers = chains(tx, id)?;
     Ok(record)
 }

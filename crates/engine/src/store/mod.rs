@@ -33,7 +33,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 pub use check::CheckedContainer;
 pub use containers::{ContainerRecord, NewContainer, RangeWish, Retire};
 pub use error::{ErrorKind, StoreError};
-pub use images::{AddedImage, ImageRecord, NewImage, NewLayer, RemovedImage};
+pub use images::{AddedImage, ImageRecord, LayerBlob, NewImage, NewLayer, RemovedImage};
 pub use networks::{
     Block, BlockWish, Busy, DEFAULT_NETWORK, Ground, JoinWish, Joined, Lease, LeaseWish, NetworkError, NetworkRecord,
     NewNetwork, Peer, PortRecord,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::images::{chains, container_using, references, texts};
+use super::images::{chains, container_using, digests, references, texts};
 use super::{RemovedImage, Store, StoreError};
 
 /// A layer as it takes room on disk.
@@ -39,13 +39,17 @@ impl Store {
             if kept {
                 return Ok(None);
             }
+            let digests = digests(tx, id).map_err(&wrap)?;
             let chains = chains(tx, id).map_err(&wrap)?;
             tx.execute("DELETE FROM image_refs WHERE image_id = ?1", [id]).map_err(&wrap)?;
             if tx.execute("DELETE FROM images WHERE id = ?1", [id]).map_err(&wrap)? == 0 {
                 return Ok(None);
             }
-            let mut removed =
-                RemovedImage { untagged: references, deleted: Some(id.to_owned()), free_layers: Vec::new() };
+            let mut removed = RemovedImage {
+                untagged: references.into_iter().chain(digests).collect(),
+                deleted: Some(id.to_owned()),
+                free_layers: Vec::new(),
+            };
             let mut bytes = 0_u64;
             for chain in chains.into_iter().rev() {
                 let sql = "DELETE FROM layers WHERE chain_id = ?1 \

@@ -140,6 +140,21 @@ ALTER TABLE networks ADD COLUMN policy TEXT;
 ALTER TABLE networks ADD COLUMN egress TEXT;
 ALTER TABLE leases ADD COLUMN egress TEXT;
 ",
+    "
+CREATE TABLE image_digests (
+    reference TEXT PRIMARY KEY NOT NULL,
+    image_id  TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX image_digests_by_image ON image_digests(image_id);
+CREATE TABLE layer_blobs (
+    chain_id TEXT NOT NULL REFERENCES layers(chain_id) ON DELETE CASCADE,
+    place    TEXT NOT NULL,
+    digest   TEXT NOT NULL,
+    size     INTEGER NOT NULL,
+    media    TEXT NOT NULL,
+    PRIMARY KEY (chain_id, place)
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Settings of the connection, then the migrations that are missing.

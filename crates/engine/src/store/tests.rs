@@ -55,6 +55,7 @@ fn image(id: char, chains: &[char], references: &[&str]) -> NewImage {
         size: 20,
         layers: chains.iter().map(layer).collect(),
         references: references.iter().map(|text| (*text).to_owned()).collect(),
+        ..NewImage::default()
     }
 }
 
@@ -440,4 +441,41 @@ fn requests_of_the_first_version_are_read() {
             || serde_json::from_str::<bulkhead_sandbox::spec::Mount>(&tmpfs.replace("\"tmpfs\"", "\"Tmpfs\"")).is_ok(),
         "{read:?}"
     );
+}
+
+#[test]
+fn an_image_is_known_by_digests_and_goes_with_the_last_name() {
+    let scratch = Scratch::new();
+    let store = scratch.open();
+    let digest = |name: &str, of: char| format!("{name}@sha256:{}", hex(of));
+    let mut new = image('a', &['1', '2'], &["docker.io/library/x:1"]);
+    new.digests = vec![digest("docker.io/library/x", 'f')];
+    new.blobs = vec![LayerBlob {
+        chain_id: hex('1'),
+        place: "registry-1.docker.io/library/x".to_owned(),
+        digest: format!("sha256:{}", hex('e')),
+        size: 7,
+        media: "m".to_owned(),
+    }];
+    store.add_image(&new).unwrap();
+    store.add_image(&new).unwrap();
+    assert_eq!(store.blobs_of(&hex('1')).unwrap().len(), 1);
+    let name = digest("docker.io/library/x", 'f');
+    assert_eq!(store.resolve_image("x", Some(&name)).unwrap().id, hex('a'));
+    // Pushed to another registry.
+    let other = digest("r.example/x", 'd');
+    store.remember_pushed(&hex('a'), &other, &[]).unwrap();
+    assert_eq!(store.resolve_image("", Some(&other)).unwrap().digests, [name.clone(), other.clone()]);
+    // A digest goes alone while there is another name.
+    let removed = store.remove_image("", Some(&other), false).unwrap();
+    assert_eq!((removed.untagged, removed.deleted), (vec![other], None));
+    let removed = store.remove_image("", Some("docker.io/library/x:1"), false).unwrap();
+    assert_eq!((removed.untagged.len(), removed.deleted), (2, Some(hex('a'))));
+    assert!(store.blobs_of(&hex('1')).unwrap().is_empty(), "what registries have of a layer goes with it");
+    // One that has only a digest.
+    new.references.clear();
+    store.add_image(&new).unwrap();
+    let removed = store.remove_image("", Some(&name), false).unwrap();
+    assert_eq!((removed.untagged, removed.deleted), (vec![name], Some(hex('a'))));
+    assert!(store.dangling_rows().unwrap().is_empty());
 }

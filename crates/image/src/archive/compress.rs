@@ -1,6 +1,6 @@
 //! Compression by magic number. The name of a file and the media type of a descriptor are hints at best.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Write};
 
 use flate2::bufread::MultiGzDecoder;
 
@@ -121,6 +121,36 @@ impl<R: BufRead> Read for Decoder<R> {
             Self::Gzip(decoder) => decoder.read(buf).map_err(|e| label("gzip", e)),
             Self::Zstd(decoder) => decoder.read(buf).map_err(|e| label("zstd", e)),
         }
+    }
+}
+
+/// A writer that compresses with gzip. The same bytes give the same output: its head has no time and no name.
+#[derive(Debug)]
+pub struct GzipWriter<W: Write>(flate2::write::GzEncoder<W>);
+
+impl<W: Write> GzipWriter<W> {
+    /// Onto `inner`.
+    #[must_use]
+    pub fn new(inner: W) -> Self {
+        Self(flate2::write::GzEncoder::new(inner, flate2::Compression::default()))
+    }
+
+    /// Writes what is left, and gives the writer back.
+    ///
+    /// # Errors
+    /// What writing returns.
+    pub fn finish(self) -> io::Result<W> {
+        self.0.finish()
+    }
+}
+
+impl<W: Write> Write for GzipWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

@@ -10,7 +10,7 @@ mod pax;
 mod tar;
 mod write;
 
-pub use compress::{Compression, Decoder};
+pub use compress::{Compression, Decoder, GzipWriter};
 pub use header::{EntryKind, Mtime};
 pub use tar::{Entry, TarReader};
 pub use write::{NewEntry, TarWriter};

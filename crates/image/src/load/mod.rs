@@ -24,7 +24,7 @@ mod report;
 mod spool;
 
 use std::collections::HashSet;
-use std::io::{BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::BorrowedFd;
 
 pub use commit::change;
@@ -122,9 +122,34 @@ pub fn load_layout(
     budget: &Budget,
     options: &LoadOptions,
 ) -> Result<LoadReport> {
+    from_layout(dir, None, staging, budget, options)
+}
+
+/// As [`load_layout`], of a layout that is still being filled: its index, manifests and configurations are there, and
+/// each blob of a layer is announced on `arrivals` with a line of its digest when it is whole.
+///
+/// # Errors
+/// As [`load_layout`]; an end of the announcements before the last layer that is needed.
+pub fn load_arriving(
+    dir: BorrowedFd<'_>,
+    arrivals: impl BufRead + 'static,
+    staging: BorrowedFd<'_>,
+    budget: &Budget,
+    options: &LoadOptions,
+) -> Result<LoadReport> {
+    from_layout(dir, Some(layout::Arrivals::new(arrivals)), staging, budget, options)
+}
+
+fn from_layout(
+    dir: BorrowedFd<'_>,
+    arrivals: Option<layout::Arrivals>,
+    staging: BorrowedFd<'_>,
+    budget: &Budget,
+    options: &LoadOptions,
+) -> Result<LoadReport> {
     let meter = Meter::new(budget);
     clean_up(staging, |staging| {
-        let layout = layout::Layout::open(dir)?;
+        let layout = layout::Layout::open(dir, arrivals)?;
         oci::check_layout(&layout.document("oci-layout", &meter)?)?;
         let index = layout.document("index.json", &meter)?;
         let mut layers = layers::Layers::new(staging, options, meter)?;

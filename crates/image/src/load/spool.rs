@@ -240,6 +240,9 @@ impl Source<'_> {
     }
 
     pub(crate) fn layer(&self, digest: &Digest, size: u64) -> Result<LayerInput> {
+        if let Self::Layout(layout) = self {
+            layout.wait(digest)?;
+        }
         let verify = matches!(self, Self::Layout(_));
         Ok(LayerInput { file: self.open(digest, size)?, digest: Some(*digest), verify, spooled: None })
     }

@@ -145,7 +145,7 @@ fn the_last_word_counts() {
     assert!(!made(&["--rm", "--rm=false", "alpine"]).auto_remove);
     assert_eq!(
         parsed(&["--pull", "never", "--dry-run", "alpine"]).unwrap().1,
-        RunOptions { dry_run: true, pull: Pull::Never }
+        RunOptions { dry_run: true, pull: Pull::Never, quiet: false }
     );
 }
 

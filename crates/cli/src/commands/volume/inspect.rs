@@ -17,7 +17,7 @@ pub const ENTRY_INSPECT: Entry = Entry {
     run: |matches| {
         let words: InspectFlags = flags_of(matches)?;
         let format = words.format.as_deref().map(Format::parse).transpose()?;
-        execute(&InspectRequest { names: words.names, kind: Kind::Volume, format, size: false })
+        execute(&InspectRequest { names: words.names, kind: Kind::Volume, format, size: false, remote: None })
     },
 };
 

@@ -34,7 +34,7 @@ pub(in super::super) struct GeneralWords {
     pub(in super::super) platform: Option<String>,
     /// Print nothing about getting the image
     #[arg(short, long)]
-    quiet: bool,
+    pub(in super::super) quiet: bool,
     /// Nothing to do: no signature of an image is looked at
     #[arg(long, hide = true)]
     disable_content_trust: bool,
