@@ -12,7 +12,7 @@ wanted() {
         wanted demo
         echo docker.io:/usr/sbin/dockerd podman:podman busybox-static:/usr/share/doc/busybox-static
         echo debootstrap:debootstrap strace:strace passwd:useradd util-linux:setpriv xz-utils:xz zstd:zstd
-        echo nftables:/usr/sbin/nft iproute2:/sbin/ip passt:pasta
+        echo nftables:/usr/sbin/nft iproute2:/sbin/ip iputils-ping:ping passt:pasta
         echo docker-registry:docker-registry openssl:openssl skopeo:skopeo
         ;;
     bench) wanted demo ;;
