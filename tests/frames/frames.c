@@ -1,6 +1,6 @@
 /* Frames as they are: sends them on a link, or counts those with a mark that come by it.
  *
- *   frames send LINK HEX...        each once
+ *   frames send LINK HEX...        each once; 2 when one of them was refused
  *   frames count LINK MARK MS      MARK is hexadecimal; prints "ready", then at the end the number of frames
  */
 #include <arpa/inet.h>
@@ -62,6 +62,7 @@ static int count(int fd, const char *mark_hex, long ms)
 int main(int argc, char **argv)
 {
 	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	int stopped = 0;
 	int fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
 
 	if (argc < 4 || fd < 0 || !(to.sll_ifindex = if_nametoindex(argv[2]))) {
@@ -78,10 +79,11 @@ int main(int argc, char **argv)
 		unsigned char frame[2048];
 		size_t n = bytes_of(argv[i], frame, sizeof frame);
 
+		/* What a wall at the link itself stops is an error here; the next one is sent all the same. */
 		if (send(fd, frame, n, 0) != (ssize_t)n) {
 			perror("send");
-			return 2;
+			stopped = 2;
 		}
 	}
-	return 0;
+	return stopped;
 }

@@ -193,14 +193,14 @@ fn arrive(bench: &Bench, machine: &Space, sent: &[String]) -> String {
     let program = frames();
     let mut counting = machine.within(|| {
         let mut program = Command::new(program);
-        program.args(["count", "lan0", MARK, "250"]).stdout(Stdio::piped()).spawn().unwrap()
+        program.args(["count", "lan0", MARK, "400"]).stdout(Stdio::piped()).spawn().unwrap()
     });
     let mut out = BufReader::new(counting.stdout.take().unwrap());
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
-    // What a wall stops is an error for who sends it.
-    let script = format!("for frame in {}; do {} send eth0 $frame; done", sent.join(" "), program.display());
-    drop(within(bench, "web", || run(&script)));
+    // What a wall stops is an error for who sends it; the others are sent all the same.
+    let said = within(bench, "web", || run(&format!("{} send eth0 {}", program.display(), sent.join(" "))));
+    assert!([0, 2].contains(&said.code) && !said.err.contains("frames:"), "{said:?}");
     line.clear();
     out.read_line(&mut line).unwrap();
     counting.wait().unwrap();
@@ -222,10 +222,14 @@ fn a_container_is_held_to_its_own_addresses() {
     let mac = look(&bench, "web", "MacAddress");
     let beyond = machine.run("ip -br link show lan0").ok();
     let (to, own) = (beyond.split_whitespace().nth(2).unwrap(), mac.as_str());
+    // With its true length, or nothing looks further into it: the mark is behind the rest.
+    let length = |rest: &str| rest.replace([' ', ':'], "").len() / 2 + MARK.len() / 2;
     let ip4 = |from: &str, to: &str, protocol: &str, rest: &str| {
-        format!("4500 0030 0000 0000 40{protocol} 0000 {from} {to} {rest}")
+        format!("4500 {:04x} 0000 0000 40{protocol} 0000 {from} {to} {rest}", 20 + length(rest))
     };
-    let ip6 = |from: &str, to: &str, next: &str, rest: &str| format!("6000 0000 0020 {next}ff {from} {to} {rest}");
+    let ip6 = |from: &str, to: &str, next: &str, rest: &str| {
+        format!("6000 0000 {:04x} {next}ff {from} {to} {rest}", length(rest))
+    };
     let (own4, own6) = ("c0000246", "20010db8000000000000000000000070");
     let (other4, other6) = ("c0000202", "20010db8000000000000000000000002");
     let (udp, dhcp) = ("0009 0009 0010 0000", "0043 0044 0010 0000");
@@ -272,9 +276,14 @@ fn a_container_is_held_to_its_own_addresses() {
         ("a VLAN tag", frame(to, own, "8100", &format!("0005 0800 {}", ip4(own4, other4, "11", udp)))),
         ("another protocol", frame(to, own, "88cc", "0207 04")),
     ];
-    assert_eq!(arrive(&bench, &machine, &good), "3");
+    // Twice, for a machine that is busy.
+    let pass = || arrive(&bench, &machine, &good) == "3";
+    assert!(pass() || pass());
     let all: Vec<String> = evil.iter().map(|(_, frame)| frame.clone()).collect();
-    assert_eq!(arrive(&bench, &machine, &all), "0");
+    // The last of them is a good one, by which it is seen that all were sent in time.
+    let marked = [&all[..], &good[..1]].concat();
+    let held = || arrive(&bench, &machine, &marked) == "1";
+    assert!(held() || held());
     // What a program may write without any right: a source that is not the machine's (IPV6_FREEBIND).
     let spoof = "socket(my $s, AF_INET6, SOCK_DGRAM, 0) or die; setsockopt($s, 41, 78, pack('i', 1)) or die; \
         bind($s, pack_sockaddr_in6(0, inet_pton(AF_INET6, '2001:db8::63'))) or die; \
@@ -304,7 +313,7 @@ fn a_container_is_held_to_its_own_addresses() {
     // A new start has them again.
     bench.say(&["restart", "-t", "0", "web"]).ok();
     assert_eq!(bench.say(&["network", "verify"]).ok(), "everything is as declared\n");
-    assert_eq!(arrive(&bench, &machine, &all), "0");
+    assert!(held() || held());
     bench.say(&["rm", "-f", "web"]).ok();
     bench.say(&["network", "rm", "lan"]).ok();
 }
