@@ -77,6 +77,9 @@ impl Registry {
                 key("server.crt"),
                 key("server.key")
             ));
+            if setup.clients {
+                config.push_str(&format!("    clientcas:\n      - {}\n", key("ca.crt")));
+            }
         }
         if setup.auth {
             std::fs::write(dir.join("htpasswd"), format!("{USER}:{HASH}\n")).unwrap();

@@ -196,7 +196,8 @@ fn a_registry_with_an_authority_of_its_own() {
     std::fs::copy(keys.join("ca.crt"), own.join("ca.crt")).unwrap();
     let same = strict.name("app:1");
     bench.say(&["tag", &name, &same]).ok();
-    assert!(configured.say(&["push", &same]).code == 1);
+    let unnamed = configured.say(&["push", &same]).fails(1);
+    assert!(unnamed.contains(&strict.host), "{unnamed}");
     for (from, to) in [("server.crt", "client.cert"), ("server.key", "client.key")] {
         std::fs::copy(keys.join(from), own.join(to)).unwrap();
     }

@@ -193,11 +193,11 @@ fn manifests_that_are_not_what_they_should_be() {
 #[test]
 fn a_small_blob_that_unpacks_to_much_is_stopped() {
     let bench = Bench::new();
-    // A file of 100 GiB of zeros, of which 20 MB are there: a few kilobytes over the network.
+    // A file of 100 GiB of zeros, of which 20 MB are there: little of it goes over the network.
     let huge = EntrySpec { size: Some(100 << 30), style: Style::Gnu, ..EntrySpec::new(b'0', "zeros") };
     let bomb = TarBuilder::new().entry(huge).raw(&vec![0; 20 << 20]).unfinished();
     let honest = Honest::new(vec![layer("low", 1, 1000), bomb]);
-    assert!(honest.layers[1].1 < 200_000, "{:?}", honest.layers);
+    assert!(honest.layers[1].1 < 400_000, "{:?}", honest.layers);
     refused(&bench, &["limit `bytes` reached: at most 68719476736"], move |asked, stream| honest.answer(asked, stream));
     // A stream inside a stream: the inner one is no archive, and nobody unpacks it again.
     let honest = Honest::new(vec![gzip(&gzip(&vec![0; 10 << 20]))]);
@@ -394,12 +394,12 @@ fn a_drip_and_a_silence_are_not_waited_for() {
 fn a_pull_that_is_killed_leaves_nothing_and_can_be_made_again() {
     let bench = Bench::new();
     let honest = image();
-    let (highest, _) = honest.layers[1].clone();
+    let (highest, size) = honest.layers[1].clone();
     let (slow, first) = (honest.clone(), AtomicUsize::new(0));
     let registry = Liar::start(move |asked, stream| {
         // The first time the upper layer comes to a stop, while the lower one is unpacked.
         if is_blob(asked, &highest) && first.fetch_add(1, Ordering::SeqCst) == 0 {
-            drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n"));
+            drop(stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n").as_bytes()));
             std::thread::sleep(std::time::Duration::from_secs(20));
         }
         slow.answer(asked, stream);
