@@ -23,6 +23,7 @@ mod limits;
 mod pull;
 mod push;
 mod settings;
+mod signatures;
 mod url;
 
 pub use blob::Fetch;
@@ -32,3 +33,4 @@ pub use limits::Limits;
 pub use pull::{Fetched, Resolved, Source};
 pub use push::{Outcome, Upload};
 pub use settings::{Endpoint, HostSettings, Settings};
+pub use signatures::{Signature, Signatures};

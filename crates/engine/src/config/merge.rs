@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bulkhead_registry::{HostSettings, Limits};
 use bulkhead_sandbox::facts::Reserve;
+use bulkhead_trust::Policy;
 
 use super::error::ConfigError;
 use super::keys::{Key, Scope, find};
@@ -58,6 +59,8 @@ pub struct Config {
     pub(super) locked: BTreeMap<&'static str, Source>,
     /// Registries by name.
     pub(super) registries: BTreeMap<String, HostSettings>,
+    /// Which images are trusted.
+    pub trust: Policy,
     /// Files that were looked for, and whether they were there.
     pub files: Vec<(PathBuf, bool)>,
     /// The user whom it is for.
@@ -101,6 +104,7 @@ impl Config {
             self.entries.insert(found.key.name, Entry { value: found.value, source });
         }
         self.registries.extend(file.registries.into_iter().map(|(host, settings, _)| (host, settings)));
+        self.trust.add(file.trust.into_iter().map(|draft| draft.rule).collect());
         for (name, line) in file.locked {
             self.locked.insert(name, Source::File(file.path.clone(), line));
         }
@@ -119,6 +123,7 @@ impl Config {
             let source = Source::File(file.path.clone(), found.line);
             self.entries.insert(found.key.name, Entry { value: found.value, source });
         }
+        self.trust.add(file.trust.into_iter().map(|draft| draft.rule).collect());
         for (host, settings, line) in file.registries {
             if let Some(by) = self.locked.get(REGISTRIES) {
                 return Err(ConfigError {
