@@ -8,15 +8,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates by their short name, and those of ours that each may depend on. Arrows point down only.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("cli", &["api", "audit", "engine", "policy", "secrets", "image", "net", "sandbox", "seccomp", "sys"]),
     ("api", &["engine", "policy"]),
     ("audit", &["engine", "seccomp", "secrets"]),
     // It compiles filters and holds descriptors itself for now.
-    ("engine", &["sandbox", "registry", "image", "net", "secrets", "policy", "seccomp", "sys"]),
+    ("engine", &["sandbox", "registry", "trust", "image", "net", "secrets", "policy", "seccomp", "sys"]),
     ("policy", &[]),
     ("secrets", &["sys"]),
     ("registry", &["image"]),
+    ("trust", &["image"]),
     ("image", &[]),
     ("net", &["sys"]),
     ("sandbox", &["sys", "seccomp"]),

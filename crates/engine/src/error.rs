@@ -52,6 +52,16 @@ pub enum EngineError {
         /// Why, and what would be done instead.
         reason: String,
     },
+    /// An image that is not trusted.
+    #[error("image {image} is not trusted: {reason}")]
+    Untrusted {
+        /// Its name.
+        image: String,
+        /// The rule, and what is missing.
+        reason: String,
+        /// The way out.
+        hint: String,
+    },
     /// The container is not in the state that this needs.
     #[error("container {name} is {state}")]
     State {
@@ -121,7 +131,7 @@ impl EngineError {
             Self::Config(e) => e.hint.clone(),
             Self::Registry(e) => e.hint(),
             Self::Start(e) => e.hint().map(str::to_owned),
-            Self::State { hint, .. } => Some(hint.clone()),
+            Self::State { hint, .. } | Self::Untrusted { hint, .. } => Some(hint.clone()),
             Self::Reported { hint, .. } => hint.clone(),
             Self::Io { source, path, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some(format!("free space on the file system of {path:?}"))

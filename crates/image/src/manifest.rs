@@ -45,8 +45,11 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
+    /// What it is, when it is no image.
     #[serde(default)]
-    platform: Option<WirePlatform>,
+    pub artifact_type: Option<String>,
+    #[serde(default)]
+    platform: Option<Box<WirePlatform>>,
     #[serde(default)]
     annotations: Option<BTreeMap<String, String>>,
 }
@@ -103,7 +106,9 @@ impl Descriptor {
         })
     }
 
-    fn annotation(&self, key: &str) -> Option<&str> {
+    /// What is noted on it under this key.
+    #[must_use]
+    pub fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.as_ref()?.get(key).map(String::as_str)
     }
 

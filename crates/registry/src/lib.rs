@@ -25,6 +25,7 @@ mod limits;
 mod pull;
 mod push;
 mod settings;
+mod signatures;
 mod url;
 
 pub use blob::Fetch;
@@ -34,3 +35,4 @@ pub use limits::Limits;
 pub use pull::{Fetched, Resolved, Source};
 pub use push::{Outcome, Upload};
 pub use settings::{Endpoint, HostSettings, Settings};
+pub use signatures::{Signature, Signatures};

@@ -59,7 +59,7 @@ pub struct Resolved {
 /// The places that have an image, beginning with the one that answered.
 #[derive(Debug)]
 pub struct Source<'a> {
-    repositories: Vec<Repository<'a>>,
+    pub(crate) repositories: Vec<Repository<'a>>,
 }
 
 impl Source<'_> {

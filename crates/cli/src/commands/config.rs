@@ -78,7 +78,7 @@ fn table(shown: &ConfigShown) -> String {
     let mut rows = vec![["KEY", "VALUE", "DEFAULT", "SOURCE"].map(str::to_owned).to_vec()];
     for row in &shown.rows {
         let pinned = if row.locked.is_empty() { String::new() } else { format!(" (pinned by {})", row.locked) };
-        rows.push(vec![row.key.to_owned(), row.value.clone(), row.default.clone(), format!("{}{pinned}", row.source)]);
+        rows.push(vec![row.key.clone(), row.value.clone(), row.default.clone(), format!("{}{pinned}", row.source)]);
     }
     let mut text = columns::layout(&rows);
     text.push('\n');

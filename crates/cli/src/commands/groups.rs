@@ -93,6 +93,8 @@ const IMAGE: &[Verb] = &[
     also("rm", &["remove"], &rmi::ENTRY),
     verb("save", &save::ENTRY),
     verb("tag", &tag::ENTRY),
+    verb("tree", &tree::ENTRY),
+    verb("verify", &verify::ENTRY),
 ];
 
 const MANIFEST: &[Verb] = &[verb("inspect", &manifest::ENTRY)];

@@ -141,6 +141,7 @@ fn row(image: &ImageSummary, repository: &str, tag: &str, no_trunc: bool, now: i
         "UniqueSize": "N/A",
         "Containers": "N/A",
         "Labels": super::ps::joined(&image.labels),
+        "SignedBy": image.signers.join(","),
     })
 }
 

@@ -2,6 +2,9 @@
 
 use bulkhead_engine::images as engine_images;
 
+pub use bulkhead_engine::images::trust::{Judged, JudgedRule, Verified, shown as verification};
+pub use bulkhead_engine::images::{TreeImage, TreeLayer};
+
 use super::{ImageRemoval, ImageSummary, ImportRequest, engine, failed};
 use crate::error::CliError;
 
@@ -29,10 +32,19 @@ pub(super) fn labels(json: &str) -> Vec<(String, String)> {
 pub fn images() -> Result<Vec<ImageSummary>, CliError> {
     let engine = engine()?;
     let records = engine.store().and_then(|s| Ok(s.list_images()?)).map_err(failed)?;
+    let mut verified = engine.store().and_then(|s| Ok(s.all_verifications()?)).map_err(failed)?;
+    let mut signers = |id: &str| {
+        let all = verified.remove(id).unwrap_or_default().into_iter().map(|one| one.key);
+        let mut keys: Vec<String> = all.filter(|key| !key.is_empty()).collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    };
     Ok(records
         .into_iter()
         .map(|r| ImageSummary {
             labels: labels(&r.config_json),
+            signers: signers(&r.id),
             id: r.id,
             references: r.references,
             digests: r.digests,
@@ -77,4 +89,32 @@ pub fn import(request: &ImportRequest) -> Result<String, CliError> {
 /// What the engine says.
 pub fn load(input: Option<&std::path::Path>) -> Result<Vec<String>, CliError> {
     engine_images::load(engine()?, input).map_err(failed)
+}
+
+/// What the rules say of an image of the store.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn verify(image: &str) -> Result<Verified, CliError> {
+    engine_images::trust::verify(engine()?, image).map_err(failed)
+}
+
+/// What the rules say of an image of a registry.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn verify_remote(image: &str, on: Option<&str>) -> Result<Verified, CliError> {
+    let on = super::registry::platform(on)?;
+    engine_images::trust::verify_remote(engine()?, image, on.as_ref()).map_err(failed)
+}
+
+/// The layers of these images, or of all.
+///
+/// # Errors
+///
+/// What the engine says.
+pub fn tree(names: &[String]) -> Result<Vec<TreeImage>, CliError> {
+    engine_images::tree(engine()?, names).map_err(failed)
 }

@@ -4,7 +4,7 @@
 mod config;
 pub mod files;
 mod hidden;
-mod images;
+pub mod images;
 mod lifecycle;
 mod networks;
 mod observe;
@@ -163,6 +163,8 @@ pub struct ImageSummary {
     pub size: u64,
     /// Labels of its configuration.
     pub labels: Vec<(String, String)>,
+    /// Fingerprints of keys that have signed it.
+    pub signers: Vec<String>,
 }
 
 /// What `logs` shall show.

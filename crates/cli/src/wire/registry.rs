@@ -12,7 +12,7 @@ use crate::error::{CliError, USAGE};
 use crate::output;
 use crate::output::transfer::Transfer;
 
-fn platform(text: Option<&str>) -> Result<Option<Platform>, CliError> {
+pub(super) fn platform(text: Option<&str>) -> Result<Option<Platform>, CliError> {
     let read = |text: &str| {
         let needed = "a platform like linux/amd64 or linux/arm64/v8 is needed";
         Platform::parse(text).ok_or_else(|| CliError::invalid("--platform", text, needed))

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bulkhead_registry::{HostSettings, Limits};
 use bulkhead_sandbox::facts::Reserve;
+use bulkhead_trust::Policy;
 
 use super::error::ConfigError;
 use super::keys::{Key, Scope, find};
@@ -58,6 +59,8 @@ pub struct Config {
     pub(super) locked: BTreeMap<&'static str, Source>,
     /// Registries by name, and where they are written.
     pub(super) registries: BTreeMap<String, (HostSettings, Source)>,
+    /// Which images are trusted.
+    pub trust: Policy,
     /// Files that were looked for, and whether they were there.
     pub files: Vec<(PathBuf, bool)>,
     /// The user whom it is for.
@@ -103,6 +106,7 @@ impl Config {
         for (host, settings, line) in file.registries {
             self.registries.insert(host, (settings, Source::File(file.path.clone(), line)));
         }
+        self.trust.add(file.trust.into_iter().map(|draft| draft.rule).collect());
         for (name, line) in file.locked {
             self.locked.insert(name, Source::File(file.path.clone(), line));
         }
@@ -121,6 +125,7 @@ impl Config {
             let source = Source::File(file.path.clone(), found.line);
             self.entries.insert(found.key.name, Entry { value: found.value, source });
         }
+        self.trust.add(file.trust.into_iter().map(|draft| draft.rule).collect());
         for (host, settings, line) in file.registries {
             if let Some(by) = self.locked.get(REGISTRIES) {
                 return Err(ConfigError {

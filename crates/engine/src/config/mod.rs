@@ -15,6 +15,7 @@ mod settle;
 mod show;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod values;
 
 pub use self::error::ConfigError;

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
 use super::keys::{Key, find, nearest};
+use super::trust::{self, Draft, TRUST};
 use super::values::{Raw, Value};
 use super::{KEYS, Scope};
 
@@ -35,9 +36,11 @@ pub(super) struct File {
     pub(super) locked: Vec<(&'static str, usize)>,
     /// Registries by name, with their lines.
     pub(super) registries: Vec<(String, HostSettings, usize)>,
+    /// Rules about images.
+    pub(super) trust: Vec<Draft>,
 }
 
-fn wrong(file: &Path, line: Option<usize>, problem: impl Into<String>) -> ConfigError {
+pub(super) fn wrong(file: &Path, line: Option<usize>, problem: impl Into<String>) -> ConfigError {
     ConfigError { file: file.to_path_buf(), line, problem: problem.into(), hint: None }
 }
 
@@ -46,6 +49,18 @@ fn wrong(file: &Path, line: Option<usize>, problem: impl Into<String>) -> Config
 /// # Errors
 /// A file that others could have written, that cannot be read, or that says what cannot be.
 pub(super) fn file(path: &Path, owner: u32, system: bool) -> Result<Option<File>, ConfigError> {
+    let Some(bytes) = trusted_bytes(path, owner)? else { return Ok(None) };
+    let text = String::from_utf8(bytes).map_err(|_| wrong(path, None, "it is not UTF-8 text"))?;
+    let mut file = parse(path, &text, system)?;
+    trust::read_keys(path, owner, &mut file.trust)?;
+    Ok(Some(file))
+}
+
+/// The bytes of a file that `owner` or root must own; `None` when there is none.
+///
+/// # Errors
+/// A file that others could have written, or that cannot be read.
+pub(super) fn trusted_bytes(path: &Path, owner: u32) -> Result<Option<Vec<u8>>, ConfigError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let opened = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(fd) => std::fs::File::from(fd),
@@ -66,8 +81,7 @@ pub(super) fn file(path: &Path, owner: u32, system: bool) -> Result<Option<File>
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LIMIT {
         return Err(wrong(path, None, "it is larger than 1 MiB"));
     }
-    let text = String::from_utf8(bytes).map_err(|_| wrong(path, None, "it is not UTF-8 text"))?;
-    parse(path, &text, system).map(Some)
+    Ok(Some(bytes))
 }
 
 /// Whoever can write a configuration file chooses the limits.
@@ -85,11 +99,11 @@ fn trusted(path: &Path, meta: &std::fs::Metadata, owner: u32) -> Result<(), Conf
 }
 
 /// Line of a byte, from 1.
-fn line(text: &str, at: usize) -> usize {
+pub(super) fn line(text: &str, at: usize) -> usize {
     text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1
 }
 
-fn raw(value: &DeValue<'_>) -> Raw {
+pub(super) fn raw(value: &DeValue<'_>) -> Raw {
     match value {
         DeValue::String(text) => Raw::Text(text.to_string()),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
@@ -132,6 +146,11 @@ pub(super) fn parse(path: &Path, text: &str, system: bool) -> Result<File, Confi
                         at,
                     ));
                 }
+            }
+            DeValue::Array(list) if name.get_ref() == TRUST => file.trust = trust::rules(path, text, list)?,
+            _ if name.get_ref() == TRUST => {
+                let at = line(text, name.span().start);
+                return Err(wrong(path, Some(at), "trust: rules are written as sections [[trust]], with two brackets"));
             }
             DeValue::Table(section) => {
                 if !is_section(name.get_ref()) {
@@ -202,7 +221,7 @@ fn unknown(path: &Path, name: &str, line: usize, section: bool) -> ConfigError {
     let sections = || {
         let mut all: Vec<&str> = KEYS.iter().filter_map(|key| key.name.split('.').next()).collect();
         all.dedup();
-        all.push(REGISTRIES);
+        all.extend([REGISTRIES, "[trust]"]);
         all.join(", ")
     };
     error.hint = Some(match (section, nearest(name)) {

@@ -62,7 +62,7 @@ pub(super) enum Raw {
 }
 
 impl Raw {
-    fn show(&self) -> String {
+    pub(super) fn show(&self) -> String {
         match self {
             Self::Text(text) => format!("{text:?}"),
             Self::Number(number) => number.to_string(),

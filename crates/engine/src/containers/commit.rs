@@ -63,6 +63,9 @@ pub fn commit(engine: &Engine, request: &CommitRequest) -> Result<String, Engine
     engine.recover()?;
     let record = engine.store()?.find_container(&request.container)?;
     let reference = request.reference.as_deref().map(images::checked_reference).transpose()?;
+    if let Some(reference) = &reference {
+        images::trust::may_name(engine, None, reference)?;
+    }
     let Some(image_id) = record.image_id.clone() else {
         return Err(EngineError::refused(
             format!("making an image of {:?}", record.name),

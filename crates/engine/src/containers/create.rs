@@ -99,6 +99,7 @@ pub fn dry_run(engine: &Engine, request: &ContainerRequest) -> Result<DryRun, En
     let request = &settle(&engine.config, request)?;
     let other = sharing::wanted(engine, request)?;
     let image = images::find(engine, &request.image)?;
+    images::trust::may_start(engine, &request.image, image.id.as_deref())?;
     let volumes = volumes::attach(engine, request, &image)?;
     let mut request = volumes.request.clone();
     complete(engine, &image, &mut request)?;
@@ -165,6 +166,7 @@ pub(super) fn make<'a>(engine: &'a Engine, request: &ContainerRequest, ready: bo
     let request = &settle(&engine.config, request)?;
     let other = sharing::wanted(engine, request)?;
     let image = images::find(engine, &request.image)?;
+    images::trust::may_start(engine, &request.image, image.id.as_deref())?;
     let mut volumes = volumes::attach(engine, request, &image)?;
     let mut request = volumes.request.clone();
     complete(engine, &image, &mut request)?;

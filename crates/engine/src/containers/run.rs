@@ -184,6 +184,7 @@ pub fn start(engine: &Engine, query: &str, options: StartOptions) -> Result<Opti
             super::stop::end(engine, &record, 9, Some(0))?;
         }
     }
+    crate::images::trust::may_start(engine, &record.request.image, record.image_id.as_deref())?;
     let Some(lock) = layout.claim()? else { return Err(super::stop::busy(&record)) };
     if layout.read_state().is_some_and(|s| process(&s).is_some()) {
         return Ok(None);

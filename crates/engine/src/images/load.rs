@@ -219,6 +219,12 @@ pub fn load(engine: &Engine, input: Option<&Path>) -> Result<Vec<String>, Engine
     let Answer::Loaded(report) = answer else {
         return Err(EngineError::Image("the unpacking process answered something else".to_owned()));
     };
+    // All of it or nothing.
+    for image in &report.images {
+        for reference in &image.references {
+            super::trust::may_name(engine, Some(&image.config_digest.hex()), &reference.to_string())?;
+        }
+    }
     let mut loaded = Vec::new();
     for image in &report.images {
         let id = image.config_digest.to_string();
@@ -259,6 +265,9 @@ pub fn import(engine: &Engine, request: &ImportRequest) -> Result<String, Engine
         ),
         None => None,
     };
+    if let Some(reference) = &reference {
+        super::trust::may_name(engine, None, reference)?;
+    }
     let archive = match &request.file {
         Some(path) => open_archive(path)?,
         None => stdin()?,

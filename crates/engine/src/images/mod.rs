@@ -9,6 +9,8 @@ pub mod registry;
 mod save;
 mod stray;
 mod tag;
+mod tree;
+pub mod trust;
 pub mod worker;
 
 use std::path::PathBuf;
@@ -24,6 +26,7 @@ pub use self::prune::{PrunedImages, prune};
 pub use self::save::{Renamed, save};
 pub(crate) use self::stray::{clear_staging, clear_strays};
 pub use self::tag::tag;
+pub use self::tree::{TreeImage, TreeLayer, tree};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{Event, Kind};
@@ -176,6 +179,7 @@ pub fn inspect(engine: &Engine, written: &str) -> Result<Option<serde_json::Valu
         Err(StoreError::NoSuchImage { .. }) => return Ok(None),
         Err(e) => return Err(e.into()),
     };
+    let verified = engine.store()?.verifications(&record.id)?;
     let mut value: serde_json::Value = serde_json::from_str(&record.config_json).unwrap_or_default();
     let take =
         |value: &mut serde_json::Value, key: &str| value.get_mut(key).map(serde_json::Value::take).unwrap_or_default();
@@ -206,5 +210,6 @@ pub fn inspect(engine: &Engine, written: &str) -> Result<Option<serde_json::Valu
         "VirtualSize": record.size,
         "Config": config,
         "RootFS": { "Type": "layers", "Layers": value.pointer("/rootfs/diff_ids").cloned().unwrap_or_default() },
+        "Verified": verified.iter().map(trust::shown).collect::<Vec<_>>(),
     })))
 }

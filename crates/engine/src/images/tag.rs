@@ -15,6 +15,7 @@ pub fn tag(engine: &Engine, source: &str, target: &str) -> Result<(), EngineErro
     }
     let reference = checked_reference(target)?;
     let record = engine.store()?.resolve_image(source, canonical(source).as_deref())?;
+    super::trust::may_name(engine, Some(&record.id), &reference)?;
     engine.store()?.tag(&record.id, &reference)?;
     let event = Event::new(Kind::Image, "tag", format!("sha256:{}", record.id)).with("name", reference);
     engine.events().emit(&event);

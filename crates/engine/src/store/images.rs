@@ -5,7 +5,7 @@ use std::io;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::containers::{bad_digest, prefix_bounds};
-use super::{Store, StoreError, hex_digest};
+use super::{Store, StoreError, Verification, hex_digest, trust};
 
 /// An image to be recorded, as an import or load reports it.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +26,8 @@ pub struct NewImage {
     pub digests: Vec<String>,
     /// Where its layers are known to be in registries.
     pub blobs: Vec<LayerBlob>,
+    /// How it was verified.
+    pub verified: Vec<Verification>,
 }
 
 /// A layer as a registry has it.
@@ -161,6 +163,7 @@ impl Store {
                 let chain = hex_digest(&blob.chain_id).ok_or_else(|| bad_digest("chain id", &blob.chain_id))?;
                 place_blob(tx, &chain, blob).map_err(&wrap)?;
             }
+            trust::insert(tx, &id, &new.verified).map_err(&wrap)?;
             for reference in &new.references {
                 if let Some(before) = point(tx, reference, &id).map_err(&wrap)? {
                     added.moved.push((reference.clone(), before));

@@ -19,6 +19,7 @@ mod ranges;
 mod schema;
 mod select;
 pub mod subid;
+mod trust;
 mod volumes;
 
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub(crate) use networks::{check_join, check_network_name};
 pub use paths::{LAYER_RECIPE, LAYER_ROOT, Paths, VOLUME_DATA};
 pub use prune::LayerUse;
 pub use ranges::{IdRange, RangePool, SLOT};
+pub use trust::Verification;
 pub(crate) use volumes::check_volume_name;
 pub use volumes::{NewVolume, User, VolumeRecord, VolumeUse};
 

@@ -155,6 +155,19 @@ CREATE TABLE layer_blobs (
     PRIMARY KEY (chain_id, place)
 ) STRICT, WITHOUT ROWID;
 ",
+    "
+CREATE TABLE image_trust (
+    image_id TEXT NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    name     TEXT NOT NULL,
+    digest   TEXT NOT NULL,
+    manifest TEXT NOT NULL,
+    key      TEXT NOT NULL,
+    form     TEXT NOT NULL,
+    rule     TEXT NOT NULL,
+    time     INTEGER NOT NULL,
+    PRIMARY KEY (image_id, name, digest, manifest, key)
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Settings of the connection, then the migrations that are missing.

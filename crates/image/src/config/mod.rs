@@ -161,6 +161,50 @@ mod tests {
         assert!(clean_path("workdir", "/", &"a/".repeat(4000)).is_err());
     }
 
+    /// The proof that an image is data: this is all that is parsed into, and nothing else of a document gets further. A
+    /// field that would choose a profile, a runtime, a mount, a device, a network or a path of the host has to be added
+    /// here first.
+    #[test]
+    fn no_field_of_an_image_chooses_a_profile_a_path_or_a_grant() {
+        let plain = serde_json::to_value(ImageConfig::default()).unwrap();
+        let fields: Vec<&str> = plain.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut known = [
+            "user",
+            "env",
+            "dropped_env",
+            "entrypoint",
+            "cmd",
+            "workdir",
+            "volumes",
+            "exposed_ports",
+            "labels",
+            "stop_signal",
+            "healthcheck",
+            "shell",
+            "on_build",
+        ];
+        known.sort_unstable();
+        let mut fields = fields;
+        fields.sort_unstable();
+        assert_eq!(fields, known);
+        let of = |inner: Value| {
+            let document = serde_json::json!({
+                "architecture": "amd64", "os": "linux", "config": inner, "rootfs": { "type": "layers", "diff_ids": [] },
+                "HostConfig": { "Privileged": true }, "annotations": { "run.oci.handler": "x" }, "Runtime": "x",
+            });
+            ImageDocument::parse("i", document.to_string().as_bytes()).unwrap().config
+        };
+        let hostile = of(serde_json::json!({
+            "Privileged": true, "CapAdd": ["ALL"], "SecurityOpt": ["seccomp=unconfined"], "Binds": ["/:/host"],
+            "Runtime": "/tmp/x", "Devices": ["/dev/mem"], "NetworkMode": "host", "Profile": "unconfined",
+            "Annotations": { "run.oci.hooks.stdout": "x" }, "Mounts": [{ "Source": "/" }],
+            "Labels": { "bulkhead.profile": "unconfined", "io.podman.annotations.seccomp": "unconfined" },
+        }));
+        let labels = hostile.labels.clone();
+        assert_eq!(labels.len(), 2);
+        assert_eq!(ImageConfig { labels: BTreeMap::new(), ..hostile }, of(serde_json::json!({})));
+    }
+
     #[test]
     fn ports_and_signals() {
         assert_eq!(clean_port("80").unwrap(), "80/tcp");

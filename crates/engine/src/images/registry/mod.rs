@@ -8,6 +8,7 @@ mod remote;
 
 use std::path::PathBuf;
 
+use bulkhead_image::Reference;
 use bulkhead_registry::credentials::Keyring;
 use bulkhead_registry::{Client, Settings};
 
@@ -15,7 +16,9 @@ pub use self::login::{Stored, has_login, login, logout};
 pub use self::pull::{PullRequest, Pulled, pull, pull_all};
 pub use self::push::{Pushed, push};
 pub use self::remote::{Remote, manifest, remote};
+use super::Platform;
 use crate::engine::Engine;
+use crate::error::EngineError;
 
 /// What happens on the way, for who watches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +55,20 @@ fn certificate_directories(uid: u32) -> Vec<PathBuf> {
         all.extend(["bulkhead", "containers", "docker"].map(|dir| own.join(dir).join("certs.d")));
     }
     all
+}
+
+/// What is needed to ask for an image: its reference, a client, and the platform that is meant.
+pub(super) fn asked(
+    engine: &Engine,
+    written: &str,
+    on: Option<&Platform>,
+) -> Result<(Reference, Client, bulkhead_image::Platform), EngineError> {
+    let wanted = on.map_or_else(bulkhead_image::Platform::current, |p| bulkhead_image::Platform {
+        os: p.os.clone(),
+        architecture: p.architecture.clone(),
+        variant: p.variant.clone(),
+    });
+    Ok((pull::parse(written)?, client(engine), wanted))
 }
 
 /// A client with the settings and credentials of this user.

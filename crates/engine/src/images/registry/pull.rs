@@ -15,14 +15,14 @@ use bulkhead_registry::{Client, Fetch, RegistryError, Resolved, Source};
 
 use super::super::load::{Staging, new_layer, record};
 use super::super::worker::{self, Answer, Place, Task, Work};
-use super::super::{HOST, Platform};
+use super::super::{HOST, Platform, trust};
 use super::{Step, Watch, client, short};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{Event, Kind};
 use crate::files::pipe;
 use crate::layout::now;
-use crate::store::{LayerBlob, NewImage, StoreError};
+use crate::store::{LayerBlob, NewImage, StoreError, Verification};
 
 /// Between two looks at the watcher.
 const TICK: Duration = Duration::from_millis(100);
@@ -122,14 +122,19 @@ fn one(
         variant: p.variant.clone(),
     });
     let named = reference.digest().map_or_else(|| reference.tag().unwrap_or_default().to_owned(), ToString::to_string);
+    trust::before(engine, reference)?;
     let (source, resolved) = client.resolve(reference, &wanted, platform.is_some())?;
+    // From here on only what has these digests is fetched: no tag is asked for again.
+    let verified = trust::arriving(engine, reference, &source, &resolved)?;
     watch(&Step::Said(format!("{named}: Pulling from {}", reference.path())));
     let id = Digest::of(&resolved.config).to_string();
     let new = !store_has(engine, reference, &resolved)?;
     if new {
         let (staging, report) = fetch(engine, client, &source, &resolved, watch)?;
-        put(engine, reference, &source, &resolved, &staging, &report)?;
+        put(engine, reference, &source, &resolved, verified, &staging.path, &report)?;
         engine.events().emit(&Event::new(Kind::Image, "pull", &id).with("name", reference.familiar()));
+    } else {
+        engine.store()?.remember_verified(&id, &verified)?;
     }
     Ok(Pulled { reference: reference.to_string(), digest: resolved.digest.to_string(), id, new })
 }
@@ -336,7 +341,8 @@ fn put(
     reference: &Reference,
     source: &Source<'_>,
     resolved: &Resolved,
-    staging: &Staging<'_>,
+    verified: Vec<Verification>,
+    staging: &Path,
     report: &ImageReport,
 ) -> Result<(), EngineError> {
     let place = source.place();
@@ -361,6 +367,7 @@ fn put(
         references: if reference.digest().is_none() { vec![reference.to_string()] } else { Vec::new() },
         digests,
         blobs: blobs.collect(),
+        verified,
     };
-    record(engine, &staging.path, &image)
+    record(engine, staging, &image)
 }

@@ -1,0 +1,1 @@
+sJDDYAhUEmaU89NTx6uXslsu1sT5Z1XTu1xfanYGgI9MdxjyV020lkq1AaRJaybEqdQGI5ypbjlS/mgSsxZwCw==

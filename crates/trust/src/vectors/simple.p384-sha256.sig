@@ -1,0 +1,1 @@
+MGUCMQCllt+f+9ztyifCKIT0jo/LsXn/gUaaQibhLiQcwb4TLjI/blzgdnQvUVDc0hCpQhkCMAJJUvak+faY2eoA8C+jX/vCxw+zpkBxAPK3IP6Bqn2YVuruXl6xX2zf7QWo5TCULQ==
