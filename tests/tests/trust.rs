@@ -39,8 +39,8 @@ impl Signed {
                 && let Some(bytes) = known.get(&format!("{kind}/{last}"))
             {
                 let kind = if *kind == "blobs" { "application/octet-stream" } else { MANIFEST };
-                let kind =
-                    if asked.path.contains("/referrers/") { "application/vnd.oci.image.index.v1+json" } else { kind };
+                let index = bytes.windows(11).any(|part| part == b"\"manifests\"");
+                let kind = if index { "application/vnd.oci.image.index.v1+json" } else { kind };
                 return reply(stream, "200 OK", &[("content-type", kind)], bytes);
             }
             if asked.path.contains("/referrers/") || asked.path.contains("/manifests/sha256-") {
@@ -241,7 +241,7 @@ fn only_what_a_key_has_signed_is_fetched() {
     let id = shown[0]["Id"].as_str().unwrap().to_owned();
     assert!(configured.say(&["images", "--format", "{{.SignedBy}}"]).ok().starts_with("sha256:"));
     // Named and made into a container by any of its names.
-    configured.say(&["create", "--pull", "never", "--name", "c", &app, "x"]).ok();
+    configured.say(&["create", "--pull", "never", "--name", "kept", &app, "x"]).ok();
 
     // A key that is not trusted any more takes what it has signed along: new containers, and those that are there.
     write(
@@ -249,7 +249,7 @@ fn only_what_a_key_has_signed_is_fetched() {
         &format!("[[trust]]\nimages = \"{host}/team\"\naccept = \"signed\"\nkeys = [\"{seen}/other.pub\"]\n"),
     );
     for words in
-        [&["create", "--pull", "never", &app, "x"][..], &["create", &id, "x"], &["start", "c"], &["tag", &id, &app]]
+        [&["create", "--pull", "never", &app, "x"][..], &["create", &id, "x"], &["start", "kept"], &["tag", &id, &app]]
     {
         let said = configured.say(words);
         assert!(said.code != 0 && said.err.contains("is not trusted"), "{words:?}: {said:?}");
@@ -262,7 +262,7 @@ fn only_what_a_key_has_signed_is_fetched() {
         write(&configured, &format!("[[trust]]\nimages = \"{images}\"\naccept = {accept}\n"));
         configured.say(&["image", "verify", &app]).ok();
     }
-    configured.say(&["rm", "c"]).ok();
+    configured.say(&["rm", "kept"]).ok();
 }
 
 #[test]
@@ -301,9 +301,8 @@ fn lists_and_digests_hold_and_nothing_leads_around_them() {
     // What was loaded before there was a rule does not start, by its name or by its id.
     let shown: Value = serde_json::from_str(&configured.say(&["image", "inspect", &app]).ok()).unwrap();
     let id = shown[0]["Id"].as_str().unwrap().to_owned();
-    let upper = app.replacen("127.0.0.1", "127.0.0.1", 1);
     for words in [
-        &["create", "--pull", "never", &upper, "x"][..],
+        &["create", "--pull", "never", &app, "x"][..],
         &["create", &id, "x"],
         &["tag", "localhost/mine:1", &format!("{host}/other:2")],
         &["import", layout.join("oci-layout").to_str().unwrap(), &format!("{host}/other:3")],
@@ -311,7 +310,7 @@ fn lists_and_digests_hold_and_nothing_leads_around_them() {
         let said = configured.say(words);
         assert!(said.code != 0 && said.err.contains("is not trusted"), "{words:?}: {said:?}");
     }
-    drop(configured.say(&["image", "verify", &app]).fails(1));
+    assert_eq!(configured.say(&["image", "verify", &app]).code, 1);
     configured.say(&["tag", "localhost/mine:1", "localhost/mine:2"]).ok();
     let tree: Value = serde_json::from_str(&configured.say(&["image", "tree", "--format", "json"]).ok()).unwrap();
     assert_eq!(tree.as_array().unwrap().len(), 3);
