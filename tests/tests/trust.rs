@@ -301,8 +301,10 @@ fn lists_and_digests_hold_and_nothing_leads_around_them() {
     // What was loaded before there was a rule does not start, by its name or by its id.
     let shown: Value = serde_json::from_str(&configured.say(&["image", "inspect", &app]).ok()).unwrap();
     let id = shown[0]["Id"].as_str().unwrap().to_owned();
+    configured.say(&["create", "--pull", "never", "--name", "made", "localhost/mine:1", "x"]).ok();
     for words in [
-        &["create", "--pull", "never", &app, "x"][..],
+        &["commit", "made", &format!("{host}/other:4")][..],
+        &["create", "--pull", "never", &app, "x"],
         &["create", &id, "x"],
         &["tag", "localhost/mine:1", &format!("{host}/other:2")],
         &["import", layout.join("oci-layout").to_str().unwrap(), &format!("{host}/other:3")],
@@ -310,6 +312,7 @@ fn lists_and_digests_hold_and_nothing_leads_around_them() {
         let said = configured.say(words);
         assert!(said.code != 0 && said.err.contains("is not trusted"), "{words:?}: {said:?}");
     }
+    configured.say(&["rm", "made"]).ok();
     assert_eq!(configured.say(&["image", "verify", &app]).code, 1);
     configured.say(&["tag", "localhost/mine:1", "localhost/mine:2"]).ok();
     let tree: Value = serde_json::from_str(&configured.say(&["image", "tree", "--format", "json"]).ok()).unwrap();
