@@ -33,6 +33,6 @@ pub use client::{Client, Repository};
 pub use error::{RegistryError, Result};
 pub use limits::Limits;
 pub use pull::{Fetched, Resolved, Source};
-pub use push::{Outcome, Upload};
+pub use push::Upload;
 pub use settings::{Endpoint, HostSettings, Settings};
 pub use signatures::{Signature, Signatures};

@@ -32,17 +32,6 @@ impl std::fmt::Debug for Upload<'_> {
     }
 }
 
-/// How a blob came to be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was.
-    Exists,
-    /// The registry took it from another of its repositories.
-    Mounted,
-    /// It was sent.
-    Sent,
-}
-
 /// A place that waits for a blob.
 struct Session {
     at: Url,

@@ -57,18 +57,22 @@ fn certificate_directories(uid: u32) -> Vec<PathBuf> {
     all
 }
 
+/// The platform that was asked for; this machine's when nothing was said.
+fn meant(on: Option<&Platform>) -> bulkhead_image::Platform {
+    on.map_or_else(bulkhead_image::Platform::current, |p| bulkhead_image::Platform {
+        os: p.os.clone(),
+        architecture: p.architecture.clone(),
+        variant: p.variant.clone(),
+    })
+}
+
 /// What is needed to ask for an image: its reference, a client, and the platform that is meant.
 pub(super) fn asked(
     engine: &Engine,
     written: &str,
     on: Option<&Platform>,
 ) -> Result<(Reference, Client, bulkhead_image::Platform), EngineError> {
-    let wanted = on.map_or_else(bulkhead_image::Platform::current, |p| bulkhead_image::Platform {
-        os: p.os.clone(),
-        architecture: p.architecture.clone(),
-        variant: p.variant.clone(),
-    });
-    Ok((pull::parse(written)?, client(engine), wanted))
+    Ok((pull::parse(written)?, client(engine), meant(on)))
 }
 
 /// A client with the settings and credentials of this user.

@@ -16,7 +16,7 @@ use bulkhead_registry::{Client, Fetch, RegistryError, Resolved, Source};
 use super::super::load::{Staging, new_layer, record};
 use super::super::worker::{self, Answer, Place, Task, Work};
 use super::super::{HOST, Platform, trust};
-use super::{Step, Watch, client, short};
+use super::{Step, Watch, client, meant, short};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::events::{Event, Kind};
@@ -116,11 +116,7 @@ fn one(
     platform: Option<&Platform>,
     watch: Watch<'_>,
 ) -> Result<Pulled, EngineError> {
-    let wanted = platform.map_or_else(bulkhead_image::Platform::current, |p| bulkhead_image::Platform {
-        os: p.os.clone(),
-        architecture: p.architecture.clone(),
-        variant: p.variant.clone(),
-    });
+    let wanted = meant(platform);
     let named = reference.digest().map_or_else(|| reference.tag().unwrap_or_default().to_owned(), ToString::to_string);
     trust::before(engine, reference)?;
     let (source, resolved) = client.resolve(reference, &wanted, platform.is_some())?;

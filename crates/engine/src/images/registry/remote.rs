@@ -1,12 +1,11 @@
 //! Images looked at where they are, without being fetched.
 
-use bulkhead_image::Platform as Wanted;
 use bulkhead_image::manifest::{Document, parse as parse_document};
 use serde_json::{Value, json};
 
 use super::super::Platform;
-use super::client;
 use super::pull::{parse, pinned};
+use super::{asked, client};
 use crate::engine::Engine;
 use crate::error::EngineError;
 
@@ -56,13 +55,7 @@ pub fn manifest(engine: &Engine, written: &str) -> Result<Remote, EngineError> {
 /// # Errors
 /// As [`manifest`].
 pub fn remote(engine: &Engine, written: &str, platform: Option<&Platform>) -> Result<Value, EngineError> {
-    let reference = parse(written)?;
-    let wanted = platform.map_or_else(Wanted::current, |p| Wanted {
-        os: p.os.clone(),
-        architecture: p.architecture.clone(),
-        variant: p.variant.clone(),
-    });
-    let client = client(engine);
+    let (reference, client, wanted) = asked(engine, written, platform)?;
     let (_, found) = client.resolve(&reference, &wanted, platform.is_some())?;
     let mut config: Value = serde_json::from_slice(&found.config)
         .map_err(|_| EngineError::Image(format!("the configuration of {written:?} is not JSON")))?;
